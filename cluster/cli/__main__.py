@@ -1,0 +1,5 @@
+"""`python -m cluster.cli` is `voxray`."""
+
+from cluster.cli import main
+
+main()

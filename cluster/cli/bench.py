@@ -1,0 +1,129 @@
+"""`voxray bench`: measure, write one JSON file and one Markdown table."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from cluster.bench.calls import CallPlan
+    from cluster.bench.figures import CallFigures, LoadFigures
+    from cluster.caller.recording import Recording
+    from cluster.config.schema import VoxrayConfig
+
+LOAD_RECORDING_TEXT = "How many days do I have to return something I bought?"
+# What a server without a turn model does: wait for half a second of silence, then begin.
+_FIXED_SILENCE: dict[str, Any] = {
+    "type": "realtime",
+    "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}},
+}
+
+
+def bench(  # noqa: PLR0917  each is a command-line option, given by name
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.md.")] = Path(".voxray/bench"),
+    turns: Annotated[int, typer.Option(min=1, help="Spoken turns of each run with real engines.")] = 50,
+    calls: Annotated[str, typer.Option(help="Calls at once, one run each.")] = "1,2,4",
+    load: Annotated[str, typer.Option(help="Calls on one gateway core, one run each; empty: none.")] = "20,60,100,140",
+    load_seconds: Annotated[float, typer.Option(min=2, help="Length of each load run.")] = 25,
+    load_recording: Annotated[
+        Path | None, typer.Option(help="Question (WAV) of the load runs; given, they need no cluster beside them.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
+) -> None:
+    """Measure voice-to-voice latency with real engines, and calls per gateway core with scripted ones."""
+    from cluster.bench.figures import Report
+    from cluster.config.environment import process_environment
+    from cluster.config.loading import load_config
+
+    config = load_config(profile, file, process_environment())
+    console, report = Console(), Report.begin()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        if calls:
+            report.calls = _measure_calls(config, _numbers(calls), turns, progress)
+        if load:
+            recording = _load_recording(config, load_recording, progress)
+            report.load = _measure_load(config, recording, _numbers(load), load_seconds, progress)
+    _, table = report.write(out)
+    console.print(Markdown(report.markdown()))
+    console.print(f"written to {table.parent}", highlight=False)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise typer.BadParameter(f"'{text}' is not a list of numbers like 1,2,4")
+    return numbers
+
+
+def _measure_calls(config: VoxrayConfig, calls: list[int], turns: int, progress: Progress) -> list[CallFigures]:
+    from cluster.bench.calls import CallPlan, run_calls, sample_questions, spoken_questions
+    from cluster.caller.sample_data import SAMPLE_DATA, index_sample_data
+    from cluster.cli.call import api_key_of
+    from cluster.lifecycle import up
+
+    state, key = up(config, progress.console), api_key_of(config)
+    if config.retriever.engine != "scripted":
+        index_sample_data(config, state, progress.console.print)
+    plans = [CallPlan(f"{number} at once", number, turns) for number in calls]
+    plans.append(CallPlan("1, fixed 500 ms silence", 1, max(turns // 2, 1), _FIXED_SILENCE))
+
+    async def run_all() -> list[CallFigures]:
+        texts = sample_questions(SAMPLE_DATA / "questions.jsonl")
+        recordings = await spoken_questions(state.http_url, texts, key)
+        await run_calls(state.ws_url, recordings, CallPlan("warm-up", 1, 3), api_key=key)
+        return [await run_one(plan, recordings) for plan in plans]
+
+    async def run_one(plan: CallPlan, recordings: list[Any]) -> CallFigures:
+        task = progress.add_task(plan.name, total=plan.turns)
+        return await run_calls(state.ws_url, recordings, plan, api_key=key, on_turn=lambda: progress.advance(task))
+
+    return asyncio.run(run_all())
+
+
+def _load_recording(config: VoxrayConfig, wav: Path | None, progress: Progress) -> Recording:
+    """Return the question of the load runs; the cluster's voice says it when no file is given."""
+    from cluster.caller.questions import speak_question
+    from cluster.caller.recording import load_recording
+    from cluster.cli.call import api_key_of
+    from cluster.lifecycle import up
+
+    if wav is not None:
+        return load_recording(wav)
+    state = up(config, progress.console)
+    return asyncio.run(speak_question(state.http_url, LOAD_RECORDING_TEXT, api_key_of(config)))
+
+
+def _measure_load(
+    config: VoxrayConfig, recording: Recording, calls: list[int], seconds: float, progress: Progress
+) -> list[LoadFigures]:
+    """Gateway on the last core, callers on the others."""
+    import os
+
+    from cluster.bench.gateway_load import gateway_process, measure_load
+    from cluster.catalog.catalog import ModelCatalog
+    from cluster.config.environment import process_environment
+
+    vad_model = str(ModelCatalog.load(config, process_environment()).fetch(config.gateway.vad_model, None))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(cores[:-1]) or {cores[-1]})
+    task, results = progress.add_task("calls on one core", total=len(calls)), []
+    try:
+        for number in calls:
+            with gateway_process(vad_model, cores[-1]) as (ws_url, process):
+                work = measure_load(ws_url, process, recording, calls=number, seconds=seconds)
+                results.append(asyncio.run(work))
+            progress.advance(task)
+    finally:
+        os.sched_setaffinity(0, set(cores))
+    return results

@@ -1,0 +1,98 @@
+"""`voxray call`: place one spoken call and show it as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from cluster.caller.line import TurnResult
+    from cluster.caller.recording import Recording
+    from cluster.config.schema import VoxrayConfig
+    from cluster.lifecycle import ClusterState
+
+DEFAULT_QUESTION = "How many days do I have to return something I bought?"
+DEFAULT_ANSWER_FILE = Path("answer.wav")
+
+
+def call(
+    wav: Annotated[Path | None, typer.Option(help="A recorded question (16-bit WAV, any rate).")] = None,
+    question: Annotated[str, typer.Option(help="Words to speak when no recording is given.")] = DEFAULT_QUESTION,
+    out: Annotated[Path, typer.Option(help="Where the spoken answer is saved.")] = DEFAULT_ANSWER_FILE,
+    profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
+) -> None:
+    """Start what is needed, index the sample data, ask one spoken question, save the answer. The cluster stays up."""
+    from cluster.caller.recording import load_recording
+    from cluster.cli.models import shown_progress
+    from cluster.config.environment import process_environment
+    from cluster.config.loading import load_config
+    from cluster.lifecycle import up
+
+    console = Console()
+    config = load_config(profile, file, process_environment())
+    recording = load_recording(wav) if wav is not None else None  # before anything is started: the file may be wrong
+    with shown_progress() as progress:
+        state = up(config, console, progress=progress)
+    _index_sample_data(config, state, console)
+    if recording is None:
+        console.print(f"\n[bold]asking[/]      {question}", highlight=False)
+        recording = asyncio.run(_spoken(state, config, question))
+    result = asyncio.run(_held_call(state, config, recording, console))
+    _save(result, out, console)
+
+
+def _index_sample_data(config: VoxrayConfig, state: ClusterState, console: Console) -> None:
+    """Run the ingest job on the sample company's documents; unchanged data ends it at once."""
+    from cluster.caller.sample_data import index_sample_data
+
+    if config.retriever.engine == "scripted":
+        return
+    index_sample_data(config, state, lambda line: console.print(f"  [dim]{line}[/]", highlight=False))
+
+
+async def _spoken(state: ClusterState, config: VoxrayConfig, question: str) -> Recording:
+    """Have the cluster's own voice say the question."""
+    from cluster.caller.questions import speak_question
+
+    return await speak_question(state.http_url, question, api_key_of(config))
+
+
+async def _held_call(state: ClusterState, config: VoxrayConfig, recording: Recording, console: Console) -> TurnResult:
+    from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
+    from cluster.caller.line import LineLost, open_line
+    from cluster.caller.screen import CallScreen
+
+    # A line may be cut while the ingress moves to replicas that were just deployed: call again, as clients do.
+    async for attempt in AsyncRetrying(
+        stop=stop_after_attempt(3), retry=retry_if_exception_type(LineLost), reraise=True
+    ):
+        with attempt, CallScreen(console) as screen:
+            async with open_line(state.ws_url, api_key=api_key_of(config), on_event=screen.show) as line:
+                result = await line.ask(recording)
+            screen.conclude(result)
+    return result
+
+
+def api_key_of(config: VoxrayConfig) -> str:
+    """Return the key that the gateway wants, from the variable that the configuration names."""
+    from cluster.config.environment import process_environment, secret
+
+    return secret(process_environment(), config.gateway.api_key_env, needed_by="gateway.api_key_env")
+
+
+def _save(result: TurnResult, out: Path, console: Console) -> None:
+    from cluster.caller.recording import RATE_HZ
+    from pipelines.audio.wav import write_wav
+
+    pcm = bytes(result.playout.pcm_24k)
+    if result.status != "completed" or not pcm:
+        console.print(f"[red]no spoken answer came (the response ended as '{result.status}')[/]")
+        raise typer.Exit(1)
+    out.write_bytes(write_wav(pcm, RATE_HZ))
+    console.print(f"\nsaved       {out} ({len(pcm) / RATE_HZ / 2:.1f} s)", highlight=False)

@@ -1,0 +1,169 @@
+"""`voxray models`: what weights there are, under what licence, and getting, checking and pinning them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import rich.console
+import rich.markup
+import rich.progress
+import rich.table
+import typer
+
+from cluster.catalog.catalog import ModelCatalog, names_used_by
+from cluster.catalog.entries import DerivedSource, FolderSource, ModelEntry, find_entry
+from cluster.catalog.errors import CatalogError
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+from cluster.config.schema import VoxrayConfig
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Model weights.")
+
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Models; none: those that the configuration uses.")]
+ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+]
+
+
+class ConsoleProgress:
+    """Shows transfers as bars on a terminal, and as one line each elsewhere."""
+
+    def __init__(self, console: rich.console.Console, bars: rich.progress.Progress) -> None:
+        self._console = console
+        self._bars = bars
+        self._tasks: dict[str, rich.progress.TaskID] = {}
+        self._current: rich.progress.TaskID | None = None
+
+    def begin(self, label: str, total_bytes: int | None) -> None:
+        if label not in self._tasks:
+            if not self._console.is_terminal:
+                self.note(f"{label}: {_size_text(total_bytes)}")
+            self._tasks[label] = self._bars.add_task(label, total=total_bytes)
+        self._current = self._tasks[label]
+        self._bars.update(self._current, total=total_bytes)
+
+    def at(self, done_bytes: int) -> None:
+        if self._current is not None:
+            self._bars.update(self._current, completed=done_bytes)
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def shown_progress() -> Iterator[ConsoleProgress]:
+    """Show transfers on standard error while the block runs."""
+    console = rich.console.Console(stderr=True)
+    columns = (
+        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        yield ConsoleProgress(console, bars)
+
+
+@app.command("list")
+def list_models(profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Print all models with licence, size and state; `*` marks those that the configuration uses."""
+    config, catalog = _loaded(profile, file)
+    used = set(names_used_by(config))
+    table = rich.table.Table("model", "kind", "licence", "size", "state", box=None, pad_edge=False)
+    notes: list[str] = []
+    for entry in catalog.entries.values():
+        licence = entry.licence.spdx
+        if entry.licence.note:
+            if entry.licence.note not in notes:
+                notes.append(entry.licence.note)
+            licence += f" [{notes.index(entry.licence.note) + 1}]"
+        name = entry.name + (" *" if entry.name in used else "")
+        table.add_row(
+            name, entry.kind, rich.markup.escape(licence), _size_text(entry.known_bytes), _state(catalog, entry)
+        )
+    console = rich.console.Console()
+    if not console.is_terminal:
+        console.width = 140
+    console.print(table)
+    for number, note in enumerate(notes, start=1):
+        console.print(f"[{number}] {note}", markup=False, highlight=False)
+
+
+@app.command()
+def fetch(names: NamesArgument = None, profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Get models, and check them; what is here already is left alone."""
+    config, catalog = _loaded(profile, file)
+    wanted = names or names_used_by(config)
+    for name in wanted:
+        find_entry(catalog.entries, name)
+    with shown_progress() as progress:
+        for name in wanted:
+            if catalog.is_installed(name):
+                progress.note(f"{name}: here already")
+                continue
+            folder = catalog.fetch(name, progress)
+            progress.note(f"{name}: checked, in {folder} (licence: {catalog.entries[name].licence.spdx})")
+
+
+@app.command()
+def verify(names: NamesArgument = None, profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Hash models that are here again; no name: all that are here."""
+    _, catalog = _loaded(profile, file)
+    wanted = names or [name for name in catalog.entries if catalog.is_here(name)]
+    failures = 0
+    for name in wanted:
+        try:
+            catalog.verify(name)
+        except CatalogError as error:
+            failures += 1
+            typer.echo(f"WRONG  {error}", err=True)
+        else:
+            typer.echo(f"right  {name}")
+    if not wanted:
+        typer.echo("no model is on this machine")
+    raise typer.Exit(1 if failures else 0)
+
+
+@app.command()
+def pin(name: str, profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Get a model whose hashes the catalog does not know, and trust what comes from now on (on this machine)."""
+    _, catalog = _loaded(profile, file)
+    entry = find_entry(catalog.entries, name)
+    if entry.is_pinned:
+        typer.echo(f"{name}: the catalog knows its hashes already; `voxray models fetch {name}` gets it")
+        return
+    with shown_progress() as progress:
+        progress.note(f"licence: {entry.licence.spdx} {entry.licence.text} {entry.licence.note}".rstrip())
+        hashes = catalog.pin(name, progress)
+    typer.echo(
+        f"# trusted on first use; to hold other machines to the same, put this into your own catalog file\n{name}:"
+    )
+    for path, sha256 in hashes.items():
+        typer.echo(f"  - {{path: {path}, sha256: {sha256}}}")
+
+
+def _loaded(profile: str | None, file: Path | None) -> tuple[VoxrayConfig, ModelCatalog]:
+    environment = process_environment()
+    config = load_config(profile, file, environment)
+    return config, ModelCatalog.load(config, environment)
+
+
+def _state(catalog: ModelCatalog, entry: ModelEntry) -> str:
+    if catalog.is_installed(entry.name):
+        return "here"
+    if catalog.is_here(entry.name):
+        return "changed since it was checked"
+    if isinstance(entry.source, DerivedSource):
+        return f"made from {entry.source.of}"
+    if isinstance(entry.source, FolderSource) or catalog.is_pinned(entry.name):
+        return "not here"
+    return "needs `pin`"
+
+
+def _size_text(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f"{size_bytes / 1e6:.1f} MB"

@@ -1,0 +1,141 @@
+"""`voxray up`, `down`, `restart`, `status`, `logs`, and `voxray render serve`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich.box
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+from cluster.config.schema import VoxrayConfig
+
+ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+]
+DrainOption = Annotated[bool, typer.Option("--drain", help="Let calls end first (at most ingress.drain_s).")]
+NameArgument = Annotated[str | None, typer.Argument(help="redis, milvus, ray, or a deployment; none: list them.")]
+
+
+def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
+    return load_config(profile, file, process_environment())
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def up(profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Start the local services and the cluster, deploy the application, and print where it is."""
+    from cluster.cli.models import shown_progress
+    from cluster.lifecycle import up as bring_up
+
+    config = _config(profile, file)
+    console = Console()
+    # `kill` must clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with shown_progress() as progress:
+        state = bring_up(config, console, progress=progress)
+    console.print(f"voxray is up: {state.ws_url}", soft_wrap=True)
+
+
+def down(profile: ProfileOption = None, file: FileOption = None, drain: DrainOption = False) -> None:
+    """Stop everything that `up` started. Data stays."""
+    from cluster.lifecycle import down as bring_down
+
+    survivors = bring_down(_config(profile, file), Console(), drain=drain)
+    if survivors:
+        typer.echo(f"voxray: could not end: {', '.join(map(str, survivors))}", err=True)
+        raise typer.Exit(1)
+    typer.echo("voxray is down")
+
+
+def restart(profile: ProfileOption = None, file: FileOption = None, drain: DrainOption = False) -> None:
+    """Stop everything, then start it again."""
+    down(profile, file, drain)
+    up(profile, file)
+
+
+def status(profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Show what runs, where, and how it is. Exit code: 0 all up, 3 not running, 4 degraded."""
+    from cluster.lifecycle.status import UP, look
+
+    found = look(_config(profile, file))
+    table = Table("service", "state", "pid", box=rich.box.SIMPLE, pad_edge=False)
+    # An address must be copied whole: folded, never cut.
+    table.add_column("address", overflow="fold")
+    table.add_column("uptime", no_wrap=True)
+    table.add_column("memory", no_wrap=True, justify="right")
+    for row in found.rows:
+        style = "green" if row.state == UP else "red"
+        memory = "" if row.pss_bytes is None else f"{row.pss_bytes / 2**20:.0f} MiB"
+        pid = "" if row.pid is None else str(row.pid)
+        table.add_row(row.name, f"[{style}]{row.state}[/]", pid, row.address, _duration_text(row.uptime_s), memory)
+    console = Console()
+    console.print(table)
+    console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB")
+    raise typer.Exit(found.exit_code)
+
+
+def logs(
+    name: NameArgument = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines are written; Ctrl-C ends it.")] = False,
+    lines: Annotated[int, typer.Option("-n", min=1, help="How many lines to begin with.")] = 50,
+) -> None:
+    """Print the end of a log."""
+    from cluster.lifecycle.layout import folder_of
+    from cluster.lifecycle.logs import follow as follow_lines
+    from cluster.lifecycle.logs import last_lines, log_files
+    from cluster.render.serve_config import APPLICATION
+
+    found = log_files(folder_of(_config(profile, file)), APPLICATION)
+    if name is None:
+        for known, path in found.items():
+            typer.echo(f"{known:<16} {path}")
+        return
+    chosen = {known.lower(): path for known, path in found.items()}.get(name.lower())
+    if chosen is None:
+        raise typer.BadParameter(f"no log of {name!r}; there are: {', '.join(found) or 'none yet'}")
+    for line in last_lines(chosen, lines):
+        typer.echo(line)
+    if follow:
+        try:
+            for line in follow_lines(chosen):
+                typer.echo(line)
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+
+
+render = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Render files for other systems."
+)
+
+
+@render.callback()
+def _render_root() -> None:
+    """Keep `serve` a sub-command although it is the only one."""
+
+
+@render.command("serve")
+def render_serve(profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Print the Ray Serve configuration (YAML) of a profile."""
+    from cluster.render.serve_config import configured_addresses, render_yaml
+
+    config = _config(profile, file)
+    typer.echo(render_yaml(config, configured_addresses(config)), nl=False)
+
+
+def _duration_text(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

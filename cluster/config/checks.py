@@ -1,0 +1,204 @@
+"""What no single key can get wrong: combinations that cannot work, told before anything starts.
+
+Each rule is a generator of problems over the parsed tree; `RULES` lists them all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from urllib.parse import parse_qsl, urlsplit
+
+from cluster.config.environment import KeyPath
+from cluster.config.problems import Problem
+from cluster.config.schema import ReplicaConfig, VoxrayConfig
+
+PRODUCTION_PROFILES = frozenset({"nvidia", "inferentia"})
+DEPLOYMENTS = ("gateway", "transcriber", "language_model", "retriever", "synthesizer")
+MODEL_DEPLOYMENTS = ("transcriber", "language_model", "synthesizer")
+_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+def problems_in(config: VoxrayConfig) -> list[Problem]:
+    """Return every combination of settings in `config` that cannot work."""
+    return [problem for rule in RULES for problem in rule(config)]
+
+
+def _replicas(config: VoxrayConfig) -> Iterator[tuple[str, ReplicaConfig]]:
+    for name in DEPLOYMENTS:
+        yield name, getattr(config, name).replicas
+
+
+def _replica_counts(config: VoxrayConfig) -> Iterator[Problem]:
+    for name, replicas in _replicas(config):
+        if replicas.max_replicas < replicas.min_replicas:
+            message = f"must be at least {name}.replicas.min_replicas, which is {replicas.min_replicas}"
+            yield Problem((name, "replicas", "max_replicas"), message)
+
+
+def _accelerators(config: VoxrayConfig) -> Iterator[Problem]:
+    for name, replicas in _replicas(config):
+        at: KeyPath = (name, "replicas")
+        if replicas.neuron_cores and replicas.num_gpus:
+            yield Problem((*at, "neuron_cores"), f"{name} cannot have GPUs too (num_gpus = {replicas.num_gpus:g})")
+        if replicas.num_gpus > 1 and replicas.num_gpus != int(replicas.num_gpus):
+            yield Problem((*at, "num_gpus"), "must be a fraction below 1 or a whole number: Ray shares only one GPU")
+        if config.profile not in PRODUCTION_PROFILES and (replicas.num_gpus or replicas.neuron_cores):
+            key = "num_gpus" if replicas.num_gpus else "neuron_cores"
+            yield Problem((*at, key), f"the profile {config.profile} has no accelerator; allowed: 0")
+
+
+def _profile_accelerators(config: VoxrayConfig) -> Iterator[Problem]:
+    for name, replicas in _replicas(config):
+        at: KeyPath = (name, "replicas")
+        if config.profile == "inferentia" and replicas.num_gpus:
+            yield Problem((*at, "num_gpus"), "an Inferentia node has no GPU; allowed: 0")
+        if config.profile == "nvidia" and replicas.neuron_cores:
+            yield Problem((*at, "neuron_cores"), "an NVIDIA node has no NeuronCores; allowed: 0")
+        is_model = name in MODEL_DEPLOYMENTS and getattr(config, name).engine != "scripted"
+        if config.profile == "nvidia" and is_model and not replicas.num_gpus:
+            yield Problem((*at, "num_gpus"), "the profile nvidia needs a GPU, or a fraction of one, for this engine")
+
+
+def _language_model_engine(config: VoxrayConfig) -> Iterator[Problem]:
+    model, replicas = config.language_model, config.language_model.replicas
+    if model.engine == "neuron" and config.profile != "inferentia":
+        yield Problem(("language_model", "engine"), f"runs on Inferentia only, and the profile is {config.profile}")
+    if model.engine == "vllm" and config.profile == "inferentia":
+        yield Problem(("language_model", "engine"), "does not run on Inferentia; allowed there: neuron, scripted")
+    if model.engine == "neuron" and not replicas.neuron_cores:
+        yield Problem(("language_model", "replicas", "neuron_cores"), "the engine neuron needs at least 1")
+    if 0 < replicas.num_gpus < 1 and model.gpu_memory_utilization > replicas.num_gpus:
+        message = (
+            f"is a share of the whole GPU, of which this deployment has {replicas.num_gpus:g} "
+            "(language_model.replicas.num_gpus); Ray does not isolate memory, so it must not be more"
+        )
+        yield Problem(("language_model", "gpu_memory_utilization"), message)
+    if model.max_tokens >= model.max_model_len:
+        message = f"must leave room for the prompt within language_model.max_model_len = {model.max_model_len}"
+        yield Problem(("language_model", "max_tokens"), message)
+
+
+def _turn_times(config: VoxrayConfig) -> Iterator[Problem]:
+    turn = config.turn
+    if turn.min_silence_ms > turn.max_silence_ms:
+        yield Problem(
+            ("turn", "min_silence_ms"), f"must be at most turn.max_silence_ms, which is {turn.max_silence_ms}"
+        )
+    if turn.speculation_silence_ms > turn.max_silence_ms:
+        message = f"must be at most turn.max_silence_ms, which is {turn.max_silence_ms}: later than the turn's end"
+        yield Problem(("turn", "speculation_silence_ms"), message)
+
+
+def _ingress(config: VoxrayConfig) -> Iterator[Problem]:
+    if not _is_loopback(config.ingress.host) and not config.gateway.api_key_env:
+        message = "is open to other machines, so gateway.api_key_env must name the variable that holds the clients' key"
+        yield Problem(("ingress", "host"), message)
+    if config.ingress.drain_s > config.ingress.longest_call_s:
+        message = f"is longer than the longest call (ingress.longest_call_s = {config.ingress.longest_call_s})"
+        yield Problem(("ingress", "drain_s"), message)
+    if config.gateway.max_calls > config.gateway.replicas.max_ongoing_requests:
+        message = (
+            "a call is one ongoing request, so it must be at most gateway.replicas.max_ongoing_requests, "
+            f"which is {config.gateway.replicas.max_ongoing_requests}"
+        )
+        yield Problem(("gateway", "max_calls"), message)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _local_head_size(config: VoxrayConfig) -> Iterator[Problem]:
+    if config.ray.address:
+        return
+    needed = sum(replicas.min_replicas * replicas.num_cpus for _, replicas in _replicas(config))
+    if needed > config.ray.num_cpus:
+        yield Problem(
+            ("ray", "num_cpus"), f"the smallest number of replicas asks for {needed:g}; they would wait for ever"
+        )
+
+
+def _addresses(config: VoxrayConfig) -> Iterator[Problem]:
+    services = config.services
+    wanted: dict[KeyPath, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+        ("services", "redis", "url"): (services.redis.url, ("redis", "rediss"), ("rediss",)),
+        ("services", "milvus", "uri"): (services.milvus.uri, ("http", "https"), ("http", "https")),
+        ("services", "sql", "url"): (services.sql.url, ("sqlite", "postgresql"), ("postgresql",)),
+        ("services", "objects", "url"): (services.objects.url, ("s3", "file"), ("s3",)),
+    }
+    is_production = config.profile in PRODUCTION_PROFILES
+    for path, (url, known, for_production) in wanted.items():
+        allowed = for_production if is_production else known
+        shown = " or ".join(f"{scheme}://..." for scheme in allowed)
+        scheme = urlsplit(url).scheme.partition("+")[0]
+        if not url and is_production:
+            yield Problem(path, f"the profile {config.profile} starts no local services and needs an address: {shown}")
+        elif url and scheme not in allowed:
+            yield Problem(path, f"allowed with the profile {config.profile}: {shown}")
+
+
+def _secrets(config: VoxrayConfig) -> Iterator[Problem]:
+    services = config.services
+    urls: dict[KeyPath, tuple[str, str]] = {
+        ("services", "redis", "url"): (services.redis.url, "name its variable in services.redis.password_env"),
+        ("services", "milvus", "uri"): (services.milvus.uri, "name its variable in services.milvus.token_env"),
+        ("services", "sql", "url"): (services.sql.url, "name its variable in services.sql.password_env"),
+        ("services", "objects", "url"): (services.objects.url, "use the credentials of the machine's role"),
+    }
+    for path, (url, instead) in urls.items():
+        if _holds_secret(url):
+            yield Problem(path, f"holds a password, and a file is no place for one: {instead}", hides_value=True)
+    names: dict[KeyPath, str] = {
+        ("services", "redis", "password_env"): services.redis.password_env,
+        ("services", "milvus", "token_env"): services.milvus.token_env,
+        ("services", "sql", "password_env"): services.sql.password_env,
+        ("gateway", "api_key_env"): config.gateway.api_key_env,
+    }
+    for path, name in names.items():
+        if name and not _VARIABLE_NAME.fullmatch(name):
+            message = (
+                "takes the NAME of an environment variable (capitals, digits, underscores), never the secret itself"
+            )
+            yield Problem(path, message, hides_value=True)
+
+
+def _holds_secret(url: str) -> bool:
+    parts = urlsplit(url)
+    words = ("password", "passwd", "secret", "token")
+    return bool(parts.password) or any(word in key.lower() for key, _ in parse_qsl(parts.query) for word in words)
+
+
+def _model_names(config: VoxrayConfig) -> Iterator[Problem]:
+    named = {
+        ("gateway", "vad_model"): config.gateway.vad_model,
+        ("gateway", "turn_model"): config.gateway.turn_model,
+        ("transcriber", "model"): config.transcriber.model,
+        ("language_model", "model"): config.language_model.model,
+        ("retriever", "embedding_model"): config.retriever.embedding_model,
+        ("synthesizer", "model"): config.synthesizer.model,
+    }
+    for path, name in named.items():
+        if not name or PurePath(name).name != name:
+            yield Problem(path, "takes the name of a catalog entry (`voxray models list`), not a path")
+
+
+RULES: tuple[Callable[[VoxrayConfig], Iterator[Problem]], ...] = (
+    _replica_counts,
+    _accelerators,
+    _profile_accelerators,
+    _language_model_engine,
+    _turn_times,
+    _ingress,
+    _local_head_size,
+    _addresses,
+    _secrets,
+    _model_names,
+)

@@ -1,0 +1,45 @@
+"""Where state and weights lie on this machine. Nothing is created here."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from cluster.config.schema import VoxrayConfig
+
+STATE_FOLDER = ".voxray"
+
+
+@dataclass(frozen=True, slots=True)
+class VoxrayPaths:
+    """Absolute folders: `state` (services' data, logs, run records) and `models` (weights, shared by all projects)."""
+
+    state: Path
+    models: Path
+
+
+def resolve_paths(config: VoxrayConfig, *, start: Path | None = None) -> VoxrayPaths:
+    """Return the folders of this installation.
+
+    Args:
+        config: its `paths` win where they are set.
+        start: where to look for the project from; None: the working directory.
+    """
+    state = config.paths.state or project_folder(start or Path.cwd()) / STATE_FOLDER
+    models = config.paths.models or platformdirs.user_cache_path("voxray") / "models"
+    return VoxrayPaths(state.absolute(), models.absolute())
+
+
+def project_folder(start: Path) -> Path:
+    """Return the nearest folder from `start` upwards that holds the pyproject.toml of voxray, else `start`."""
+    for folder in (start, *start.parents):
+        try:
+            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            continue
+        if project.get("name") == "voxray":
+            return folder
+    return start

@@ -1,0 +1,209 @@
+"""The configuration tree. Every default is written here, once; profiles and files only override.
+
+Nothing here touches the world: no path is created, no address resolved, no environment read (see `environment.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PathsConfig(Section):
+    """Where things lie. None: `cluster.config.paths` chooses (state beside the project, weights in the user's cache).
+
+    `catalog` is a file with own model entries, laid over the ones that ship.
+    """
+
+    state: Path | None = None
+    models: Path | None = None
+    catalog: Path | None = None
+
+
+class RayConfig(Section):
+    """The Ray cluster that this profile starts or joins. `address` "" starts a local head on loopback."""
+
+    address: str = ""
+    num_cpus: int = Field(
+        default=16,
+        ge=1,
+        description="logical CPUs of a local head; more than real ones, since replicas are mostly idle",
+    )
+    object_store_bytes: int = Field(default=256 * 1024 * 1024, ge=80 * 1024 * 1024)
+    dashboard_port: Port = 0
+    start_timeout_s: float = Field(default=120, gt=0)
+    deploy_timeout_s: float = Field(
+        default=600, gt=0, description="from the submission of the application until it serves"
+    )
+
+
+class IngressConfig(Section):
+    """The WebSocket and HTTP front. Port 0 picks a free one, kept between runs when still free."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    longest_call_s: int = Field(
+        default=3600, ge=60, description="HAProxy keeps old workers this long after a replica change"
+    )
+    drain_s: int = Field(default=30, ge=1)
+
+
+class RedisConfig(Section):
+    """`url` "" starts a local server. A URL may hold no password: `password_env` names the variable that does."""
+
+    url: str = ""
+    password_env: str = ""
+
+
+class MilvusConfig(Section):
+    """`uri` "" starts a local milvus-lite server. `token_env` names the variable that holds the token."""
+
+    uri: str = ""
+    token_env: str = ""
+    alias: str = "knowledge"
+
+
+class SqlConfig(Section):
+    """SQLAlchemy URL without password; "" is SQLite in the state folder. `password_env` names the variable with it."""
+
+    url: str = ""
+    password_env: str = ""
+
+
+class ObjectsConfig(Section):
+    """Object store: "" is a folder in the state folder, else an s3:// URL."""
+
+    url: str = ""
+
+
+class ServicesConfig(Section):
+    redis: RedisConfig = RedisConfig()
+    milvus: MilvusConfig = MilvusConfig()
+    sql: SqlConfig = SqlConfig()
+    objects: ObjectsConfig = ObjectsConfig()
+    start_timeout_s: float = Field(default=30, gt=0)
+
+
+class ReplicaConfig(Section):
+    """How one deployment is laid on the cluster."""
+
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=1, ge=1)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    neuron_cores: int = Field(default=0, ge=0, description="whole cores: Neuron cannot share one")
+    max_ongoing_requests: int = Field(default=100, ge=1)
+    threads: int = Field(default=1, ge=1, description="CPU threads of the engine")
+    niceness: int = Field(default=0, ge=0, le=19, description="how readily the replica gives up the CPU to others")
+
+
+class GatewayConfig(Section):
+    replicas: ReplicaConfig = ReplicaConfig(max_ongoing_requests=500)
+    speculate_up_to_calls: int = Field(default=16, ge=0, description="open calls beyond which new ones do not draft")
+    max_calls: int = Field(default=200, ge=1, description="calls of one replica; more are refused with a reason")
+    vad_engine: Literal["silero", "scripted"] = "silero"
+    vad_model: str = "silero-vad"
+    turn_engine: Literal["smart-turn", "scripted"] = "smart-turn"
+    turn_model: str = "smart-turn-v3.2"
+    vad_tick_ms: int = Field(default=16, ge=1, le=100)
+    api_key_env: str = Field(
+        default="", description="variable with the bearer key that clients must show; empty: no key (loopback only)"
+    )
+    idle_timeout_s: int = Field(default=900, ge=1, description="a socket with no message for this long is closed")
+
+
+class TurnConfig(Section):
+    """Server defaults of turn taking; a client's session.update overrides what the protocol lets it."""
+
+    vad_threshold: Fraction = 0.5
+    prefix_padding_ms: int = Field(default=300, ge=0, le=5000)
+    min_speech_ms: int = Field(default=64, ge=32)
+    min_silence_ms: int = Field(default=192, ge=32, description="earliest turn end, when the turn model is sure")
+    max_silence_ms: int = Field(default=1200, ge=100, description="latest turn end, whatever the turn model says")
+    silence_duration_ms: int = Field(default=500, ge=100, description="server_vad without the turn model")
+    speculation_silence_ms: int = Field(default=64, ge=32, description="silence that starts recognition and a draft")
+    completion_threshold: Fraction = 0.5
+    max_utterance_s: int = Field(default=60, ge=5)
+
+
+class TranscriberConfig(Section):
+    engine: Literal["whisper-ct2", "scripted"] = "whisper-ct2"
+    model: str = "whisper-tiny"
+    language: str = "en"
+    partial_interval_ms: int = Field(default=700, ge=100)
+    replicas: ReplicaConfig = ReplicaConfig()
+
+
+class LanguageModelConfig(Section):
+    engine: Literal["vllm", "neuron", "scripted"] = "vllm"
+    model: str = "smollm2-135m-instruct"
+    max_tokens: int = Field(default=64, ge=1)
+    max_model_len: int = Field(default=2048, ge=256)
+    first_clause_budget_ms: int = Field(default=800, ge=50, description="then the passage's own sentence is spoken")
+    kv_cache_bytes: int = Field(default=256 * 1024 * 1024, ge=16 * 1024 * 1024)
+    max_num_seqs: int = Field(default=8, ge=1)
+    lookahead_tokens: int = Field(default=5, ge=0, le=16, description="guessed by prompt lookup (cpu); 0: none")
+    gpu_memory_utilization: Fraction = 0.85
+    # Where stages share cores, speech that has begun must not wait for words that nobody hears yet.
+    replicas: ReplicaConfig = ReplicaConfig(niceness=5)
+
+
+class RetrieverConfig(Section):
+    engine: Literal["milvus", "scripted"] = "milvus"
+    embedding_engine: Literal["transformers", "scripted"] = "transformers"
+    embedding_model: str = "all-minilm-l6-v2"
+    budget_ms: int = Field(default=400, ge=10)
+    limit: int = Field(default=6, ge=1, le=50)
+    replicas: ReplicaConfig = ReplicaConfig()
+
+
+class SynthesizerConfig(Section):
+    engine: Literal["piper", "scripted"] = "piper"
+    model: str = "piper-en-us-joe-medium"
+    replicas: ReplicaConfig = ReplicaConfig()
+
+
+class AgentConfig(Section):
+    """Who answers, and for which tenant. `min_similarity` and `min_matched_terms` decide "I don't have that"."""
+
+    company: str = "Fernhollow Outfitters"
+    tenant: str = "default"
+    min_similarity: float = Field(default=0.35, ge=-1.0, le=1.0)
+    min_matched_terms: Fraction = 0.0
+    min_evidence: float = Field(
+        default=0.625, ge=-1.0, le=2.0, description="similarity plus 0.3 times the matched share of words; ADR 0004"
+    )
+    refusal: str = "I'm sorry, I don't have that information."
+
+
+class TelemetryConfig(Section):
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class VoxrayConfig(Section):
+    """The whole tree."""
+
+    profile: Literal["embedded", "nvidia", "inferentia", "scripted"] = "embedded"
+    paths: PathsConfig = PathsConfig()
+    ray: RayConfig = RayConfig()
+    ingress: IngressConfig = IngressConfig()
+    services: ServicesConfig = ServicesConfig()
+    gateway: GatewayConfig = GatewayConfig()
+    turn: TurnConfig = TurnConfig()
+    transcriber: TranscriberConfig = TranscriberConfig()
+    language_model: LanguageModelConfig = LanguageModelConfig()
+    retriever: RetrieverConfig = RetrieverConfig()
+    synthesizer: SynthesizerConfig = SynthesizerConfig()
+    agent: AgentConfig = AgentConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()

@@ -1,0 +1,59 @@
+"""Where a running cluster is to be found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.config.environment import process_environment
+from cluster.lifecycle.head import driver_environment
+from cluster.services.processes import PROJECT_ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """Addresses of a running cluster. Those of Ray and the ingress are "" when only the services run.
+
+    Attributes:
+        http_url: base URL of the ingress, without a trailing slash.
+        ws_url: the realtime WebSocket's URL.
+        redis_url: without the password.
+        milvus_uri: where Milvus answers.
+        sql_url: SQLAlchemy URL.
+        objects_url: folder or s3:// URL.
+        dashboard_url: Ray's dashboard, with the Jobs API.
+        ray_address: HOST:PORT of the head.
+        token_path: file with the token of the Ray cluster.
+        state_folder: root of the state folder.
+    """
+
+    http_url: str
+    ws_url: str
+    redis_url: str
+    milvus_uri: str
+    sql_url: str
+    objects_url: str
+    dashboard_url: str
+    ray_address: str
+    token_path: Path
+    state_folder: Path
+
+    def ray_environment(self) -> dict[str, str]:
+        """Return the variables that a driver needs to join (`ray.init(address=...)`), or a client to submit jobs.
+
+        Set them before Ray is imported. Replicas and jobs find our packages by PYTHONPATH.
+        """
+        return {
+            **driver_environment(self.token_path, self.ray_address),
+            "RAY_API_SERVER_ADDRESS": self.dashboard_url,
+            "PYTHONPATH": os.pathsep.join(
+                dict.fromkeys(
+                    [str(PROJECT_ROOT), *filter(None, process_environment().get("PYTHONPATH", "").split(os.pathsep))]
+                )
+            ),
+        }
+
+    def token(self) -> str:
+        """Return the token for Ray's REST APIs (header `Authorization: Bearer TOKEN`)."""
+        return self.token_path.read_text(encoding="ascii").strip()

@@ -1,0 +1,177 @@
+"""The Ray head of an embedded cluster: one machine, loopback only, protected by a token.
+
+Three things that Ray does not do by itself:
+
+* *Loopback.* Ray replaces `--node-ip-address 127.0.0.1` by the machine's outside address, and its servers then listen
+  on all interfaces. Ray keeps to 127.0.0.1 when `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` (its way for desktop systems).
+* *A token of our own.* Whoever reaches Ray's ports can run code as us; other users of the machine reach loopback too.
+* *Its own temporary folder.* There Ray also writes `ray_current_cluster`, by which a plain `ray.init()` on the machine
+  would join a cluster: in our folder nobody else's program finds it, and a stale one harms nobody.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.config.schema import VoxrayConfig
+from cluster.lifecycle.haproxy import write_wrapper
+from cluster.lifecycle.loopback import SETUP_HOOK, SETUP_HOOK_VARIABLE
+from cluster.services.folder import StateFolder, make_private
+from cluster.services.ports import LOOPBACK
+from cluster.services.spec import ServiceSpec
+from cluster.services.state import write_atomically
+
+# Names of the ports of a head, as remembered in the state file.
+PORT_NAMES = (
+    "ray",
+    "ray.dashboard",
+    "ray.agent",
+    "ray.http",
+    "ray.fallback",
+    "ray.haproxy-stats",
+    "ray.haproxy-metrics",
+)
+HAPROXY_THREADS = 1
+HAPROXY_MAX_CONNECTIONS = 4096
+METRIC_PUSH_INTERVAL_S = 2
+# On a busy machine Ray's own orderly end takes longer, and saves nothing that the sweep would lose.
+RAY_GRACE_S = 5.0
+
+
+def ensure_token(path: Path) -> str:
+    """Return the cluster's token; make one (0600) when there is none."""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        token = ""
+    if not token:
+        token = secrets.token_hex(32)
+        write_atomically(path, token)
+    return token
+
+
+def driver_environment(token_file: Path, address: str) -> dict[str, str]:
+    """Return what a process needs to join the cluster as a driver or a job. It does not carry the run's marker.
+
+    `RAY_SERVE_*` must be the same in every process that uses a Serve handle.
+    """
+    return {
+        "RAY_ADDRESS": address,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "RAY_ENABLE_AUTO_CONNECT": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
+    }
+
+
+def head_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the environment of `ray start`; every Ray process, replicas included, inherits it."""
+    common = driver_environment(folder.token_file, "")
+    del common["RAY_ADDRESS"]
+    push_s = str(METRIC_PUSH_INTERVAL_S)
+    return {
+        **common,
+        **_haproxy_environment(config, folder, ports),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["ray.fallback"]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(config.ingress.drain_s),
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": push_s,
+        "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": push_s,
+        # Serve replaces a proxy that has not said "ready" in 5 s: on a busy machine that never ends.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        # On SIGTERM the head would wait 30 s for calls to move to other nodes; there are none (`down --drain` waits).
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        SETUP_HOOK_VARIABLE: SETUP_HOOK,
+        # A constructor that fails twice fails always; with models that take a minute to load, say so soon.
+        "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "2",
+        # Replicas have an environment of their own, so workers started in advance would never be used.
+        "RAY_enable_worker_prestart": "0",
+        "RAY_prestart_worker_first_driver": "0",
+        "RAY_num_workers_soft_limit": "1",
+    }
+
+
+def _haproxy_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> dict[str, str]:
+    sockets = folder.ray / "h"
+    seconds = str(config.ingress.longest_call_s)
+    return {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder.run / "haproxy"),
+        # A replica change makes HAProxy reload; the old process then cuts its sockets after this time.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": seconds,
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": seconds,
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(HAPROXY_THREADS),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(HAPROXY_MAX_CONNECTIONS),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["ray.haproxy-stats"]),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["ray.haproxy-metrics"]),
+        # Serve adds the node's id (56 characters): short names, for the limit on socket paths.
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(sockets / "c"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(sockets),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(sockets / "s"),
+    }
+
+
+def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the command line of `ray start`. The log monitor (copies workers' output to drivers) is left out."""
+    options = {
+        "--node-ip-address": LOOPBACK,
+        "--port": ports["ray"],
+        "--dashboard-host": LOOPBACK,
+        "--dashboard-port": ports["ray.dashboard"],
+        "--dashboard-agent-listen-port": ports["ray.agent"],
+        # 0: any free port, instead of the fixed range 10002-19999 that a second cluster would share.
+        "--min-worker-port": 0,
+        "--max-worker-port": 0,
+        "--temp-dir": folder.ray,
+        "--object-store-memory": config.ray.object_store_bytes,
+        "--num-cpus": config.ray.num_cpus,
+        "--include-dashboard": "true",
+        "--include-log-monitor": "false",
+    }
+    flags = ("--head", "--block", "--no-monitor", "--disable-usage-stats")
+    pairs = [f"{name}={value}" for name, value in options.items()]
+    return (sys.executable, "-m", "cluster.lifecycle.ray_head", "start", *flags, *pairs)
+
+
+def is_head_ready(dashboard_url: str, token: str) -> bool:
+    """Return whether the head's REST API answers to our token."""
+    request = urllib.request.Request(
+        f"{dashboard_url}/api/serve/applications/", headers={"Authorization": f"Bearer {token}"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=2.0) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def head_spec(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> ServiceSpec:
+    """Describe the local Ray head."""
+    token = ensure_token(folder.token_file)
+    dashboard_url = f"http://{LOOPBACK}:{ports['ray.dashboard']}"
+
+    def prepare() -> None:
+        make_private(folder.ray)
+        write_wrapper(folder.run / "haproxy", (ports["ray.haproxy-stats"], ports["ray.haproxy-metrics"]))
+
+    return ServiceSpec(
+        name="ray",
+        argv=head_argv(config, folder, ports),
+        address=f"{LOOPBACK}:{ports['ray']}",
+        port=ports["ray"],
+        is_ready=lambda: is_head_ready(dashboard_url, token),
+        cwd=folder.root,
+        env=head_environment(config, folder, ports),
+        prepare=prepare,
+        grace_s=RAY_GRACE_S,
+    )

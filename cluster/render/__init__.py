@@ -1,0 +1,1 @@
+"""Renders the configuration tree into the files that other systems read."""

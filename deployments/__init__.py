@@ -1,0 +1,1 @@
+"""Thin Ray Serve shells, and the engine adapters that they wrap."""

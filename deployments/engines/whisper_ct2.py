@@ -1,0 +1,216 @@
+"""Whisper on CTranslate2, for one utterance at a time, tuned for the time to the answer.
+
+Theory of operation. Whisper was trained on 30 s windows, and its encoder's cost is the window's. The encoder runs on
+shorter ones too: here the utterance and 2 s of silence, which takes a tenth of the time. What that costs is the
+decoder's sense of the end: having said everything, it may say it again. So the number of tokens is bounded by the
+length of the audio, and a repetition is cut (`cut_repetition`). A hypothesis that the model itself holds unlikely is
+recognised again in a 10 s window. Figures are in tests/bench/engine_latency.py.
+
+Silence is never given to the model, which would answer it with "Thank you." or "you".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper.feature_extractor import FeatureExtractor
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from pipelines.errors import EngineError
+from pipelines.recognition import Recognition
+
+_RATE_HZ = 16_000
+_FRAME_SAMPLES = 160
+_PADDING_S = 2.0
+_SECOND_WINDOW_S = 10.0
+_WINDOW_QUANTUM_S = 0.2
+_UNLIKELY_LOGPROB = -0.5
+_HOPELESS_LOGPROB = -1.2
+_NO_SPEECH = 0.6
+_LONGEST_PIECE_S = 27.0
+_TOKENS_PER_S = 5
+_SPARE_TOKENS = 8
+# A voice over a telephone is above -45 dBFS in its loudest 100 ms; line noise and hiss are below.
+_SILENCE_RMS = 32768.0 * 10 ** (-45 / 20)
+_LEVEL_SAMPLES = 1600
+
+Samples = NDArray[np.float32]
+
+
+class WhisperRecognizer:
+    """Recognises whole utterances; `recognize` is what `pipelines.recognition.WindowedTranscriber` takes.
+
+    Args:
+        model_dir: a CTranslate2 Whisper model (model.bin, config.json, tokenizer.json).
+        threads: threads of one recognition.
+        language: ISO 639-1 code; an English-only model ignores it.
+        prompt: words to expect (product names), given to the model as if said before. Costs about 1 ms a token.
+    """
+
+    def __init__(self, model_dir: Path, *, threads: int = 1, language: str = "en", prompt: str = "") -> None:
+        self._model = ctranslate2.models.Whisper(
+            str(model_dir), device="auto", compute_type="int8", intra_threads=threads, inter_threads=1
+        )
+        self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+        self._extract = FeatureExtractor(feature_size=_mel_bins(model_dir))
+        self._end_of_text = self._token("<|endoftext|>")
+        self._prompt = self._prompt_tokens(language, prompt)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whisper")
+
+    def warm_up(self) -> None:
+        """Recognise half a second of noise once, so that the first caller does not pay for allocation."""
+        noise = np.random.default_rng(0).normal(0.0, 0.05, _RATE_HZ // 2).astype(np.float32)
+        for window_s in (2.6, _SECOND_WINDOW_S):
+            self._executor.submit(self._decode, noise, window_s).result()
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        """Return what is said in `pcm_16k`; text "" for silence. Any length; beyond 27 s it is cut at quiet points.
+
+        Calls run one after the other in a worker thread. Cancelling one that waits drops it.
+
+        Raises:
+            EngineError: the model failed or the recogniser is closed.
+        """
+        samples = np.frombuffer(pcm_16k, "<i2", len(pcm_16k) // 2)
+        if not has_sound(samples):
+            return Recognition("", 0.0, 1.0)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._recognize_all, samples)
+        except Exception as error:
+            raise EngineError("transcriber", type(error).__name__, retryable=isinstance(error, RuntimeError)) from error
+
+    def close(self) -> None:
+        """Stop the worker thread after the utterance that it recognises. Does nothing on successive calls."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _recognize_all(self, samples: NDArray[np.int16]) -> Recognition:
+        pieces = [self._recognize_piece(piece) for piece in split_at_quiet(samples) if has_sound(piece)]
+        spoken = [piece for piece in pieces if piece.text]
+        if not spoken:
+            return Recognition("", 0.0, max((piece.no_speech for piece in pieces), default=1.0))
+        return Recognition(
+            " ".join(piece.text for piece in spoken),
+            sum(piece.mean_logprob for piece in spoken) / len(spoken),
+            min(piece.no_speech for piece in spoken),
+        )
+
+    def _recognize_piece(self, samples: NDArray[np.int16]) -> Recognition:
+        audio = samples.astype(np.float32) / np.float32(32768.0)
+        length_s = audio.size / _RATE_HZ
+        heard = self._decode(audio, min(30.0, length_s + _PADDING_S))
+        if heard.mean_logprob < _UNLIKELY_LOGPROB and length_s + _PADDING_S < _SECOND_WINDOW_S:
+            again = self._decode(audio, _SECOND_WINDOW_S)
+            heard = max(heard, again, key=lambda recognition: recognition.mean_logprob)
+        is_noise = heard.mean_logprob < _HOPELESS_LOGPROB or (
+            heard.no_speech > _NO_SPEECH and heard.mean_logprob < _UNLIKELY_LOGPROB
+        )
+        return Recognition("", heard.mean_logprob, heard.no_speech) if is_noise else heard
+
+    def _decode(self, audio: Samples, window_s: float) -> Recognition:
+        window_s = math.ceil(window_s / _WINDOW_QUANTUM_S) * _WINDOW_QUANTUM_S
+        padded = np.zeros(round(window_s * _RATE_HZ), np.float32)
+        padded[: audio.size] = audio
+        features = self._extract(padded, padding=0)[None, :, : padded.size // _FRAME_SAMPLES]
+        budget = _SPARE_TOKENS + math.ceil(_TOKENS_PER_S * audio.size / _RATE_HZ)
+        (result,) = self._model.generate(
+            ctranslate2.StorageView.from_array(np.ascontiguousarray(features, np.float32)),
+            [self._prompt],
+            beam_size=1,
+            # CTranslate2 gives half of `max_length` to the answer, the rest to the prompt.
+            max_length=min(448, 2 * budget),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        tokens = [token for token in result.sequences_ids[0] if token < self._end_of_text]
+        text = cut_repetition(self._tokenizer.decode(tokens).strip())
+        return Recognition(text, float(result.scores[0]), float(result.no_speech_prob))
+
+    def _prompt_tokens(self, language: str, prompt: str) -> list[int]:
+        tokens: list[int] = []
+        if prompt:
+            words = self._tokenizer.encode(f" {prompt.strip()}", add_special_tokens=False).ids
+            tokens += [self._token("<|startofprev|>"), *words[-100:]]
+        tokens.append(self._token("<|startoftranscript|>"))
+        if self._model.is_multilingual:
+            tokens += [self._token(f"<|{language}|>"), self._token("<|transcribe|>")]
+        return [*tokens, self._token("<|notimestamps|>")]
+
+    def _token(self, name: str) -> int:
+        token = self._tokenizer.token_to_id(name)
+        if token is None:
+            raise EngineError("transcriber", f"the tokenizer has no token {name}", retryable=False)
+        return int(token)
+
+
+def _mel_bins(model_dir: Path) -> int:
+    path = model_dir / "preprocessor_config.json"
+    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return int(settings.get("feature_size", 80))
+
+
+def has_sound(samples: NDArray[np.int16]) -> bool:
+    """Return whether any 100 ms of the audio are louder than line noise."""
+    return samples.size > 0 and bool(_levels(samples).max() > _SILENCE_RMS)
+
+
+def _levels(samples: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Return the RMS of each started 100 ms."""
+    padded = np.zeros(math.ceil(samples.size / _LEVEL_SAMPLES) * _LEVEL_SAMPLES)
+    padded[: samples.size] = samples
+    levels: NDArray[np.float64] = np.sqrt(np.mean(np.square(padded.reshape(-1, _LEVEL_SAMPLES)), axis=1))
+    return levels
+
+
+def split_at_quiet(samples: NDArray[np.int16], longest_s: float = _LONGEST_PIECE_S) -> list[NDArray[np.int16]]:
+    """Cut audio into pieces of at most `longest_s`, each at the quietest 100 ms of the piece's second half."""
+    longest = int(longest_s * _RATE_HZ)
+    pieces = []
+    while samples.size > longest:
+        half = longest // 2
+        quietest = int(np.argmin(_levels(samples[half:longest])))
+        cut = min(longest, half + quietest * _LEVEL_SAMPLES + _LEVEL_SAMPLES // 2)
+        pieces.append(samples[:cut])
+        samples = samples[cut:]
+    return [*pieces, samples]
+
+
+def cut_repetition(text: str) -> str:
+    """Drop what a decoder says again after it has said everything.
+
+    Cuts where the rest of the text is the text's own beginning ("Where is it? Where is"), and where a sentence of two
+    words or more directly follows itself. Case and marks do not count.
+    """
+    words = text.split()
+    keys = [re.sub(r"[^\w]", "", word.lower()) for word in words]
+    end = _restart(words, keys)
+    if end is None:
+        end = _echo(words, keys)
+    return text if end is None else " ".join(words[:end])
+
+
+def _restart(words: Sequence[str], keys: Sequence[str]) -> int | None:
+    for start in range(1, len(keys)):
+        again = len(keys) - start
+        if keys[start:] == keys[:again] and (words[start - 1][-1] in ".?!" or again >= 3):
+            return start
+    return None
+
+
+def _echo(words: Sequence[str], keys: Sequence[str]) -> int | None:
+    for start in range(2, len(keys) - 1):
+        if words[start - 1][-1] not in ".?!":
+            continue
+        for length in range(2, min(start, len(keys) - start) + 1):
+            if keys[start : start + length] == keys[start - length : start]:
+                return start
+    return None

@@ -1,0 +1,31 @@
+"""Refusing early what would harm the calls in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.errors import CapacityError
+
+
+class Admission:
+    """Counts the calls of one gateway replica. Not thread-safe; used on the event loop."""
+
+    def __init__(self, max_calls: int) -> None:
+        self._max_calls = max_calls
+        self.calls = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Hold a place for the duration of a call.
+
+        Raises:
+            CapacityError: this replica is full.
+        """
+        if self.calls >= self._max_calls:
+            raise CapacityError(f"This gateway holds {self._max_calls} calls already; try again later.")
+        self.calls += 1
+        try:
+            yield
+        finally:
+            self.calls -= 1

@@ -1,0 +1,56 @@
+"""The ASGI application, the same under Ray Serve, under plain uvicorn and in tests."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from deployments.gateway import realtime, rest
+from deployments.gateway.service import GatewayService
+from pipelines.errors import CapacityError, EngineError
+
+OpenService = Callable[[], AbstractAsyncContextManager[GatewayService]]
+
+
+def create_app(open_service: OpenService) -> FastAPI:
+    """Make the application; `open_service` is entered on the serving event loop at start and left at the end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_service() as service:
+            app.state.service = service
+            _tame_garbage_collection()
+            yield
+
+    app = FastAPI(title="Voxray", version="1", lifespan=lifespan)
+    app.include_router(realtime.router)
+    app.include_router(rest.open_router)
+    app.include_router(rest.router)
+    app.add_exception_handler(EngineError, _engine_failed)
+    app.add_exception_handler(CapacityError, _full)
+    return app
+
+
+def _tame_garbage_collection() -> None:
+    """Leave what was imported out of every collection, and collect less often.
+
+    A full collection walks all objects of all libraries and stops the loop, every call with it, for tens of ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+async def _engine_failed(_request: Request, error: Exception) -> JSONResponse:
+    engine = error.engine if isinstance(error, EngineError) else "engine"
+    body = {"error": {"type": "server_error", "code": "engine_failed", "message": f"The {engine} failed; try again."}}
+    return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
+
+
+async def _full(_request: Request, error: Exception) -> JSONResponse:
+    body = {"error": {"type": "server_error", "code": "capacity", "message": str(error)}}
+    return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})

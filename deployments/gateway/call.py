@@ -1,0 +1,178 @@
+"""One call: a WebSocket on one side, a session on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from deployments.gateway.metrics import GatewayMetrics
+from pipelines.errors import PeerError
+from pipelines.runner import Engines, SessionRunner
+from pipelines.session.core import Session
+from pipelines.session.effects import Notice
+from pipelines.session.settings import SessionSettings
+from pipelines.turn_trace import TurnTrace, TurnTracer
+from pipelines.wire.translate import AudioBytes, WireTranslator
+
+logger = logging.getLogger(__name__)
+
+# Audio goes out faster than it plays; a minute of it is about 4 MB of JSON. Beyond this the client is not reading.
+MAX_UNSENT_BYTES = 16 * 1024 * 1024
+CLOSE_TRY_AGAIN = 1013
+CLOSE_NORMAL = 1000
+CLOSE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """What a gateway tells every call.
+
+    Attributes:
+        model: name shown to clients that do not ask for one.
+        transcription_model: the recogniser's name, shown to clients.
+        idle_timeout_s: a socket without any message for this long is closed.
+        longest_call_s: a call is ended after this long.
+        speculate_up_to_calls: calls that begin while more are open answer only when the turn is over.
+    """
+
+    defaults: SessionSettings
+    model: str
+    transcription_model: str
+    idle_timeout_s: float
+    longest_call_s: float
+    speculate_up_to_calls: int
+
+    def session_defaults(self, open_calls: int) -> SessionSettings:
+        """Return the defaults of a call that begins beside `open_calls` others."""
+        return replace(self.defaults, speculate=open_calls < self.speculate_up_to_calls)
+
+
+class Call:
+    """Runs one accepted socket until it ends. `private_events` and `is_transcription` come from the URL's query."""
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        session_id: str,
+        engines: Engines,
+        settings: CallSettings,
+        metrics: GatewayMetrics,
+        *,
+        other_calls: int,
+    ) -> None:
+        query = websocket.query_params
+        self._websocket = websocket
+        self._metrics = metrics
+        self._idle_timeout_s = settings.idle_timeout_s
+        self._longest_call_s = settings.longest_call_s
+        self._wire = WireTranslator(
+            session_id,
+            model=query.get("model", settings.model),
+            defaults=settings.session_defaults(other_calls),
+            expires_at_s=int(time.time() + settings.longest_call_s),
+            transcription_model=settings.transcription_model,
+            is_transcription=query.get("intent") == "transcription",
+            private_events="voxray.trace" in query.get("include", "").split(","),
+        )
+        session = Session.start(session_id.removeprefix("sess_"), self._wire.settings())
+        self._runner = SessionRunner(session, engines, self._on_notice, TurnTracer(session, self._on_turn))
+        self._unsent: deque[bytes] = deque()
+        self._unsent_bytes = 0
+        self._messages = 0
+        self._has_unsent = asyncio.Event()
+        self._overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def runner(self) -> SessionRunner:
+        return self._runner
+
+    async def run(self) -> None:
+        """Serve the socket; return when it is closed, whoever closed it. Everything of the call has then ended."""
+        reading = asyncio.create_task(self._read())
+        writing = asyncio.create_task(self._write())
+        watching = asyncio.create_task(self._watch())
+        try:
+            self._send(self._wire.open())
+            await asyncio.wait({reading, writing, watching, self._overflow}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reading, writing, watching):
+                task.cancel()
+            await asyncio.gather(reading, writing, watching, return_exceptions=True)
+            await self._runner.close()
+            if self._overflow.done():
+                self._metrics.slow_clients.inc()
+                await self._close(CLOSE_TRY_AGAIN, "the client does not read")
+
+    async def _read(self) -> None:
+        """Hand over messages until the client goes, is idle for too long, or the session's time is up."""
+        try:
+            async with asyncio.timeout(self._longest_call_s):
+                while True:
+                    message = await self._websocket.receive()
+                    if message["type"] == "websocket.disconnect":
+                        return
+                    self._messages += 1
+                    self._take(message.get("text") or message.get("bytes") or "")
+        except TimeoutError:
+            await self._close(CLOSE_NORMAL, "over the longest session")
+        except WebSocketDisconnect:
+            return
+
+    async def _watch(self) -> None:
+        """Return once no message has come for the idle timeout (looked at now and then: a timer a frame costs more)."""
+        seen = -1
+        while seen != self._messages:
+            seen = self._messages
+            await asyncio.sleep(self._idle_timeout_s)  # noqa: TID251  the timeout itself
+        await self._close(CLOSE_NORMAL, "idle")
+
+    def _take(self, text: str | bytes) -> None:
+        try:
+            meaning = self._wire.inbound(text)
+        except PeerError as error:
+            self._send(self._wire.refuse(error))
+            return
+        if isinstance(meaning, AudioBytes):
+            self._runner.feed_audio(meaning.pcm_16k)
+        else:
+            self._runner.feed(meaning)
+
+    def _on_notice(self, notice: Notice) -> None:
+        self._send(self._wire.outbound(notice))
+
+    def _on_turn(self, trace: TurnTrace) -> None:
+        self._metrics.record_turn(trace)
+        self._send(self._wire.trace(trace.as_dict()))
+
+    def _send(self, messages: list[bytes]) -> None:
+        self._unsent += messages
+        self._unsent_bytes += sum(map(len, messages))
+        self._has_unsent.set()
+        if self._unsent_bytes > MAX_UNSENT_BYTES and not self._overflow.done():
+            self._overflow.set_result(None)
+
+    async def _write(self) -> None:
+        """Send what there is, in order."""
+        while True:
+            await self._has_unsent.wait()
+            self._has_unsent.clear()
+            while self._unsent:
+                message = self._unsent.popleft()
+                self._unsent_bytes -= len(message)
+                try:
+                    await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+                except (WebSocketDisconnect, RuntimeError):  # starlette raises RuntimeError once the socket is closed
+                    return
+
+    async def _close(self, code: int, reason: str) -> None:
+        logger.info("x %s", reason)
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+            await asyncio.wait_for(self._websocket.close(code, reason), CLOSE_TIMEOUT_S)

@@ -1,0 +1,141 @@
+"""Opening a gateway: from configuration and the remote engines to a service on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.config.schema import TurnConfig, VoxrayConfig
+from deployments.engine_choice import EngineChoice
+from deployments.gateway.admission import Admission
+from deployments.gateway.call import CallSettings
+from deployments.gateway.service import GatewayService
+from pipelines.answering.events import AnswerLimits
+from pipelines.answering.grounded import GroundedAnswerer
+from pipelines.ports import (
+    ChatMessage,
+    GenerationRequest,
+    LanguageModel,
+    RetrievalQuery,
+    Retriever,
+    SpeechRequest,
+    Synthesizer,
+)
+from pipelines.recognition import Recognizer, WindowedTranscriber
+from pipelines.runner import Engines
+from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_S = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEngines:
+    """The engines that gateways share, as ports (Ray handles in the cluster, engines in-process without it)."""
+
+    recognize: Recognizer
+    retriever: Retriever
+    language_model: LanguageModel
+    synthesizer: Synthesizer
+
+
+async def _warm_up(remote: RemoteEngines, config: VoxrayConfig) -> None:
+    """Use every remote engine once, all at a time: handles connect on first use, which no caller should wait for.
+
+    The gateway becomes ready when all have answered. One that fails or is slower than a restart takes does not keep
+    it from serving: calls then tell their callers.
+    """
+
+    async def drain(items: AsyncIterator[Any]) -> None:
+        async for _ in items:
+            pass
+
+    prompt = GenerationRequest("warm-up", (ChatMessage("user", "Hello"),), max_tokens=2)
+    uses: dict[str, Awaitable[Any]] = {
+        "transcriber": remote.recognize(bytes(32_000)),
+        "retriever": remote.retriever.search(RetrievalQuery(config.agent.tenant, "hello", 1, 2_000)),
+        "language model": drain(remote.language_model.generate(prompt)),
+        "synthesizer": drain(remote.synthesizer.synthesize(SpeechRequest("Hello."))),
+    }
+    bounded = (asyncio.wait_for(use, WARM_UP_S) for use in uses.values())
+    for name, result in zip(uses, await asyncio.gather(*bounded, return_exceptions=True), strict=True):
+        if isinstance(result, Exception):
+            logger.warning("! warm-up of the %s: %s %s", name, type(result).__name__, result)
+
+
+def turn_detection_from(turn: TurnConfig) -> TurnDetection:
+    """Return the server's default turn taking."""
+    return TurnDetection(
+        kind=TurnDetectionKind.SEMANTIC_VAD,
+        threshold=turn.vad_threshold,
+        prefix_padding_ms=turn.prefix_padding_ms,
+        silence_duration_ms=turn.silence_duration_ms,
+        min_speech_ms=turn.min_speech_ms,
+        min_silence_ms=turn.min_silence_ms,
+        max_silence_ms=turn.max_silence_ms,
+        speculation_silence_ms=turn.speculation_silence_ms,
+        completion_threshold=turn.completion_threshold,
+    )
+
+
+def call_settings_from(config: VoxrayConfig) -> CallSettings:
+    """Return what every call is told."""
+    defaults = SessionSettings(
+        instructions=f"You answer callers of {config.agent.company} from its own data.",
+        voice=config.synthesizer.model,
+        turn_detection=turn_detection_from(config.turn),
+        max_utterance_ms=config.turn.max_utterance_s * 1000,
+    )
+    return CallSettings(
+        defaults,
+        model=config.language_model.model,
+        transcription_model=config.transcriber.model,
+        idle_timeout_s=config.gateway.idle_timeout_s,
+        longest_call_s=config.ingress.longest_call_s,
+        speculate_up_to_calls=config.gateway.speculate_up_to_calls,
+    )
+
+
+def service_opener(
+    choice: EngineChoice, remote: RemoteEngines, api_key: str
+) -> AbstractAsyncContextManager[GatewayService]:
+    """Return the context in which a gateway serves; local engines live as long as it is entered."""
+    return _open_service(choice, remote, api_key)
+
+
+@asynccontextmanager
+async def _open_service(choice: EngineChoice, remote: RemoteEngines, api_key: str) -> AsyncIterator[GatewayService]:
+    config = choice.config
+    detector: Any = choice.speech_detector()
+    turn_detector: Any = choice.turn_detector()
+    interval_ms = config.transcriber.partial_interval_ms
+    limits = AnswerLimits(
+        passages=config.retriever.limit,
+        retrieval_budget_ms=config.retriever.budget_ms,
+        max_tokens=config.language_model.max_tokens,
+        first_clause_budget_ms=config.language_model.first_clause_budget_ms,
+    )
+    await _warm_up(remote, config)
+    engines = Engines(
+        speech_detector=detector,
+        turn_detector=turn_detector,
+        transcriber=WindowedTranscriber(remote.recognize, partial_interval_ms=interval_ms),
+        answerer=GroundedAnswerer(remote.retriever, remote.language_model, config.agent, limits),
+        synthesizer=remote.synthesizer,
+    )
+    try:
+        yield GatewayService(
+            engines=engines,
+            recognize=remote.recognize,
+            call_settings=call_settings_from(config),
+            admission=Admission(config.gateway.max_calls),
+            api_key=api_key,
+        )
+    finally:
+        detector.close()
+        turn_detector.close()

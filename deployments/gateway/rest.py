@@ -1,0 +1,167 @@
+"""REST beside the socket: health, metrics, sessions, and OpenAI-style chat, speech and transcription."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, HTTPException, Request, UploadFile
+from fastapi.responses import Response, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from deployments.gateway.access import is_allowed
+from deployments.gateway.service import GatewayService
+from pipelines.answering.events import AnswerClause, AnswerFinished, PassagesFound
+from pipelines.audio.wav import ENGINE_RATE_HZ, WavError, pcm_16k_from_wav, wav_header
+from pipelines.ports import SpeechRequest
+from pipelines.session.effects import Line, StartAnswer
+from pipelines.session.items import Role
+
+MAX_UPLOAD_BYTES = 25 * 1024 * 1024
+# What one message between replicas holds (4 MiB), in audio.
+MAX_TRANSCRIPTION_S = 120
+MAX_SPEECH_CHARS = 4096
+SPEECH_RATE_HZ = 24_000
+
+
+def service_of(request: Request) -> GatewayService:
+    service: GatewayService = request.app.state.service
+    if not is_allowed(service.api_key, request.headers):
+        raise HTTPException(401, "Show the API key as a bearer token.")
+    return service
+
+
+Service = Annotated[GatewayService, Depends(service_of)]
+open_router = APIRouter()
+router = APIRouter(prefix="/v1")
+
+
+@open_router.get("/healthz")
+async def health(request: Request) -> dict[str, Any]:
+    """Say that the gateway answers, and how full it is."""
+    service: GatewayService = request.app.state.service
+    return {"status": "ok", "calls": service.admission.calls}
+
+
+@open_router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics of this replica (no speech, no names)."""
+    service: GatewayService = request.app.state.service
+    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/sessions")
+async def sessions(service: Service) -> dict[str, Any]:
+    """List the open calls of this replica."""
+    now_s = time.time()
+    return {"data": [{"id": key, "age_s": round(now_s - since_s, 1)} for key, since_s in service.live.items()]}
+
+
+class ChatMessageIn(BaseModel):
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(max_length=20_000)
+
+
+class ChatIn(BaseModel):
+    """The parts of an OpenAI chat request that mean something here; others are ignored."""
+
+    messages: list[ChatMessageIn] = Field(min_length=1, max_length=200)
+    model: str = ""
+    max_tokens: int | None = Field(default=None, ge=1, le=4096)
+
+
+@router.post("/chat/completions")
+async def chat(body: ChatIn, service: Service) -> dict[str, Any]:
+    """Answer a written question from the company's data, with the passages it rests on."""
+    order = _order_from(body)
+    text, passages, finished = "", PassagesFound((), None, 0.0), None
+    async with aclosing(service.engines.answerer.answer(order)) as events:  # type: ignore[type-var]
+        async for event in events:
+            match event:
+                case PassagesFound():
+                    passages = event
+                case AnswerClause():
+                    text += event.text
+                case AnswerFinished():
+                    finished = event
+    if finished is None:
+        raise HTTPException(503, "The answer ended early; try again.")
+    return {
+        "id": f"chatcmpl-{time.time_ns():x}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": body.model or service.call_settings.model,
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text.strip()}, "finish_reason": "stop"},
+        ],
+        "usage": {
+            "prompt_tokens": finished.prompt_tokens,
+            "completion_tokens": finished.completion_tokens,
+            "total_tokens": finished.prompt_tokens + finished.completion_tokens,
+        },
+        "voxray": {
+            "grounding": str(finished.grounded),
+            "sources": [passage.source for passage in passages.passages],
+            "chosen": passages.chosen.source if passages.chosen else None,
+        },
+    }
+
+
+class SpeechIn(BaseModel):
+    """An OpenAI speech request; the result is WAV or raw 24 kHz PCM16."""
+
+    input: str = Field(min_length=1, max_length=MAX_SPEECH_CHARS)
+    model: str = ""
+    voice: str = ""
+    response_format: Literal["wav", "pcm"] = "wav"
+    speed: float = Field(default=1.0, ge=0.25, le=1.5)
+
+
+@router.post("/audio/speech")
+async def speech(body: SpeechIn, service: Service) -> Response:
+    """Speak a text."""
+    request = SpeechRequest(body.input, body.voice, body.speed)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async with aclosing(service.engines.synthesizer.synthesize(request)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk.pcm_24k
+
+    if body.response_format == "pcm":
+        return StreamingResponse(pieces(), media_type="audio/pcm")
+    pcm = b"".join([piece async for piece in pieces()])
+    return Response(wav_header(len(pcm), SPEECH_RATE_HZ) + pcm, media_type="audio/wav")
+
+
+@router.post("/audio/transcriptions")
+async def transcription(service: Service, file: Annotated[UploadFile, File()]) -> dict[str, str]:
+    """Recognise a WAV file (any rate, mono or stereo, PCM16)."""
+    data = await file.read(MAX_UPLOAD_BYTES + 1)
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise HTTPException(413, f"The file is larger than {MAX_UPLOAD_BYTES // 2**20} MiB.")
+    try:
+        pcm_16k = await asyncio.to_thread(pcm_16k_from_wav, data)
+    except WavError as error:
+        raise HTTPException(400, str(error)) from None
+    if len(pcm_16k) > MAX_TRANSCRIPTION_S * 2 * ENGINE_RATE_HZ:
+        raise HTTPException(413, f"The recording is longer than {MAX_TRANSCRIPTION_S} s.")
+    return {"text": (await service.recognize(pcm_16k)).text}
+
+
+@router.get("/models")
+async def models(service: Service) -> dict[str, Any]:
+    """List what can be asked for as `model`."""
+    return {"object": "list", "data": [{"id": service.call_settings.model, "object": "model", "owned_by": "voxray"}]}
+
+
+def _order_from(body: ChatIn) -> StartAnswer:
+    *before, last = body.messages
+    if last.role != "user":
+        raise HTTPException(400, "The last message must be the user's.")
+    instructions = "\n".join(message.content for message in before if message.role == "system")
+    lines = tuple(Line(Role(message.role), message.content) for message in before if message.role != "system")
+    return StartAnswer(0, last.content, lines, instructions, body.max_tokens)

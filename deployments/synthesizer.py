@@ -1,0 +1,32 @@
+"""Speech synthesis as a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from pipelines.ports import SpeechChunk, SpeechRequest
+
+
+class SynthesizerEngine(Protocol):
+    """A `pipelines.ports.Synthesizer` that can be warmed."""
+
+    def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
+        """Stream audio."""
+
+    def warm_up(self) -> None:
+        """Make the first clause as fast as the next."""
+
+
+class Synthesizer:
+    """Serves one voice; streams audio as it is made."""
+
+    def __init__(self, make_engine: Callable[[], SynthesizerEngine]) -> None:
+        self._engine = make_engine()
+        self._engine.warm_up()
+
+    async def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
+        async with aclosing(self._engine.synthesize(request)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk

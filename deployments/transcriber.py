@@ -1,0 +1,29 @@
+"""Speech recognition as a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pipelines.recognition import Recognition
+
+
+class RecognizerEngine(Protocol):
+    """Recognises whole utterances."""
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        """Recognise one utterance."""
+
+    def warm_up(self) -> None:
+        """Make the first call as fast as the next."""
+
+
+class Transcriber:
+    """Serves one recogniser. Stateless between calls: another replica can take the next one."""
+
+    def __init__(self, make_engine: Callable[[], RecognizerEngine]) -> None:
+        self._engine = make_engine()
+        self._engine.warm_up()
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        return await self._engine.recognize(pcm_16k)

@@ -1,0 +1,49 @@
+"""The answerer that a session runs on: an order of the core in, answer events out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from pipelines.answering.answerer import answer
+from pipelines.answering.events import (
+    Agent,
+    AnswerClause,
+    AnswerEvent,
+    AnswerFinished,
+    AnswerLimits,
+    Grounding,
+)
+from pipelines.ports import ChatMessage, LanguageModel, Retriever
+from pipelines.session.effects import StartAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedAnswerer:
+    """Implements `pipelines.runner.Answerer` over the retriever and language model ports."""
+
+    retriever: Retriever
+    language_model: LanguageModel
+    agent: Agent
+    limits: AnswerLimits
+
+    async def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
+        """Stream the answer to `order.question`; without a question (the client asks for an opening) greet."""
+        if not order.question.strip():
+            yield AnswerClause(f"Hello, this is {self.agent.company}. How can I help you?", is_last=True)
+            yield AnswerFinished(Grounding.COURTESY)
+            return
+        max_tokens = min(order.max_output_tokens or self.limits.max_tokens, self.limits.max_tokens)
+        events = answer(
+            order.question,
+            [ChatMessage(str(line.role), line.text) for line in order.history],
+            retriever=self.retriever,
+            language_model=self.language_model,
+            agent=self.agent,
+            limits=replace(self.limits, max_tokens=max_tokens),
+        )
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()

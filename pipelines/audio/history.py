@@ -1,0 +1,33 @@
+"""The recent audio of a session, addressed by session time."""
+
+from __future__ import annotations
+
+BYTES_PER_MS_16K = 32
+
+
+class AudioHistory:
+    """Keeps the last `keep_ms` of 16 kHz PCM16; positions are ms of audio since the session began."""
+
+    def __init__(self, keep_ms: int) -> None:
+        self._keep_bytes = keep_ms * BYTES_PER_MS_16K
+        self._buffer = bytearray()
+        self._dropped_bytes = 0
+
+    @property
+    def end_ms(self) -> int:
+        """How much audio has been appended so far."""
+        return (self._dropped_bytes + len(self._buffer)) // BYTES_PER_MS_16K
+
+    def append(self, pcm_16k: bytes) -> None:
+        self._buffer += pcm_16k
+        # Trimming in large steps keeps appending cheap: deleting from the front moves everything behind it.
+        if len(self._buffer) > 2 * self._keep_bytes:
+            surplus_bytes = len(self._buffer) - self._keep_bytes
+            del self._buffer[:surplus_bytes]
+            self._dropped_bytes += surplus_bytes
+
+    def since(self, start_ms: int, end_ms: int | None = None) -> bytes:
+        """Return the audio from `start_ms` (or the oldest kept) to `end_ms` (default: all)."""
+        begin = max(start_ms * BYTES_PER_MS_16K - self._dropped_bytes, 0)
+        end = len(self._buffer) if end_ms is None else max(end_ms * BYTES_PER_MS_16K - self._dropped_bytes, 0)
+        return bytes(self._buffer[begin:end])

@@ -1,0 +1,136 @@
+"""Streaming sample-rate conversion with a fixed delay near one millisecond and no block of samples held back.
+
+Theory of operation. Converting by the ratio `up/down` is a low-pass filter at `from_hz * up` of which only every
+`down`-th output is computed, and in which only every `up`-th input is not zero. So `down` inputs (a group) yield `up`
+outputs, each a dot product of one phase of the filter with the last `taps` inputs:
+
+    inputs   |<- taps-1 of history ->|<- down ->|<- down ->| ...
+    outputs                          |<-  up  ->|<-  up  ->| ...
+
+`_GROUPS_PER_BLOCK` groups are computed at once: a matrix of overlapping windows times one banded weight matrix, which
+is one small BLAS call a frame. Fewer than `down` samples wait for the next call.
+
+The soxr library's stream was measured first and not taken: it computes in blocks and holds 20 to 118 ms of audio
+(docs/adr/0002-wire.md).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STOPBAND_DB: Final = 60.0
+_KAISER_BETA: Final = 5.65  # for 60 dB
+_PASSBAND: Final = 0.86  # share of the narrower Nyquist band that passes: 6.9 kHz of 8, 3.4 kHz of 4
+_STOPBAND: Final = 1.14  # what lies between folds above the passband only
+_BLOCK_SAMPLES: Final = 24
+
+
+class _Filter(NamedTuple):
+    up: int
+    down: int
+    taps: int  # inputs that one output looks at
+    delay: int  # outputs by which the signal is late
+    groups: int  # groups in one block
+    weights: NDArray[np.float32]  # (taps - 1 + groups * down, groups * up)
+
+
+@cache
+def _design(from_hz: int, to_hz: int) -> _Filter:
+    """Return the banded weights for one pair of rates (shared by all streams)."""
+    divisor = math.gcd(from_hz, to_hz)
+    up, down = to_hz // divisor, from_hz // divisor
+    rate_hz, nyquist_hz = from_hz * up, min(from_hz, to_hz) / 2
+    width = 2 * math.pi * nyquist_hz * (_STOPBAND - _PASSBAND) / rate_hz
+    half = (_STOPBAND_DB - 7.95) / (2.285 * width) / 2
+    delay = math.ceil(half / down)  # whole outputs, so that an aligned stream is in place exactly
+    taps = math.ceil((delay * down + half + 1) / up)
+    time = np.arange(taps * up) - delay * down
+    window = np.i0(_KAISER_BETA * np.sqrt(np.maximum(1 - (time / half) ** 2, 0))) / np.i0(_KAISER_BETA)
+    impulse = np.sinc(2 * nyquist_hz / rate_hz * time) * np.where(np.abs(time) <= half, window, 0)
+    phases = impulse.reshape(taps, up).T
+    phases /= phases.sum(axis=1, keepdims=True)  # a constant stays that constant in every phase: no ripple tone
+    groups = max(1, _BLOCK_SAMPLES // down)
+    weights = np.zeros((taps - 1 + groups * down, groups * up), np.float32)
+    for output in range(groups * up):
+        newest = output * down // up
+        weights[newest : newest + taps, output] = phases[output * down % up, ::-1]
+    return _Filter(up, down, taps, delay, groups, weights)
+
+
+class StreamResampler:
+    """Converts one stream of 16-bit mono PCM, chunk by chunk, without clicks at the borders.
+
+    With `is_live`, each call returns audio as long as what was put in, and the signal is late by `delay_ms`: nothing
+    waits for the end of the stream. Otherwise the signal keeps its time, the first call returns `delay_ms` less, and
+    `flush` returns the rest; the whole output is exactly `samples_in * to_hz // from_hz` samples long.
+
+    Not safe for use by two tasks at once. Equal rates pass through untouched.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int, *, is_live: bool = False) -> None:
+        self._is_identity = from_hz == to_hz
+        self._filter = _design(from_hz, to_hz)
+        self._to_hz = to_hz
+        self._is_live = is_live
+        self.reset()
+
+    @property
+    def delay_ms(self) -> float:
+        return 0.0 if self._is_identity else self._filter.delay * 1000 / self._to_hz
+
+    def reset(self) -> None:
+        """Forget all audio: the next call begins a new stream."""
+        self._pending = np.zeros(self._filter.taps - 1, np.float32)
+        self._skip = 0 if self._is_live else self._filter.delay
+        self._samples_in = self._samples_out = 0
+
+    def process(self, pcm: bytes) -> bytes:
+        """Return what can be computed with `pcm` (whole samples) added to the stream."""
+        if self._is_identity:
+            return pcm
+        samples = np.frombuffer(pcm, np.int16)
+        self._samples_in += len(samples)
+        out = self._convolve(samples)
+        if self._skip:
+            skipped = min(self._skip, len(out))
+            self._skip -= skipped
+            out = out[skipped:]
+        self._samples_out += len(out)
+        return out.tobytes()
+
+    def flush(self) -> bytes:
+        """End the stream and return its tail (nothing when live); the next call begins a new stream."""
+        if self._is_identity or self._is_live:
+            self.reset()
+            return b""
+        spec = self._filter
+        missing = self._samples_in * spec.up // spec.down - self._samples_out
+        silence = np.zeros((self._skip + missing + spec.up) * spec.down // spec.up + spec.down, np.int16)
+        tail = self._convolve(silence)[self._skip :][:missing]
+        self.reset()
+        return tail.tobytes()
+
+    def _convolve(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
+        up, down, taps, _, groups, weights = self._filter
+        ready = len(self._pending) - (taps - 1) + len(samples)
+        group_count = ready // down
+        blocks = -(-group_count // groups)
+        stride = groups * down
+        buffer = np.zeros(max(taps - 1 + blocks * stride, taps - 1 + ready), np.float32)
+        buffer[: len(self._pending)] = self._pending
+        buffer[len(self._pending) : taps - 1 + ready] = samples
+        self._pending = buffer[group_count * down : taps - 1 + ready].copy()
+        # Overlapping windows, one a block; zeros past the end touch no output that is kept.
+        windows: NDArray[np.float32] = np.ndarray(
+            (blocks, taps - 1 + stride), np.float32, buffer, strides=(stride * 4, 4)
+        )
+        out = np.ascontiguousarray(windows) @ weights
+        np.rint(out, out=out)
+        np.maximum(out, -32768, out=out)  # np.clip costs as much as the convolution on arrays this short
+        np.minimum(out, 32767, out=out)
+        return out.reshape(-1)[: group_count * up].astype(np.int16)

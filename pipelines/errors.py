@@ -1,0 +1,57 @@
+"""Every error of the product, by whose fault it is and whether a retry can help.
+
+VoxrayError
+├── ConfigError            the operator's: a file or variable is wrong; the message names it
+├── PeerError              the client's: answered with an `error` event, the socket stays up
+├── IllegalTransition      ours: the session core was driven wrongly; nothing was changed
+├── CapacityError          nobody's: full; retry later (carries a reason)
+└── EngineError            an engine or store failed; `retryable` says whether another try can help
+"""
+
+from __future__ import annotations
+
+
+class VoxrayError(Exception):
+    """Base of all errors raised by this product."""
+
+
+class ConfigError(VoxrayError):
+    """A configuration file or environment variable is wrong."""
+
+
+class PeerError(VoxrayError):
+    """The client sent something that cannot be done.
+
+    Attributes:
+        code: machine-readable code, sent as `error.code`.
+        param: the offending field, or None.
+        event_id: the client's id of the offending event, or None.
+    """
+
+    def __init__(self, code: str, message: str, *, param: str | None = None, event_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+        self.event_id = event_id
+
+
+class IllegalTransition(VoxrayError):
+    """The transition table has no such step; the session's state is unchanged."""
+
+
+class CapacityError(VoxrayError):
+    """A limit is reached; the request was refused before it could harm others."""
+
+
+class EngineError(VoxrayError):
+    """An engine, model or store behind a port failed.
+
+    Attributes:
+        engine: which one ("transcriber", "retriever", ...).
+        retryable: True when the same request may succeed on another try or replica.
+    """
+
+    def __init__(self, engine: str, message: str, *, retryable: bool) -> None:
+        super().__init__(f"{engine}: {message}")
+        self.engine = engine
+        self.retryable = retryable

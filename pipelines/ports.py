@@ -1,0 +1,208 @@
+"""What the conversation needs from the outside, as small Protocols.
+
+Engines (`deployments/engines`), Ray handles (`deployments`) and the scripted engines all satisfy these. Rules for all:
+
+* audio is 16-bit little-endian mono PCM in `bytes`; the rate is in the name of the argument (`_16k`, `_24k`);
+* failures are raised as `pipelines.errors.EngineError` (which says whether a retry can help), never returned;
+* an async iterator is cancelled by closing it (`aclose()`), and must then stop the work behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechScore:
+    """How likely one window of a stream is speech.
+
+    Attributes:
+        probability: 0.0 to 1.0.
+        end_ms: position in the stream, in ms of audio pushed so far, at which the window ends.
+        window_ms: length of the window.
+    """
+
+    probability: float
+    end_ms: int
+    window_ms: int
+
+
+class SpeechStream(Protocol):
+    """One call's voice-activity stream. Scores come in order, one for each full window, none for a partial window."""
+
+    def push(self, pcm_16k: bytes) -> None:
+        """Queue audio. Never blocks; scores arrive later through the callback, on the event loop's thread."""
+
+    def close(self) -> None:
+        """Free the stream's slot. No score is delivered afterwards. Does nothing on successive calls."""
+
+
+class SpeechDetector(Protocol):
+    """Voice activity detection shared by all calls of a gateway (scored in batches)."""
+
+    def open(self, on_score: Callable[[SpeechScore], None]) -> SpeechStream:
+        """Open a stream. Must be called on the event loop's thread."""
+
+
+class TurnDetector(Protocol):
+    """Judges from the sound of an utterance whether the caller has finished the turn."""
+
+    async def completion_probability(self, pcm_16k: bytes) -> float:
+        """Return the probability (0.0 to 1.0) that the turn is complete. Uses at most the last 8 s of `pcm_16k`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the recogniser has heard of an utterance so far.
+
+    Attributes:
+        text: the whole hypothesis.
+        stable_chars: length of the prefix of `text` that later hypotheses will keep.
+        audio_ms: how much of the utterance it covers.
+    """
+
+    text: str
+    stable_chars: int
+    audio_ms: int
+
+
+class TranscriptStream(Protocol):
+    """One utterance in recognition. Audio pushed is never lost; it is recognised again after an engine died."""
+
+    def push(self, pcm_16k: bytes) -> None:
+        """Add audio. Never blocks."""
+
+    async def finalize(self) -> Hypothesis:
+        """Recognise all audio pushed so far. The stream stays usable: the caller may go on speaking after a pause."""
+
+    async def aclose(self) -> None:
+        """End the stream and free its slot. Cancels a `finalize` in flight. Does nothing on successive calls."""
+
+
+class Transcriber(Protocol):
+    """Streaming speech recognition."""
+
+    def open(self, call_id: str, on_partial: Callable[[Hypothesis], None]) -> TranscriptStream:
+        """Open a stream for one utterance; `on_partial` is called on the event loop's thread while audio arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One piece of business data that retrieval found.
+
+    Attributes:
+        text: the passage as it was indexed.
+        source: where it comes from, shown to people ("faq/returns.md").
+        title: heading or record name.
+        score: fused rank score, higher is better; comparable within one answer only.
+        similarity: cosine similarity of query and passage, -1.0 to 1.0; comparable between answers.
+        matched_terms: share (0.0 to 1.0) of the query's content words that the passage contains.
+        updated_at: ISO 8601 date of the source, or "".
+        sentence_similarities: cosine similarity of the query to each sentence of `text` (as cut by
+            `pipelines.text.terms.sentences`), in order; empty when the store does not know.
+    """
+
+    text: str
+    source: str
+    title: str
+    score: float
+    similarity: float
+    matched_terms: float = 0.0
+    updated_at: str = ""
+    sentence_similarities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalQuery:
+    """A question to one tenant's data. `limit` passages at most; past `budget_ms` the answer goes on without."""
+
+    tenant: str
+    text: str
+    limit: int = 3
+    budget_ms: int = 400
+
+
+class Retriever(Protocol):
+    """Retrieval over the tenant's live collection."""
+
+    async def search(self, query: RetrievalQuery) -> list[Passage]:
+        """Return passages, best first; an empty list when nothing is near.
+
+        Raises:
+            EngineError: the store or the encoder failed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a prompt. `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """A prompt and its limits. `request_id` is unique for each attempt; cancelling aborts exactly that one."""
+
+    request_id: str
+    messages: tuple[ChatMessage, ...]
+    max_tokens: int = 96
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A speakable piece of an answer (`text` keeps its spacing: joined clauses give the whole answer).
+
+    Attributes:
+        is_last: the answer ends with this clause (its `text` may then be empty).
+        tokens: tokens decoded for the answer so far.
+    """
+
+    text: str
+    is_last: bool = False
+    tokens: int = 0
+    prompt_tokens: int = 0
+
+
+class LanguageModel(Protocol):
+    """A chat model that streams clauses."""
+
+    def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
+        """Stream the answer's clauses; exactly one has `is_last`. Closing the iterator aborts generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """Text to speak. `voice` is a catalog voice or "" for the default; `speed` 0.25 to 1.5, 1.0 is normal."""
+
+    text: str
+    voice: str = ""
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """When a word sounds, in ms from the start of the request's audio. `end_char` is its end offset in the text."""
+
+    end_char: int
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A piece of synthesized audio with the words that start in it."""
+
+    pcm_24k: bytes
+    words: tuple[WordTime, ...] = field(default=())
+
+
+class Synthesizer(Protocol):
+    """Text to speech."""
+
+    def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
+        """Stream audio, in order and gapless, for one clause. Closing the iterator stops synthesis."""

@@ -1,0 +1,350 @@
+"""Runs one session: feeds it audio, time and engine results, and performs what it orders.
+
+The core decides, the runner does. It owns the clock, the tasks and the streams of one call, and nothing that could
+not be made again from the core's state and the recent audio. All of it runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipelines.answering.events import AnswerClause, AnswerEvent, AnswerFinished, PassagesFound
+from pipelines.audio.history import AudioHistory
+from pipelines.errors import EngineError
+from pipelines.ports import (
+    Hypothesis,
+    SpeechDetector,
+    SpeechRequest,
+    SpeechScore,
+    SpeechStream,
+    Synthesizer,
+    Transcriber,
+    TranscriptStream,
+    TurnDetector,
+)
+from pipelines.session.core import Session
+from pipelines.session.effects import (
+    CancelGeneration,
+    CloseUtterance,
+    Effect,
+    FinalizeTranscript,
+    JudgeTurn,
+    Notice,
+    OpenUtterance,
+    Order,
+    SealUtterance,
+    StartAnswer,
+    Synthesize,
+)
+from pipelines.session.stimuli import (
+    AnswerFailed,
+    AudioAppended,
+    AudioReady,
+    ClauseReady,
+    ClauseSpoken,
+    SessionClosed,
+    SpeechScored,
+    Stimulus,
+    SynthesisFailed,
+    TranscriptFailed,
+    TranscriptHeard,
+    TranscriptReady,
+    TurnJudged,
+)
+
+logger = logging.getLogger(__name__)
+
+# Long enough for the longest utterance and its prefix.
+KEEP_MARGIN_MS = 5_000
+ORDERS = (
+    OpenUtterance,
+    FinalizeTranscript,
+    SealUtterance,
+    CloseUtterance,
+    JudgeTurn,
+    StartAnswer,
+    Synthesize,
+    CancelGeneration,
+)
+
+
+class Answerer(Protocol):
+    """Turns a question into clauses, grounded in the tenant's data."""
+
+    def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
+        """Stream the answer; closing the iterator stops retrieval and generation."""
+
+
+class SessionObserver(Protocol):
+    """Sees everything that happens to a session, at the seam; must be quick and must not raise."""
+
+    def observe(self, stimulus: Stimulus | None, effects: list[Effect], now_ms: int) -> None:
+        """`stimulus` is None when a deadline caused the effects."""
+
+    def observe_passages(self, generation: int, found: PassagesFound, now_ms: int) -> None:
+        """Retrieval for `generation` has ended."""
+
+    def observe_grounding(self, generation: int, finished: AnswerFinished, now_ms: int) -> None:
+        """The answer of `generation` is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a session runs on; shared by all sessions of a process."""
+
+    speech_detector: SpeechDetector
+    turn_detector: TurnDetector
+    transcriber: Transcriber
+    answerer: Answerer
+    synthesizer: Synthesizer
+
+
+class SessionRunner:
+    """Drives one session until `close`.
+
+    Args:
+        on_notice: called in order for every notice to the client; must not block.
+        observer: sees stimuli and effects.
+        session_ms: the session's clock when this runner takes over (0 for a new session).
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        engines: Engines,
+        on_notice: Callable[[Notice], None],
+        observer: SessionObserver,
+        *,
+        session_ms: int = 0,
+    ) -> None:
+        self._session = session
+        self._engines = engines
+        self._on_notice = on_notice
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._began_s = self._loop.time() - session_ms / 1000
+        self._history = AudioHistory(session.state.settings.max_utterance_ms + KEEP_MARGIN_MS)
+        self._detector_stream: SpeechStream | None = None
+        self._streams: dict[str, TranscriptStream] = {}
+        self._sealed: set[str] = set()
+        self._tasks: dict[int, set[asyncio.Task[None]]] = {}
+        self._speaking: dict[int, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    def now_ms(self) -> int:
+        """Milliseconds since the session began."""
+        return int((self._loop.time() - self._began_s) * 1000)
+
+    def feed_audio(self, pcm_16k: bytes) -> None:
+        """Take audio from the caller (any length, whole samples)."""
+        if self._is_closed or not pcm_16k:
+            return
+        self._history.append(pcm_16k)
+        for item_id, stream in self._streams.items():
+            if item_id not in self._sealed:
+                stream.push(pcm_16k)
+        self.feed(AudioAppended(self._history.end_ms))
+        self._detect_speech(pcm_16k)
+
+    def feed(self, stimulus: Stimulus) -> None:
+        """Take a stimulus; perform its effects."""
+        if self._is_closed:
+            return
+        now_ms = self.now_ms()
+        self._perform(stimulus, self._session.receive(stimulus, now_ms), now_ms)
+
+    async def close(self) -> None:
+        """End the session and everything it runs. Does nothing on successive calls."""
+        if self._is_closed:
+            return
+        self.feed(SessionClosed())
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._detector_stream is not None:
+            self._detector_stream.close()
+        tasks = [task for group in self._tasks.values() for task in group]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stream in self._streams.values():
+            await stream.aclose()
+        self._streams.clear()
+
+    # --- speech detection ---------------------------------------------------------------------------------------------
+
+    def _detect_speech(self, pcm_16k: bytes) -> None:
+        """Push to the detector while turns are found by voice; its stream begins anew when they are again."""
+        if self._session.state.settings.turn_detection is None:
+            if self._detector_stream is not None:
+                self._detector_stream.close()
+                self._detector_stream = None
+            return
+        if self._detector_stream is None:
+            base_ms = self._history.end_ms - len(pcm_16k) // 32
+
+            def on_score(score: SpeechScore) -> None:
+                self.feed(SpeechScored(score.probability, base_ms + score.end_ms, score.window_ms))
+
+            self._detector_stream = self._engines.speech_detector.open(on_score)
+        self._detector_stream.push(pcm_16k)
+
+    # --- performing effects -------------------------------------------------------------------------------------------
+
+    def _perform(self, stimulus: Stimulus | None, effects: list[Effect], now_ms: int) -> None:
+        if not effects and isinstance(stimulus, AudioAppended | SpeechScored):
+            # A frame or a window that decided nothing, thousands a second: it can only move the deadline away.
+            return
+        for effect in effects:
+            if isinstance(effect, ORDERS):
+                self._carry_out(effect)
+            else:
+                self._on_notice(effect)
+        self._observer.observe(stimulus, effects, now_ms)
+        self._arm_timer()
+
+    def _carry_out(self, order: Order) -> None:
+        match order:
+            case OpenUtterance(item_id, start_ms):
+                self._open_utterance(item_id, start_ms)
+            case SealUtterance(item_id):
+                self._sealed.add(item_id)
+            case CloseUtterance(item_id):
+                self._close_utterance(item_id)
+            case FinalizeTranscript(item_id, generation):
+                self._spawn(0, self._finalize(item_id, generation))
+            case JudgeTurn(generation, start_ms, end_ms):
+                self._spawn(generation, self._judge(generation, start_ms, end_ms))
+            case StartAnswer(generation=generation):
+                self._spawn(generation, self._answer(order))
+            case Synthesize(generation=generation):
+                before = self._speaking.get(generation)
+                self._speaking[generation] = self._spawn(generation, self._speak(order, before))
+            case CancelGeneration(generation):
+                for task in self._tasks.get(generation, ()):
+                    task.cancel()
+
+    def _open_utterance(self, item_id: str, start_ms: int) -> None:
+        def on_partial(heard: Hypothesis) -> None:
+            self.feed(TranscriptHeard(item_id, heard.text, heard.stable_chars))
+
+        stream = self._engines.transcriber.open(self._session.state.session_id, on_partial)
+        self._streams[item_id] = stream
+        stream.push(self._history.since(start_ms))
+
+    def _close_utterance(self, item_id: str) -> None:
+        self._sealed.discard(item_id)
+        stream = self._streams.pop(item_id, None)
+        if stream is not None:
+            self._spawn(0, stream.aclose())
+
+    def _spawn(self, generation: int, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` under `generation` (0: until the session ends)."""
+        task = self._loop.create_task(work)
+        group = self._tasks.setdefault(generation, set())
+        group.add(task)
+        task.add_done_callback(lambda done: self._forget(generation, done))
+        return task
+
+    def _forget(self, generation: int, task: asyncio.Task[None]) -> None:
+        group = self._tasks[generation]
+        group.discard(task)
+        if not group and generation:
+            del self._tasks[generation]
+            self._speaking.pop(generation, None)
+
+    # --- engine work: each returns its results as stimuli, and its failures too ---------------------------------------
+
+    async def _finalize(self, item_id: str, generation: int) -> None:
+        stream = self._streams.get(item_id)
+        try:
+            if stream is None:
+                raise EngineError("transcriber", "the utterance's stream is gone", retryable=False)
+            heard = await stream.finalize()
+        except Exception as error:
+            self.feed(TranscriptFailed(item_id, generation, _public_message("transcriber", error)))
+            return
+        self.feed(TranscriptReady(item_id, generation, heard.text))
+
+    async def _judge(self, generation: int, start_ms: int, end_ms: int) -> None:
+        try:
+            pcm_16k = self._history.since(start_ms, end_ms)
+            probability = await self._engines.turn_detector.completion_probability(pcm_16k)
+        except Exception as error:
+            # Without a judgement the turn still ends, after the longest silence.
+            _public_message("turn detector", error)
+            return
+        self.feed(TurnJudged(generation, probability))
+
+    async def _answer(self, order: StartAnswer) -> None:
+        generation, last = order.generation, AnswerClause("", is_last=True)
+        try:
+            async with aclosing(self._engines.answerer.answer(order)) as events:  # type: ignore[type-var]
+                async for event in events:
+                    match event:
+                        case PassagesFound():
+                            self._observer.observe_passages(generation, event, self.now_ms())
+                        case AnswerClause(text, is_last) if not is_last:
+                            self.feed(ClauseReady(generation, text, is_last=False))
+                        case AnswerClause():
+                            last = event  # goes out with the token counts, which come next
+                        case AnswerFinished(prompt_tokens=prompt_tokens, completion_tokens=tokens):
+                            self._observer.observe_grounding(generation, event, self.now_ms())
+                            self.feed(ClauseReady(generation, last.text, True, tokens, prompt_tokens))
+        except Exception as error:
+            self.feed(AnswerFailed(generation, _public_message("answer", error)))
+
+    async def _speak(self, order: Synthesize, before: asyncio.Task[None] | None) -> None:
+        """Speak one clause, after the clause before it."""
+        if before is not None:
+            await asyncio.wait([before])
+        request = SpeechRequest(order.text, order.voice, order.speed)
+        try:
+            async with aclosing(self._engines.synthesizer.synthesize(request)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    words = tuple((word.end_char, word.start_ms) for word in chunk.words)
+                    self.feed(AudioReady(order.generation, order.clause, chunk.pcm_24k, words))
+        except Exception as error:
+            message = _public_message("synthesizer", error)
+            self.feed(SynthesisFailed(order.generation, order.clause, message))
+            return
+        self.feed(ClauseSpoken(order.generation, order.clause))
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _arm_timer(self) -> None:
+        deadline_ms = None if self._is_closed else self._session.next_deadline_ms()
+        when_s = None if deadline_ms is None else self._began_s + deadline_ms / 1000
+        if self._timer is not None:
+            # While audio flows the deadline moves with every frame: let the timer fire early and look again.
+            if when_s is not None and self._timer.when() <= when_s:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if when_s is not None:
+            self._timer = self._loop.call_at(when_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now_ms = self.now_ms()
+        self._perform(None, self._session.on_deadline(now_ms), now_ms)
+
+
+def _public_message(engine: str, error: Exception) -> str:
+    """Log a failure; return a message for the client that says no more than which part failed."""
+    if isinstance(error, EngineError):
+        logger.warning("! %s (retryable: %s)", error, error.retryable)
+        return f"The {error.engine} failed."
+    # The traceback may quote nothing that was said: engines raise EngineError for failures of their input.
+    logger.error("! %s failed: %s", engine, type(error).__name__, exc_info=error)
+    return f"The {engine} failed."

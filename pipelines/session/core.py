@@ -1,0 +1,142 @@
+"""The session: stimuli in, effects out.
+
+    session = Session.start("s1", settings)
+    for effect in session.receive(stimulus, now_ms): ...
+    deadline = session.next_deadline_ms()       # call on_deadline(now_ms) then, unless something changed it
+
+The caller performs the effects in order and hands every result back as a stimulus. Nothing here blocks, raises for a
+peer's mistakes (those become `Refused`), or knows the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.session import conversation, listening, replying
+from pipelines.session.change import Change
+from pipelines.session.effects import Effect, SettingsApplied
+from pipelines.session.settings import SessionSettings
+from pipelines.session.state import SessionState
+from pipelines.session.stimuli import (
+    AnswerFailed,
+    AudioAppended,
+    AudioClearRequested,
+    AudioCommitRequested,
+    AudioReady,
+    ClauseReady,
+    ClauseSpoken,
+    ItemCreateRequested,
+    ItemDeleteRequested,
+    ItemRetrieveRequested,
+    ItemTruncateRequested,
+    ResponseCancelRequested,
+    ResponseCreateRequested,
+    SessionClosed,
+    SettingsChanged,
+    SpeechScored,
+    Stimulus,
+    SynthesisFailed,
+    TranscriptFailed,
+    TranscriptHeard,
+    TranscriptReady,
+    TurnJudged,
+)
+from pipelines.session.transitions import InputState, Step
+
+
+class Session:
+    """One conversation. Not thread-safe; one caller drives it."""
+
+    def __init__(self, state: SessionState) -> None:
+        self.state = state
+
+    @classmethod
+    def start(cls, session_id: str, settings: SessionSettings) -> Session:
+        """Begin a session; its clock starts at 0 ms."""
+        return cls(SessionState(session_id=session_id, settings=settings))
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state.input is InputState.CLOSED
+
+    def receive(self, stimulus: Stimulus, now_ms: int) -> list[Effect]:
+        """Apply a stimulus; return what to do, in order. A closed session ignores everything.
+
+        Args:
+            now_ms: milliseconds since the session began; never less than in the call before.
+        """
+        if self.is_closed:
+            return []
+        change = Change(self.state, now_ms)
+        _APPLY[type(stimulus)](change, stimulus)
+        return change.effects
+
+    def next_deadline_ms(self) -> int | None:
+        """When `on_deadline` is due if nothing else happens, or None."""
+        if self.is_closed:
+            return None
+        change = Change(self.state, 0)
+        deadlines = (listening.pause_deadline_ms(change), replying.reply_deadline_ms(change))
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def on_deadline(self, now_ms: int) -> list[Effect]:
+        """Do what is due at `now_ms`; nothing when called early."""
+        if self.is_closed:
+            return []
+        change = Change(self.state, now_ms)
+        pause_ms, reply_ms = listening.pause_deadline_ms(change), replying.reply_deadline_ms(change)
+        if pause_ms is not None and pause_ms <= now_ms:
+            listening.end_muted_turn(change)
+        if reply_ms is not None and reply_ms <= now_ms:
+            replying.end_stalled_reply(change)
+        return change.effects
+
+
+def _change_settings(change: Change, changed: SettingsChanged) -> None:
+    """Apply settings; an utterance found by another kind of turn detection is forgotten."""
+    state = change.state
+    had_detection = state.settings.turn_detection is not None
+    has_detection = changed.settings.turn_detection is not None
+    state.settings = changed.settings
+    if had_detection != has_detection and state.utterance is not None:
+        listening.discard(change)
+    change.emit(SettingsApplied(changed.settings))
+
+
+def _truncate(change: Change, request: ItemTruncateRequested) -> None:
+    replying.stop_before_truncation(change, request)
+    conversation.truncate(change, request)
+
+
+def _close(change: Change, _closed: SessionClosed) -> None:
+    replying.close(change)
+    listening.discard(change)
+    change.step_input(Step.SESSION_CLOSED)
+    change.step_reply(Step.SESSION_CLOSED)
+
+
+# The dispatch is typed by construction: each function takes the stimulus it stands behind.
+_APPLY: dict[type[Any], Callable[[Change, Any], None]] = {
+    SettingsChanged: _change_settings,
+    AudioAppended: listening.hear_audio,
+    AudioCommitRequested: listening.commit,
+    AudioClearRequested: listening.clear,
+    ItemCreateRequested: conversation.create,
+    ItemRetrieveRequested: conversation.retrieve,
+    ItemTruncateRequested: _truncate,
+    ItemDeleteRequested: conversation.delete,
+    ResponseCreateRequested: replying.create,
+    ResponseCancelRequested: replying.cancel,
+    SessionClosed: _close,
+    SpeechScored: listening.hear_score,
+    TurnJudged: listening.hear_judgement,
+    TranscriptHeard: listening.hear_partial,
+    TranscriptReady: listening.hear_transcript,
+    TranscriptFailed: listening.hear_transcript_failure,
+    ClauseReady: replying.hear_clause,
+    AnswerFailed: replying.hear_failure,
+    AudioReady: replying.hear_audio,
+    ClauseSpoken: replying.hear_clause_end,
+    SynthesisFailed: replying.hear_failure,
+}

@@ -1,0 +1,336 @@
+"""The agent's side: from a question to clauses, audio and the end of the response.
+
+A reply is made either as a draft (on speculation, its output held back) or open (a response the client knows of). The
+engines' results reach it only if they carry its generation; whatever else comes late is dropped here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipelines.session import conversation
+from pipelines.session.change import Change
+from pipelines.session.effects import (
+    AnswerAudio,
+    AnswerItemStarted,
+    AnswerText,
+    CancelGeneration,
+    ResponseFinished,
+    ResponseStarted,
+    ResponseStatus,
+    StartAnswer,
+    Synthesize,
+)
+from pipelines.session.items import Item, ItemStatus, Role, WordMark
+from pipelines.session.settings import Modality
+from pipelines.session.state import Reply
+from pipelines.session.stimuli import (
+    AnswerFailed,
+    AudioReady,
+    ClauseReady,
+    ClauseSpoken,
+    ItemTruncateRequested,
+    ResponseCancelRequested,
+    ResponseCreateRequested,
+    SynthesisFailed,
+)
+from pipelines.session.transitions import ReplyState, Step
+
+BYTES_PER_SAMPLE = 2
+
+
+def draft(change: Change, generation: int, transcript: str) -> Reply:
+    """Start an answer on speculation, before the turn is known to be over."""
+    reply = _new_reply(change, generation, ResponseCreateRequested())
+    _start_answer(change, reply, transcript)
+    return reply
+
+
+def answer_turn(change: Change, item_id: str, reply: Reply | None) -> None:
+    """Answer the turn that was just committed, with the draft if there is one."""
+    state = change.state
+    if state.reply is not None:
+        state.queued_item_id = item_id
+        if reply is not None:
+            change.emit(CancelGeneration(reply.generation))
+        return
+    if reply is None:
+        reply = _new_reply(change, change.new_generation(), ResponseCreateRequested())
+        reply.asked_item_id = item_id
+        reply.awaiting_item_id = item_id if item_id in state.awaited else ""
+    _open(change, reply)
+    if not reply.awaiting_item_id and not reply.has_started_answer:
+        _start_answer(change, reply)
+
+
+def create(change: Change, request: ResponseCreateRequested) -> None:
+    """Answer because the client asked for it."""
+    state = change.state
+    if state.reply is not None:
+        message = f"The conversation already has an active response in progress: {state.reply.response_id}."
+        change.refuse("conversation_already_has_active_response", message, event_id=request.event_id)
+        return
+    reply = _new_reply(change, change.new_generation(), request)
+    if not request.is_out_of_band or request.input_items is None:
+        reply.awaiting_item_id = next(reversed(state.awaited), "")
+    _open(change, reply)
+    if not reply.awaiting_item_id:
+        _start_answer(change, reply)
+
+
+def cancel(change: Change, request: ResponseCancelRequested) -> None:
+    """Stop the response in progress because the client asked for it."""
+    reply = change.state.reply
+    if reply is None or (request.response_id and request.response_id != reply.response_id):
+        message = "Cancellation failed: no such active response found."
+        change.refuse("response_cancel_not_active", message, param="response_id", event_id=request.event_id)
+        return
+    _finish(change, reply, ResponseStatus.CANCELLED, "client_cancelled")
+    _answer_queued(change)
+
+
+def interrupt(change: Change) -> None:
+    """The caller began to speak: stop the response, and note how much of the audio can have been heard."""
+    state = change.state
+    state.queued_item_id = ""
+    if state.reply is not None:
+        _finish(change, state.reply, ResponseStatus.CANCELLED, "turn_detected")
+    index = conversation.index_of(state.items, state.playout_item_id)
+    if index is not None:
+        item, played_ms = state.items[index], change.now_ms - state.playout_at_ms
+        sent_ms = item.audio_ms if item.heard_ms is None else item.heard_ms
+        if played_ms < sent_ms:
+            state.items[index] = replace(item, heard_ms=max(played_ms, 0))
+    state.playout_item_id = ""
+
+
+def stop_before_truncation(change: Change, request: ItemTruncateRequested) -> None:
+    """A client that cuts off the item in progress does not want the rest of it."""
+    reply = change.state.reply
+    if reply is not None and reply.item_id == request.item_id and reply.audio_ms:
+        _finish(change, reply, ResponseStatus.CANCELLED, "client_cancelled")
+
+
+def transcript_arrived(change: Change, item_id: str) -> None:
+    """Start the answer that waited for this transcript; a turn without words ends its response without output."""
+    reply = change.state.reply
+    if reply is None or reply.awaiting_item_id != item_id:
+        return
+    reply.awaiting_item_id = ""
+    reply.progress_at_ms = change.now_ms
+    if not _start_answer(change, reply, must_ask=True):
+        _finish(change, reply, ResponseStatus.COMPLETED)
+        _answer_queued(change)
+
+
+def transcript_failed(change: Change, item_id: str, message: str) -> None:
+    """End the response that waited for this transcript."""
+    reply = change.state.reply
+    if reply is not None and reply.awaiting_item_id == item_id:
+        _fail(change, reply, message)
+
+
+def hear_clause(change: Change, clause: ClauseReady) -> None:
+    """Put out the next piece of text and have it spoken."""
+    reply = _live_reply(change, clause.generation)
+    if reply is None or reply.is_text_done:
+        return
+    reply.input_tokens, reply.output_tokens = clause.prompt_tokens, clause.tokens
+    if clause.text.strip():
+        reply.clauses.append(clause.text)
+        _put_out(change, reply, AnswerText(reply.response_id, reply.item_id, reply.modality, clause.text))
+        if reply.modality is Modality.AUDIO:
+            order = Synthesize(reply.generation, len(reply.clauses) - 1, clause.text, reply.voice, reply.speed)
+            change.emit(order)
+    reply.is_text_done = clause.is_last
+    _finish_if_complete(change, reply)
+
+
+def hear_audio(change: Change, audio: AudioReady) -> None:
+    """Put out the next piece of audio. Clauses are spoken in order; a piece of another clause is dropped."""
+    reply = _live_reply(change, audio.generation)
+    if reply is None or audio.clause != reply.spoken or audio.clause >= len(reply.clauses):
+        return
+    reply.words += [
+        WordMark(reply.clause_start_char + end_char, reply.clause_start_ms + start_ms)
+        for end_char, start_ms in audio.words
+    ]
+    reply.audio_samples += len(audio.pcm_24k) // BYTES_PER_SAMPLE
+    _put_out(change, reply, AnswerAudio(reply.response_id, reply.item_id, audio.pcm_24k))
+
+
+def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:
+    """A clause has been spoken to its end."""
+    reply = _live_reply(change, spoken.generation)
+    if reply is None or spoken.clause != reply.spoken or spoken.clause >= len(reply.clauses):
+        return
+    reply.clause_start_char += len(reply.clauses[spoken.clause])
+    reply.clause_start_ms = reply.audio_ms
+    reply.spoken += 1
+    _finish_if_complete(change, reply)
+
+
+def hear_failure(change: Change, failed: AnswerFailed | SynthesisFailed) -> None:
+    """An engine gave up. A draft is dropped (the turn's end tries again), a response fails."""
+    reply = _live_reply(change, failed.generation)
+    if reply is None:
+        return
+    if reply.is_open:
+        _fail(change, reply, failed.message)
+        return
+    change.emit(CancelGeneration(reply.generation))
+    if change.state.utterance is not None:
+        change.state.utterance.draft = None
+
+
+def reply_deadline_ms(change: Change) -> int | None:
+    """When the response in progress fails for lack of progress, or None."""
+    reply = change.state.reply
+    return None if reply is None else reply.progress_at_ms + change.state.settings.reply_timeout_ms
+
+
+def end_stalled_reply(change: Change) -> None:
+    """The reply deadline has passed."""
+    if change.state.reply is not None:
+        _fail(change, change.state.reply, "The answer took too long.")
+
+
+def close(change: Change) -> None:
+    """The session ends: the response in progress ends with it."""
+    if change.state.reply is not None:
+        _finish(change, change.state.reply, ResponseStatus.CANCELLED, "client_cancelled")
+
+
+def _new_reply(change: Change, generation: int, request: ResponseCreateRequested) -> Reply:
+    settings = change.state.settings
+    return Reply(
+        response_id=change.new_response_id(),
+        item_id=change.new_item_id(),
+        generation=generation,
+        modality=request.modality or settings.modality,
+        voice=request.voice or settings.voice,
+        speed=settings.speed,
+        progress_at_ms=change.now_ms,
+        instructions=settings.instructions if request.instructions is None else request.instructions,
+        max_output_tokens=request.max_output_tokens or settings.max_output_tokens,
+        metadata=request.metadata,
+        is_out_of_band=request.is_out_of_band,
+        input_items=request.input_items,
+    )
+
+
+def _start_answer(change: Change, reply: Reply, addition: str = "", *, must_ask: bool = False) -> bool:
+    """Order the answer; with `must_ask` only if the caller has said something. Return whether it was ordered."""
+    items = change.state.items if reply.input_items is None else list(reply.input_items)
+    question, history = conversation.question_and_history(items, addition)
+    index = conversation.index_of(items, reply.asked_item_id)
+    if not question and index is not None:
+        question = (items[index].text or "").strip()
+    if must_ask and not question:
+        return False
+    reply.has_started_answer = True
+    change.emit(StartAnswer(reply.generation, question, history, reply.instructions, reply.max_output_tokens))
+    return True
+
+
+def _open(change: Change, reply: Reply) -> None:
+    """Make the reply the response in progress, and let out what a draft has held back."""
+    change.step_reply(Step.REPLY_STARTED)
+    change.state.reply = reply
+    reply.is_open = True
+    reply.progress_at_ms = change.now_ms
+    change.emit(
+        ResponseStarted(
+            reply.response_id, reply.modality, reply.voice, reply.metadata, reply.is_out_of_band, reply.generation
+        )
+    )
+    held, reply.held = reply.held, []
+    for output in held:
+        _put_out(change, reply, output)
+    _finish_if_complete(change, reply)
+
+
+def _put_out(change: Change, reply: Reply, output: AnswerText | AnswerAudio) -> None:
+    reply.progress_at_ms = change.now_ms
+    if not reply.is_open:
+        reply.held.append(output)
+        return
+    if not reply.has_item:
+        _announce_item(change, reply)
+    if isinstance(output, AnswerAudio) and reply.first_audio_at_ms is None:
+        reply.first_audio_at_ms = change.now_ms
+        change.state.playout_item_id, change.state.playout_at_ms = reply.item_id, change.now_ms
+    change.step_reply(Step.REPLY_OUTPUT)
+    change.emit(output)
+
+
+def _announce_item(change: Change, reply: Reply) -> None:
+    reply.has_item = True
+    previous = None
+    if not reply.is_out_of_band:
+        is_audio = reply.modality is Modality.AUDIO
+        item = Item(reply.item_id, Role.ASSISTANT, text="", is_audio=is_audio, status=ItemStatus.IN_PROGRESS)
+        previous = conversation.append(change, item)
+    change.emit(AnswerItemStarted(reply.response_id, reply.item_id, previous, reply.modality))
+
+
+def _live_reply(change: Change, generation: int) -> Reply | None:
+    """The reply that `generation` belongs to, or None: then the result is stale."""
+    state = change.state
+    if state.reply is not None and state.reply.generation == generation:
+        return state.reply
+    if state.utterance is not None and state.utterance.draft is not None:
+        candidate = state.utterance.draft
+        return candidate if candidate.generation == generation else None
+    return None
+
+
+def _finish_if_complete(change: Change, reply: Reply) -> None:
+    if reply.is_open and reply.is_complete and change.state.reply is reply:
+        _finish(change, reply, ResponseStatus.COMPLETED)
+        _answer_queued(change)
+
+
+def _fail(change: Change, reply: Reply, message: str) -> None:
+    _finish(change, reply, ResponseStatus.FAILED, error=message)
+    _answer_queued(change)
+
+
+def _finish(change: Change, reply: Reply, status: ResponseStatus, reason: str = "", *, error: str = "") -> None:
+    change.step_reply(Step.REPLY_ENDED)
+    change.state.reply = None
+    item = _final_item(reply, status) if reply.has_item else None
+    if item is not None and not reply.is_out_of_band:
+        conversation.put(change, item)
+    if status is not ResponseStatus.COMPLETED:
+        change.emit(CancelGeneration(reply.generation))
+    change.emit(
+        ResponseFinished(
+            reply.response_id, status, reason, item, reply.modality, reply.voice, reply.metadata,
+            reply.is_out_of_band, reply.input_tokens, reply.output_tokens, error,
+        )
+    )  # fmt: skip
+
+
+def _final_item(reply: Reply, status: ResponseStatus) -> Item:
+    is_whole = status is ResponseStatus.COMPLETED
+    return Item(
+        reply.item_id,
+        Role.ASSISTANT,
+        text=reply.text,
+        is_audio=reply.modality is Modality.AUDIO,
+        audio_ms=reply.audio_ms,
+        # Text whose audio was never put out cannot have been heard.
+        heard_ms=None if is_whole or reply.modality is Modality.TEXT else reply.audio_ms,
+        words=tuple(reply.words),
+        status=ItemStatus.COMPLETED if is_whole else ItemStatus.INCOMPLETE,
+    )
+
+
+def _answer_queued(change: Change) -> None:
+    """Answer the turn that ended while another response was in progress."""
+    state = change.state
+    if not state.queued_item_id or state.reply_state is not ReplyState.IDLE:
+        return
+    item_id, state.queued_item_id = state.queued_item_id, ""
+    answer_turn(change, item_id, None)

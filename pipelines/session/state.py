@@ -1,0 +1,132 @@
+"""All that a session knows, as plain data, so that a call can move to another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipelines.session.effects import AnswerAudio, AnswerText
+from pipelines.session.items import Item, WordMark
+from pipelines.session.settings import Modality, SessionSettings
+from pipelines.session.transitions import InputState, ReplyState
+
+SAMPLES_PER_MS = 24  # synthesized audio is 24 kHz
+
+
+@dataclass(slots=True)
+class Reply:
+    """One attempt to answer: on speculation (`is_open` False, output held back) or as the response in progress.
+
+    Attributes:
+        asked_item_id: user item that asked, when it is not simply the last thing said, or "".
+        awaiting_item_id: user item whose transcript the answer waits for, or "".
+        has_item: the output item has been announced.
+        clauses: texts given to synthesis, in order; `spoken` of them are complete.
+        is_text_done: no more clauses come.
+        clause_start_ms, clause_start_char: where the clause in synthesis begins in the item's audio and text.
+        first_audio_at_ms: when the first audio was put out; playout cannot have begun earlier.
+        progress_at_ms: when an engine last delivered something.
+    """
+
+    response_id: str
+    item_id: str
+    generation: int
+    modality: Modality
+    voice: str
+    speed: float
+    progress_at_ms: int
+    instructions: str = ""
+    max_output_tokens: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    is_out_of_band: bool = False
+    input_items: tuple[Item, ...] | None = None
+    asked_item_id: str = ""
+    awaiting_item_id: str = ""
+    has_started_answer: bool = False
+    is_open: bool = False
+    has_item: bool = False
+    held: list[AnswerText | AnswerAudio] = field(default_factory=list)
+    clauses: list[str] = field(default_factory=list)
+    spoken: int = 0
+    is_text_done: bool = False
+    clause_start_ms: int = 0
+    clause_start_char: int = 0
+    audio_samples: int = 0
+    words: list[WordMark] = field(default_factory=list)
+    first_audio_at_ms: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.clauses)
+
+    @property
+    def audio_ms(self) -> int:
+        return self.audio_samples // SAMPLES_PER_MS
+
+    @property
+    def is_complete(self) -> bool:
+        return self.is_text_done and (self.modality is Modality.TEXT or self.spoken == len(self.clauses))
+
+
+@dataclass(slots=True)
+class Utterance:
+    """The caller's speech that is not committed yet.
+
+    Attributes:
+        speech_end_ms: end of the last voiced window.
+        resume_ms: voiced audio heard since the pause began (a short noise does not resume speech).
+        generation: of the recognition, judgement and draft that this pause started; None before.
+        is_recognising: that generation's transcript is on its way.
+        judged_silence_ms: silence at which the turn model was last asked.
+        completion: the turn model's last answer in this pause, or None.
+        transcript: recognised in this pause, or None.
+        draft: the answer made on speculation, or None.
+    """
+
+    item_id: str
+    start_ms: int
+    speech_end_ms: int
+    resume_ms: int = 0
+    generation: int | None = None
+    is_recognising: bool = False
+    judged_silence_ms: int = 0
+    completion: float | None = None
+    transcript: str | None = None
+    draft: Reply | None = None
+
+
+@dataclass(slots=True)
+class SessionState:
+    """The whole session.
+
+    Attributes:
+        appended_ms, scored_ms: session audio received, and scored for speech.
+        appended_at_ms: when audio last arrived.
+        buffer_start_ms: where the uncommitted input buffer begins.
+        voiced_ms: length of the voiced run at the end of the scored audio, while no utterance is open.
+        items: the conversation, in order.
+        awaited: committed user items without transcript: item id -> generation that will bring it.
+        queued_item_id: user item of a turn that ended while another response was in progress; answered next.
+        playout_item_id, playout_at_ms: the assistant audio that the client may still be playing, and since when.
+    """
+
+    session_id: str
+    settings: SessionSettings
+    input: InputState = InputState.QUIET
+    reply_state: ReplyState = ReplyState.IDLE
+    appended_ms: int = 0
+    scored_ms: int = 0
+    appended_at_ms: int = 0
+    buffer_start_ms: int = 0
+    voiced_ms: int = 0
+    items: list[Item] = field(default_factory=list)
+    utterance: Utterance | None = None
+    reply: Reply | None = None
+    awaited: dict[str, int] = field(default_factory=dict)
+    queued_item_id: str = ""
+    playout_item_id: str = ""
+    playout_at_ms: int = 0
+    next_item: int = 1
+    next_response: int = 1
+    next_generation: int = 1

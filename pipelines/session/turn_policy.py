@@ -1,0 +1,69 @@
+"""When a caller's turn is over: pure decisions on silence, the turn model's judgement and the words."""
+
+from __future__ import annotations
+
+import re
+
+from pipelines.session.settings import TurnDetection, TurnDetectionKind
+
+# The turn model is asked again as the silence grows: what sounds unfinished after 0.1 s may not after 0.4 s.
+JUDGE_AT_SILENCE_MS = (0, 256, 448, 704, 1000, 1800)
+# A recognised question needs this much more silence than a judgement: recognisers guess marks at pauses.
+QUESTION_MARGIN_MS = 128
+HYSTERESIS = 0.15
+_QUESTION_WORDS = frozenset(
+    "how what what's when where where's who who's which why can could do does did is are will would should may".split()
+)
+
+
+def is_voiced(probability: float, detection: TurnDetection, *, is_speaking: bool) -> bool:
+    """Whether a window counts as speech; while the caller speaks a lower probability is enough (hysteresis)."""
+    threshold = max(detection.threshold - HYSTERESIS, 0.01) if is_speaking else detection.threshold
+    return probability >= threshold
+
+
+def wants_speculation(silence_ms: int, detection: TurnDetection) -> bool:
+    """Whether recognition (and an answer) should start although the turn may go on."""
+    return silence_ms >= min(detection.speculation_silence_ms, latest_silence_ms(detection))
+
+
+def wants_judgement(silence_ms: int, judged_silence_ms: int, detection: TurnDetection) -> bool:
+    """Whether the turn model should be asked (again) at this silence; `judged_silence_ms` 0 means not asked yet."""
+    if detection.kind is not TurnDetectionKind.SEMANTIC_VAD:
+        return False
+    due = [max(at, detection.speculation_silence_ms) for at in JUDGE_AT_SILENCE_MS]
+    return any(judged_silence_ms < at <= silence_ms for at in due)
+
+
+def is_turn_over(
+    silence_ms: int, detection: TurnDetection, *, completion: float | None, transcript: str | None
+) -> bool:
+    """Whether the turn is over after `silence_ms`.
+
+    Args:
+        completion: the turn model's probability that the caller has finished, or None when not known (yet).
+        transcript: what was recognised up to the pause, or None when not known (yet).
+    """
+    if silence_ms >= latest_silence_ms(detection):
+        return True
+    if detection.kind is not TurnDetectionKind.SEMANTIC_VAD or silence_ms < detection.min_silence_ms:
+        return False
+    if completion is not None and completion >= detection.completion_threshold:
+        return True
+    is_question = transcript is not None and is_whole_question(transcript)
+    return is_question and silence_ms >= detection.min_silence_ms + QUESTION_MARGIN_MS
+
+
+def is_whole_question(transcript: str) -> bool:
+    """Whether the words are a question: marked as one, or a closed sentence that begins like one (English)."""
+    text = transcript.rstrip()
+    if text.endswith("?"):
+        return True
+    words = re.split(r"[.!?,]\s+", text)[-1].split()
+    return text.endswith((".", "!")) and len(words) > 2 and words[0].lower() in _QUESTION_WORDS
+
+
+def latest_silence_ms(detection: TurnDetection) -> int:
+    """The silence after which the turn is over whatever it sounded like."""
+    is_semantic = detection.kind is TurnDetectionKind.SEMANTIC_VAD
+    return detection.max_silence_ms if is_semantic else detection.silence_duration_ms

@@ -1,0 +1,1 @@
+"""Pieces of text: clauses to speak, grounding checks."""

@@ -1,0 +1,185 @@
+"""Whether generated words may be spoken: every number, name and negation must be the passage's own.
+
+Theory of operation. A small model that is given a passage mostly repeats it, and sometimes swaps two facts ("express
+shipping costs $6.95"), invents a detail, or says yes where the passage says no. Each clause is therefore held against
+the one sentence of the passage that supports it best, not against the passage as a whole:
+
+* its quantities, number and unit together, must all stand in that sentence, and be said of the same thing: the word
+  that a number hangs on ("will arrive on November 26") must be there too ("is shipped on November 26" is false), a
+  range stays a range, and a limit ("over", "other", "only") stays a limit;
+* its content words must stand in that sentence (or its title); a word that only another sentence of the passage has is
+  a mix-up, a word that nothing has is an invention. A few words of glue, and words of the question, are let through;
+* it must be negative where the sentence is, and "yes" or "no" in front must agree with it;
+* the supporting sentence must be one that answers the question, not just any true one.
+
+Strictness costs nothing but style: what fails is replaced by the passage's own sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipelines.text.spoken_numbers import digits_for_words
+from pipelines.text.terms import content_words, raw_words
+
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|nothing|neither|nor|without|cannot|closed|unavailable)\b|n['\u2019]t\b|\bout of stock\b",
+    re.IGNORECASE,
+)
+_POLAR = re.compile(
+    r"^\W*(yes|yeah|yep|no|nope|sure|certainly|absolutely|of course|unfortunately)\b[\s,.!:;]*", re.IGNORECASE
+)
+_NEGATIVE_OPENERS = frozenset({"no", "nope", "unfortunately"})
+_QUANTITY = re.compile(r"(\$)?\s?(?<![\d.,])(\d[\d,]*(?:\.\d+)?)\s*(%|[a-z]+(?:\.[a-z])?)?")
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
+_DATE = re.compile(rf"\b({_MONTHS})\s+(\d+)")
+_UNITS = frozenset(
+    """minute hour day week month year percent gram kilogram pound ounce inch feet foot mile litre liter degree people
+    person dollar cent a.m p.m am pm item piece color colour""".split()
+)
+_GLUE = frozenset(
+    content_words(
+        "customer caller item product offer provide available receive know include located within last take"
+        " dollar cent percent"
+    )
+)
+_MAX_FROM_QUESTION = 2
+# Verbs that only link a subject and a number: "costs $5" may become "is $5".
+_LINKS = frozenset(content_words("costs weighs takes lasts carries charge"))
+_NOT_GOVERNING = _GLUE | frozenset(content_words(f"{_MONTHS.replace('|', ' ')} business {' '.join(_UNITS)}"))
+_LIMITS = frozenset(
+    "other others only except unless until most least over under before after above below without up".split()
+)
+_RANGE = re.compile(r"(\d[\d.,]*)\s*(?:[ap]\.?m\.?|[a-z]+)?\s+to\s+\$?(\d[\d.,]*)")
+_MIN_SUPPORT = 0.6
+
+Quantity = tuple[str, str]
+
+
+def rejection(clause: str, question: str, title: str, ranked_sentences: Sequence[str]) -> str:
+    """Return why `clause` must not be spoken, or "" when it may.
+
+    Args:
+        clause: generated words; may be the first part of a sentence.
+        question: what was asked, normalised.
+        title: the passage's title.
+        ranked_sentences: the passage's sentences, best answer first.
+    """
+    opener = _POLAR.match(clause)
+    body = clause[opener.end() :] if opener else clause
+    best = ranked_sentences[0]
+    if opener and not _is_polarity_right(opener[1].lower(), question, best):
+        return "polarity"
+    words = [w for w in content_words(body) if w not in _GLUE]
+    if not words:
+        return "" if opener and not quantities(body) else "empty"
+    if _supporting_sentence(words, title, ranked_sentences) != best:
+        return "other fact"
+    if not quantities(body) <= quantities(best) | _unitless(quantities(best)):
+        return "number"
+    if reason := _changed_relation(body, best):
+        return reason
+    own_text = f"{title} {best}"
+    if reason := _strange_words(words, question, own_text, ranked_sentences):
+        return reason
+    if _has_strange_name(body, set(raw_words(own_text))):
+        return "name"
+    return "negation" if is_negative(body) != is_negative(best) else ""
+
+
+def quantities(text: str) -> frozenset[Quantity]:
+    """Return each number of `text` with its unit, "" where none is known: "30 days" and "thirty days" are one."""
+    lowered = digits_for_words(text).lower()
+    found = {(day, month) for month, day in _DATE.findall(lowered)}
+    for sign, number, word in _QUANTITY.findall(_DATE.sub(" ", lowered)):
+        found.add((_plain(number), _unit(sign, word)))
+    return frozenset(found)
+
+
+def is_negative(text: str) -> bool:
+    """Say whether a sentence denies something."""
+    return bool(_NEGATION.search(text))
+
+
+def _is_polarity_right(opener: str, question: str, best: str) -> bool:
+    """A question with its own "not" cannot be judged this way: then no yes or no is let through."""
+    if is_negative(question):
+        return False
+    return (opener in _NEGATIVE_OPENERS) == is_negative(best)
+
+
+def _supporting_sentence(words: list[str], title: str, ranked: Sequence[str]) -> str:
+    """Return the sentence that holds most of the clause's words; the better answer wins a tie."""
+    wanted = set(words)
+    overlap = [len(wanted & set(content_words(f"{title} {sentence}"))) for sentence in ranked]
+    return ranked[overlap.index(max(overlap))]
+
+
+def _changed_relation(body: str, support: str) -> str:
+    """Return how the clause says something else with the sentence's own numbers, "" when it does not."""
+    missing_limits = (_LIMITS & set(raw_words(support))) - set(raw_words(body))
+    if missing_limits:
+        return "limit"
+    numbers = {number for number, _ in quantities(body)}
+    if any(numbers & set(pair) and pair not in _ranges(body) for pair in _ranges(support)):
+        return "range"
+    said = set(content_words(body))
+    governed = _governors(support)
+    is_moved = any(governed[n] not in said for n in numbers if n in governed)
+    return "relation" if is_moved else ""
+
+
+def _ranges(text: str) -> set[tuple[str, str]]:
+    return {(_plain(low), _plain(high)) for low, high in _RANGE.findall(digits_for_words(text).lower())}
+
+
+def _governors(sentence: str) -> dict[str, str]:
+    """Return, for each number, the word that it hangs on: the nearest one before it that means more than a link."""
+    governors: dict[str, str] = {}
+    nearest = ""
+    for word in content_words(sentence):
+        if word[0].isdigit():
+            if nearest and nearest not in _LINKS:
+                governors[_plain(word)] = nearest
+        elif word not in _NOT_GOVERNING:
+            nearest = word
+    return governors
+
+
+def _strange_words(words: list[str], question: str, own_text: str, ranked: Sequence[str]) -> str:
+    """Return what is wrong with the clause's words that its sentence does not have, "" when little is."""
+    own = set(content_words(own_text))
+    strange = [word for word in words if word not in own]
+    if not set(content_words(" ".join(ranked))).isdisjoint(strange):
+        return "mixed facts"
+    if not set(content_words(question)).issuperset(strange):
+        return "invented"
+    is_thin = len(words) - len(strange) < _MIN_SUPPORT * len(words)
+    return "unsupported" if is_thin or len(strange) > _MAX_FROM_QUESTION else ""
+
+
+def _has_strange_name(body: str, known: set[str]) -> bool:
+    """A capital inside the clause is a name; names come from the passage, not from the question."""
+    names = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", body)
+    return any(name.lower() not in known for name in names)
+
+
+def _unitless(found: frozenset[Quantity]) -> frozenset[Quantity]:
+    """A clause may end before the unit, or say "at 30" for "at 30 degrees"; a wrong unit still fails."""
+    return frozenset((number, "") for number, _ in found)
+
+
+def _plain(number: str) -> str:
+    digits = number.replace(",", "")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def _unit(sign: str, word: str) -> str:
+    if sign or word in {"dollar", "dollars"}:
+        return "$"
+    if word == "%":
+        return "percent"
+    singular = word if word in _UNITS else word.removesuffix("s") if word.removesuffix("s") in _UNITS else word
+    singular = {"inches": "inch", "business": "day"}.get(singular, singular)
+    return singular.replace(".", "") if singular in _UNITS else ""

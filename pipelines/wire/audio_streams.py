@@ -1,0 +1,79 @@
+"""Session audio on its way in and out: wire format to the 16 kHz PCM of the engines, 24 kHz PCM to wire format."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from pipelines.audio.codecs import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
+from pipelines.audio.resample import StreamResampler
+
+ENGINE_INPUT_HZ: Final = 16_000
+ENGINE_OUTPUT_HZ: Final = 24_000
+
+
+class WireFormat(StrEnum):
+    """An audio format of the protocol, by its wire name."""
+
+    PCM = "audio/pcm"
+    PCMU = "audio/pcmu"
+    PCMA = "audio/pcma"
+
+    @property
+    def rate_hz(self) -> int:
+        return 24_000 if self is WireFormat.PCM else 8_000
+
+    @property
+    def bytes_per_second(self) -> int:
+        return 48_000 if self is WireFormat.PCM else 8_000
+
+
+class InputAudioDecoder:
+    """Decodes one session's input. As much audio comes out of each call as went in (the signal is 1 to 2 ms late)."""
+
+    def __init__(self, wire_format: WireFormat) -> None:
+        self._format = wire_format
+        self._resampler = StreamResampler(wire_format.rate_hz, ENGINE_INPUT_HZ, is_live=True)
+
+    @property
+    def wire_format(self) -> WireFormat:
+        return self._format
+
+    def switch(self, wire_format: WireFormat) -> None:
+        """Expect `wire_format` from now on. Between formats of one rate the signal goes on unbroken."""
+        if wire_format.rate_hz != self._format.rate_hz:
+            self._resampler = StreamResampler(wire_format.rate_hz, ENGINE_INPUT_HZ, is_live=True)
+        self._format = wire_format
+
+    def decode(self, coded: bytes) -> bytes:
+        """Return 16 kHz PCM16. `coded` must hold whole samples.
+
+        Raises:
+            ValueError: half a sample.
+        """
+        if self._format is WireFormat.PCM:
+            if len(coded) % 2:
+                raise ValueError("PCM16 audio must have an even number of bytes")
+            return self._resampler.process(coded)
+        decode = decode_mu_law if self._format is WireFormat.PCMU else decode_a_law
+        return self._resampler.process(decode(coded))
+
+
+class OutputAudioEncoder:
+    """Encodes the audio of one response, gapless over its chunks."""
+
+    def __init__(self, wire_format: WireFormat) -> None:
+        self.wire_format = wire_format
+        self._resampler = StreamResampler(ENGINE_OUTPUT_HZ, wire_format.rate_hz)
+
+    def encode(self, pcm_24k: bytes) -> bytes:
+        return self._compand(self._resampler.process(pcm_24k))
+
+    def flush(self) -> bytes:
+        """Return the end of the signal; together with it the output is as long as the input, and never longer."""
+        return self._compand(self._resampler.flush())
+
+    def _compand(self, pcm: bytes) -> bytes:
+        if self.wire_format is WireFormat.PCM:
+            return pcm
+        return encode_mu_law(pcm) if self.wire_format is WireFormat.PCMU else encode_a_law(pcm)

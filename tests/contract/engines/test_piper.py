@@ -1,0 +1,82 @@
+"""Piper: the contract, and what a listener hears, judged by Whisper."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deployments.engines.piper import PiperSynthesizer
+from deployments.engines.whisper_ct2 import WhisperRecognizer
+from tests.contract.engines.port_contracts import SynthesizerContract, chunks_of
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture(scope="module")
+def listener(model_dir: Callable[[str], Path]) -> Iterator[WhisperRecognizer]:
+    recognizer = WhisperRecognizer(model_dir("whisper-tiny"))
+    yield recognizer
+    recognizer.close()
+
+
+class TestPiper(SynthesizerContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, model_dir: Callable[[str], Path]) -> Iterator[PiperSynthesizer]:
+        synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+        synthesizer.warm_up()
+        yield synthesizer
+        synthesizer.close()
+
+    @pytest.mark.parametrize(
+        ("text", "heard"),
+        [
+            ("The tent costs $49.50 today.", r"49[ .]50|49 dollars and 50 cents|forty.nine"),
+            ("Write to support@northwind.example please.", r"support at north ?wind|support@north ?wind"),
+            ("You have a 30-day return window.", r"30.day|thirty.day"),
+            ("We are open 9am-5pm every day.", r"9 ?a\.?m\.? to 5 ?p\.?m|nine a\.?m\.? to five"),
+        ],
+    )
+    async def test_written_forms_are_heard_as_people_say_them(
+        self,
+        engine: PiperSynthesizer,
+        listener: WhisperRecognizer,
+        speak: Callable[[str], bytes],
+        text: str,
+        heard: str,
+    ) -> None:
+        transcript = (await listener.recognize(speak(text))).text.lower()
+        assert re.search(heard, transcript), transcript
+
+    async def test_silence_at_the_edges_is_trimmed_and_level_is_set(self, engine: PiperSynthesizer) -> None:
+        for text in ("Yes.", "Your order was shipped on Monday.", "It depends on the size of the tent, mostly."):
+            audio = b"".join(chunk.pcm_24k for chunk in await chunks_of(engine, text))
+            samples = np.frombuffer(audio, "<i2") / 32768
+            loud = np.flatnonzero(np.abs(samples) > 0.02)
+            assert loud[0] / 24 < 60
+            assert (samples.size - loud[-1]) / 24 < 260
+            assert 0.05 < np.sqrt(np.mean(samples[np.abs(samples) > 0.012] ** 2)) < 0.2
+            assert np.abs(samples).max() < 1.0
+
+    async def test_close_leaves_no_thread(self, model_dir: Callable[[str], Path]) -> None:
+        before = set(threading.enumerate())
+        synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+        await chunks_of(synthesizer, "Yes.")
+        synthesizer.close()
+        assert set(threading.enumerate()) <= before
+
+
+def test_pieces_decode_to_the_samples_of_the_whole(model_dir: Callable[[str], Path]) -> None:
+    synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+    (phonemes, *_) = synthesizer._phonemize("Orders over fifty dollars ship free and arrive soon.")
+    latent = synthesizer._encode(phonemes, 1.0)
+    pieces = [samples for samples, _ in synthesizer._decode(latent)]
+    (whole,) = synthesizer._decoder.run(None, {synthesizer._latent_name: latent.columns})
+    assert len(pieces) > 2
+    assert np.abs(np.concatenate(pieces) - whole.ravel()).max() < 1e-4
+    synthesizer.close()

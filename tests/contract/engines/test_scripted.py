@@ -1,0 +1,52 @@
+"""The scripted engines keep the contracts that the real ones keep."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployments.engines.scripted import (
+    ScriptedLanguageModel,
+    ScriptedSpeechDetector,
+    ScriptedSynthesizer,
+    ScriptedTranscriber,
+    ScriptedTurnDetector,
+)
+from tests.contract.engines.port_contracts import (
+    LanguageModelContract,
+    SpeechDetectorContract,
+    SynthesizerContract,
+    TranscriberContract,
+    TurnDetectorContract,
+)
+
+pytestmark = pytest.mark.contract
+
+
+class TestScriptedSpeechDetector(SpeechDetectorContract):
+    @pytest.fixture
+    def engine(self) -> ScriptedSpeechDetector:
+        return ScriptedSpeechDetector()
+
+
+class TestScriptedTurnDetector(TurnDetectorContract):
+    @pytest.fixture
+    def engine(self) -> ScriptedTurnDetector:
+        return ScriptedTurnDetector()
+
+
+class TestScriptedTranscriber(TranscriberContract):
+    @pytest.fixture
+    def engine(self) -> ScriptedTranscriber:
+        return ScriptedTranscriber(["What is your return policy?"] * 2)
+
+
+class TestScriptedLanguageModel(LanguageModelContract):
+    @pytest.fixture
+    def engine(self) -> ScriptedLanguageModel:
+        return ScriptedLanguageModel()
+
+
+class TestScriptedSynthesizer(SynthesizerContract):
+    @pytest.fixture
+    def engine(self) -> ScriptedSynthesizer:
+        return ScriptedSynthesizer()

@@ -1,0 +1,50 @@
+"""A milvus-lite server of its own for a test session."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_START_TIMEOUT_S = 30
+
+
+@contextmanager
+def milvus_server(data_dir: Path) -> Iterator[str]:
+    """Run a server on a free loopback port; yield its URI. Data stays in `data_dir`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    binary = Path(sys.executable).parent / "milvus-lite"
+    command = [str(binary), "server", "--data-dir", str(data_dir), "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _wait_for_port(port, server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=10)
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as client:
+            client.settimeout(0.2)
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        server_ended(server)
+    raise RuntimeError("milvus-lite did not start")
+
+
+def server_ended(server: subprocess.Popen[bytes], wait_s: float = 0.1) -> bool:
+    """Wait a moment for the server's end; say whether it ended."""
+    try:
+        server.wait(timeout=wait_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
