@@ -11,6 +11,12 @@ the same samples as the whole, and pieces can be played as they come:
 
 The cut also exposes the duration of every phoneme, which gives word times. Everything runs in one worker thread,
 a piece a job, so that calls take turns and closing the iterator wastes at most one piece.
+
+VITS draws noise twice: for the durations, and for the latent that the flow turns round. Both draws are cut out of the
+graph too and fed from a generator seeded by the phonemes, so that the same words sound the same each time, in every
+replica: what was checked is what is heard.
+
+    phonemes, noise ──encoder──> mean, deviation, mask, durations ──noise, flow──> latent ──decoder──> samples
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +39,7 @@ from piper.phonemize_espeak import EspeakPhonemizer
 
 from deployments.engines.onnx_graph import OnnxGraph
 from deployments.engines.speakable import spoken_tokens
+from deployments.engines.voice_tensors import VoiceTensors
 from deployments.engines.word_alignment import PhonemeTiming, align_words
 from pipelines.errors import EngineError
 from pipelines.ports import SpeechChunk, SpeechRequest, WordTime
@@ -82,10 +90,11 @@ class PiperSynthesizer:
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
         self._scales: dict[str, float] = config["inference"]
         graph = OnnxGraph(model_path.read_bytes())
-        self._latent_name = next(node.inputs[0] for node in graph.nodes if node.name == "/dec/conv_pre/Conv")
-        durations = next(node.outputs[0] for node in graph.nodes if node.op_type == "Ceil")
-        self._encoder = _session(graph.cut([self._latent_name, durations]), threads)
-        self._decoder = _session(graph.cut(["output"], float_inputs=[self._latent_name]), threads)
+        self._names = names = VoiceTensors.of(graph)
+        prior = [names.mean, names.deviation, names.mask]
+        self._encoder = _session(graph.cut([*prior, names.durations], float_inputs=[names.duration_noise]), threads)
+        self._flow = _session(graph.cut([names.latent], float_inputs=[names.latent_noise, *prior]), threads)
+        self._decoder = _session(graph.cut(["output"], float_inputs=[names.latent]), threads)
         self._phonemizer = EspeakPhonemizer()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="piper")
         self._gain = self._executor.submit(self._calibrate).result()
@@ -173,14 +182,20 @@ class PiperSynthesizer:
             ids += [*self._ids[phoneme], *pad]
             spans.append((start, len(ids)))
         ids += self._ids["$"]
+        noise, names = np.random.default_rng(zlib.crc32("".join(phonemes).encode())), self._names
+        scales = np.array(
+            [self._scales["noise_scale"], self._scales["length_scale"] / speed, self._scales["noise_w"]], np.float32
+        )
         inputs: dict[str, Any] = {
             "input": np.array([ids], np.int64),
             "input_lengths": np.array([len(ids)], np.int64),
-            "scales": np.array(
-                [self._scales["noise_scale"], self._scales["length_scale"] / speed, self._scales["noise_w"]], np.float32
-            ),
+            "scales": scales,
+            names.duration_noise: noise.standard_normal((1, 2, len(ids)), np.float32),
         }
-        columns, frames = self._encoder.run(None, inputs)
+        mean, deviation, mask, frames = self._encoder.run(None, inputs)
+        prior = {names.mean: mean, names.deviation: deviation, names.mask: mask}
+        drawn = noise.standard_normal(mean.shape, np.float32)
+        (columns,) = self._flow.run(None, {"scales": scales, names.latent_noise: drawn, **prior})
         frame_ms = self._frame_samples * 1000 / self._rate_hz
         return _Latent(columns, PhonemeTiming.of(frames.ravel(), spans, frame_ms))
 
@@ -189,7 +204,7 @@ class PiperSynthesizer:
         total = latent.columns.shape[2]
         for start, end in _piece_bounds(total):
             left, right = max(0, start - _MARGIN_FRAMES), min(total, end + _MARGIN_FRAMES)
-            (samples,) = self._decoder.run(None, {self._latent_name: latent.columns[:, :, left:right]})
+            (samples,) = self._decoder.run(None, {self._names.latent: latent.columns[:, :, left:right]})
             skip = (start - left) * self._frame_samples
             yield samples.ravel()[skip : skip + (end - start) * self._frame_samples], end == total
 

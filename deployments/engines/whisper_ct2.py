@@ -3,8 +3,8 @@
 Theory of operation. Whisper was trained on 30 s windows, and its encoder's cost is the window's. The encoder runs on
 shorter ones too: here the utterance and 2 s of silence, which takes a tenth of the time. What that costs is the
 decoder's sense of the end: having said everything, it may say it again. So the number of tokens is bounded by the
-length of the audio, and a repetition is cut (`cut_repetition`). A hypothesis that the model itself holds unlikely is
-recognised again in a 10 s window. Figures are in tests/bench/engine_latency.py.
+length of the audio, and a repetition is cut (`cut_repetition`). A hypothesis that the model itself holds unlikely, or
+that ends in a loop of tokens ("$10.0.0.0.0.0", likely token by token), is recognised again in a 10 s window. Figures are in tests/bench/engine_latency.py.
 
 Silence is never given to the model, which would answer it with "Thank you." or "you".
 """
@@ -36,10 +36,14 @@ _SECOND_WINDOW_S = 10.0
 _WINDOW_QUANTUM_S = 0.2
 _UNLIKELY_LOGPROB = -0.5
 _HOPELESS_LOGPROB = -1.2
+# What a hypothesis counts as that ended in a loop: worth another window, and still better than nothing.
+_LOOPED_LOGPROB = -1.1
 _NO_SPEECH = 0.6
 _LONGEST_PIECE_S = 27.0
 _TOKENS_PER_S = 5
 _SPARE_TOKENS = 8
+_LONGEST_LOOP_TOKENS = 6
+_LOOP_ROUNDS = 5
 # A voice over a telephone is above -45 dBFS in its loudest 100 ms; line noise and hiss are below.
 _SILENCE_RMS = 32768.0 * 10 ** (-45 / 20)
 _LEVEL_SAMPLES = 1600
@@ -126,14 +130,17 @@ class WhisperRecognizer:
             ctranslate2.StorageView.from_array(np.ascontiguousarray(features, np.float32)),
             [self._prompt],
             beam_size=1,
-            # CTranslate2 gives half of `max_length` to the answer, the rest to the prompt.
-            max_length=min(448, 2 * budget),
+            # CTranslate2 gives the answer half of `max_length`, or what the prompt leaves, whichever is less.
+            max_length=min(448, max(2 * budget, budget + len(self._prompt))),
             return_scores=True,
             return_no_speech_prob=True,
         )
-        tokens = [token for token in result.sequences_ids[0] if token < self._end_of_text]
+        said = [token for token in result.sequences_ids[0] if token < self._end_of_text]
+        tokens = cut_loop(said)
         text = cut_repetition(self._tokenizer.decode(tokens).strip())
-        return Recognition(text, float(result.scores[0]), float(result.no_speech_prob))
+        score = float(result.scores[0])
+        logprob = score if len(tokens) == len(said) else min(score, _LOOPED_LOGPROB)
+        return Recognition(text, logprob, float(result.no_speech_prob))
 
     def _prompt_tokens(self, language: str, prompt: str) -> list[int]:
         tokens: list[int] = []
@@ -184,11 +191,25 @@ def split_at_quiet(samples: NDArray[np.int16], longest_s: float = _LONGEST_PIECE
     return [*pieces, samples]
 
 
+def cut_loop(tokens: list[int]) -> list[int]:
+    """Drop the loop of one to six tokens, said at least five times, in which a decoder got caught at the end.
+
+    One round of it stays. Speech does repeat ("no, no, no"), but not that often.
+    """
+    for period in range(1, _LONGEST_LOOP_TOKENS + 1):
+        start = len(tokens) - period
+        while start > 0 and tokens[start - 1] == tokens[start - 1 + period]:
+            start -= 1
+        if (len(tokens) - start) // period >= _LOOP_ROUNDS:
+            return tokens[: start + period]
+    return tokens
+
+
 def cut_repetition(text: str) -> str:
     """Drop what a decoder says again after it has said everything.
 
     Cuts where the rest of the text is the text's own beginning ("Where is it? Where is"), and where a sentence of two
-    words or more directly follows itself. Case and marks do not count.
+    words or more directly follows itself. Case and marks do not count, and the last word may be cut off.
     """
     words = text.split()
     keys = [re.sub(r"[^\w]", "", word.lower()) for word in words]
@@ -201,7 +222,8 @@ def cut_repetition(text: str) -> str:
 def _restart(words: Sequence[str], keys: Sequence[str]) -> int | None:
     for start in range(1, len(keys)):
         again = len(keys) - start
-        if keys[start:] == keys[:again] and (words[start - 1][-1] in ".?!" or again >= 3):
+        begins_alike = keys[start:-1] == keys[: again - 1] and keys[again - 1].startswith(keys[-1])
+        if begins_alike and (words[start - 1][-1] in ".?!" or again >= 3):
             return start
     return None
 

@@ -63,6 +63,14 @@ class TestPiper(SynthesizerContract):
             assert 0.05 < np.sqrt(np.mean(samples[np.abs(samples) > 0.012] ** 2)) < 0.2
             assert np.abs(samples).max() < 1.0
 
+    async def test_same_words_sound_the_same_each_time(self, engine: PiperSynthesizer) -> None:
+        first, other, again = [
+            b"".join(chunk.pcm_24k for chunk in await chunks_of(engine, text))
+            for text in ("It ships on Monday.", "Yes.", "It ships on Monday.")
+        ]
+        assert first == again
+        assert len(other) < len(first)
+
     async def test_close_leaves_no_thread(self, model_dir: Callable[[str], Path]) -> None:
         before = set(threading.enumerate())
         synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
@@ -76,7 +84,7 @@ def test_pieces_decode_to_the_samples_of_the_whole(model_dir: Callable[[str], Pa
     (phonemes, *_) = synthesizer._phonemize("Orders over fifty dollars ship free and arrive soon.")
     latent = synthesizer._encode(phonemes, 1.0)
     pieces = [samples for samples, _ in synthesizer._decode(latent)]
-    (whole,) = synthesizer._decoder.run(None, {synthesizer._latent_name: latent.columns})
+    (whole,) = synthesizer._decoder.run(None, {synthesizer._names.latent: latent.columns})
     assert len(pieces) > 2
     assert np.abs(np.concatenate(pieces) - whole.ravel()).max() < 1e-4
     synthesizer.close()

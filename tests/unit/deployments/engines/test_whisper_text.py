@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deployments.engines.whisper_ct2 import cut_repetition, has_sound, split_at_quiet
+from deployments.engines.whisper_ct2 import cut_loop, cut_repetition, has_sound, split_at_quiet
 
 pytestmark = pytest.mark.unit
 
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.unit
         ("Where is my order? Where is my", "Where is my order?"),
         ("Yes. Yes. Yes.", "Yes."),
         ("is their a discount. Is their a", "is their a discount."),
+        ("What is the price of the Larkspur? What is the price of the L", "What is the price of the Larkspur?"),
         ("No, no, no.", "No, no, no."),
         ("It broke. What should I do? What should I do?", "It broke. What should I do?"),
         ("Where is my order?", "Where is my order?"),
@@ -23,6 +24,21 @@ pytestmark = pytest.mark.unit
 )
 def test_what_a_decoder_says_again_is_cut(decoded: str, said: str) -> None:
     assert cut_repetition(decoded) == said
+
+
+@pytest.mark.parametrize(
+    ("decoded", "said"),
+    [
+        ([7, 8, 13, 15, 13, 15, 13, 15, 13, 15, 13, 15], [7, 8, 13, 15]),
+        ([7, 5, 5, 5, 5, 5], [7, 5]),
+        ([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]),
+        ([5, 5, 5, 5, 5, 7], [5, 5, 5, 5, 5, 7]),
+        ([7, 5, 5, 5], [7, 5, 5, 5]),
+        ([], []),
+    ],
+)
+def test_loop_at_the_end_is_cut_to_one_round(decoded: list[int], said: list[int]) -> None:
+    assert cut_loop(decoded) == said
 
 
 def test_silence_and_hiss_have_no_sound_and_speech_level_has() -> None:
