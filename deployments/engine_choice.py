@@ -66,8 +66,12 @@ class EngineChoice:
         from deployments.engines.whisper_ct2 import WhisperRecognizer
 
         _yield_cpu(transcriber.replicas)
-        threads, language = transcriber.replicas.threads, transcriber.language
-        return WhisperRecognizer(self._folder(transcriber.model), threads=threads, language=language)
+        return WhisperRecognizer(
+            self._folder(transcriber.model),
+            threads=transcriber.replicas.threads,
+            language=transcriber.language,
+            prompt=self.config.agent.expected_words,
+        )
 
     def retriever(self) -> Retriever:
         retriever = self.config.retriever

@@ -178,6 +178,12 @@ class AgentConfig(Section):
     """Who answers, and for which tenant. `min_similarity` and `min_matched_terms` decide "I don't have that"."""
 
     company: str = "Fernhollow Outfitters"
+    expected_words: str = Field(
+        default="Hello, Fernhollow Outfitters. The warranty on the Larkspur and the Meadow tent, the Ridgeway backpack, "
+        "the Stormcrest jacket, the Nightjar sleeping bag, the Emberlite stove, order FH1042, the Duluth store.",
+        max_length=400,
+        description="names as callers say them, which the recogniser takes as said before; empty: none",
+    )
     tenant: str = "default"
     min_similarity: float = Field(default=0.35, ge=-1.0, le=1.0)
     min_matched_terms: Fraction = 0.0

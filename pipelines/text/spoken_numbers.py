@@ -19,6 +19,8 @@ _TEENS = dict(
 _TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _SMALL = {**_UNITS, **_TEENS, **_TENS}
+# "One thousand forty six" as recognisers write it when they lose the thread: "1,000 46", "1000-46".
+_SPLIT_THOUSAND = re.compile(r"\b(\d{1,3})(?:,000[ -]|000-)(\d{1,2})\b")
 _TOKEN = re.compile(r"[A-Za-z]+|[^A-Za-z]+")
 # A lone "one" is mostly a pronoun ("this one"); before a unit of measure it is a number.
 _COUNTED = frozenset(
@@ -30,8 +32,10 @@ def digits_for_words(text: str) -> str:
     """Replace number words by digits: "two hundred and forty nine dollars" becomes "249 dollars".
 
     Neighbouring numbers that do not form one cardinal are read as people spell codes, side by side: "ten forty two"
-    becomes "1042", "one oh four two" too. A lone "one" stays a word unless a unit of measure follows.
+    becomes "1042", "one oh four two" too. A lone "one" stays a word unless a unit of measure follows. A thousand that
+    was written apart from its rest is joined: "1,000 46" becomes "1046".
     """
+    text = _SPLIT_THOUSAND.sub(lambda found: f"{found[1]}{found[2]:0>3}", text)
     tokens = _TOKEN.findall(text)
     out: list[str] = []
     position = 0

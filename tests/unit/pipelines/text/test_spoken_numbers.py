@@ -22,6 +22,9 @@ pytestmark = pytest.mark.unit
         ("thirty and forty", "30 and 40"),
         ("minus eighteen degrees", "minus 18 degrees"),
         ("zero", "0"),
+        ("order 1,000 46.", "order 1046."),
+        ("order FH-1000-13", "order FH-1013"),
+        ("1,000 items and 46 more", "1,000 items and 46 more"),
     ],
 )
 def test_number_words_become_digits(spoken: str, written: str) -> None:
