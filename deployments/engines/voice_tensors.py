@@ -1,4 +1,4 @@
-"""Where a Piper voice's exported graph can be cut (VITS; Kim, Kong and Son 2021, "Conditional Variational Autoencoder")."""
+"""Where the exported graph of a Piper voice can be cut. The model is VITS (Kim, Kong and Son, 2021)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Theory of operation. Whisper was trained on 30 s windows, and its encoder's cost
 shorter ones too: here the utterance and 2 s of silence, which takes a tenth of the time. What that costs is the
 decoder's sense of the end: having said everything, it may say it again. So the number of tokens is bounded by the
 length of the audio, and a repetition is cut (`cut_repetition`). A hypothesis that the model itself holds unlikely, or
-that ends in a loop of tokens ("$10.0.0.0.0.0", likely token by token), is recognised again in a 10 s window. Figures are in tests/bench/engine_latency.py.
+that ends in a loop of tokens ("$10.0.0.0.0.0", likely token by token), is recognised again in a 10 s window. Figures
+are in tests/bench/engine_latency.py.
 
 Silence is never given to the model, which would answer it with "Thank you." or "you".
 """
