@@ -180,8 +180,8 @@ class AgentConfig(Section):
     company: str = "Fernhollow Outfitters"
     expected_words: str = Field(
         default="Hello, Fernhollow Outfitters. The warranty on the Larkspur and the Meadow tent, the Ridgeway "
-        "backpack, the Stormcrest jacket, the Nightjar sleeping bag, the Emberlite stove, order FH1042, "
-        "the Duluth store.",
+        "backpack, the Stormcrest jacket, the Nightjar sleeping bag, the Emberlite stove, "
+        "shipping of order FH1042 to the Duluth store.",
         max_length=400,
         description="names as callers say them, which the recogniser takes as said before; empty: none",
     )
