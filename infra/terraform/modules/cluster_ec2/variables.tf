@@ -1,0 +1,230 @@
+variable "name" {
+  description = "Name of the environment. It begins the name of every resource."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
+    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource; the cost reports group by them."
+  type        = map(string)
+  default     = {}
+}
+
+variable "vpc_id" {
+  description = "VPC of the cluster."
+  type        = string
+}
+
+variable "node_subnet_ids" {
+  description = "Subnets of the machines, one a zone. Ray tries them in turn when a zone has no capacity."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.node_subnet_ids) >= 2
+    error_message = "Machines need subnets in two zones at least."
+  }
+}
+
+variable "service_subnet_ids" {
+  description = "Subnets of the head's load balancer."
+  type        = list(string)
+}
+
+variable "node_security_group_id" {
+  description = "Security group of the machines."
+  type        = string
+}
+
+variable "operator_cidrs" {
+  description = "Networks from which operators reach dashboard and jobs; empty for nobody (Session Manager always works)."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.operator_cidrs : can(cidrnetmask(cidr)) && !endswith(cidr, "/0")])
+    error_message = "operator_cidrs are IPv4 networks, never the whole internet."
+  }
+}
+
+variable "key_arns" {
+  description = "ARN of the key of each class: volumes, logs."
+  type        = map(string)
+}
+
+variable "role_names" {
+  description = "Name of the role of each workload."
+  type        = map(string)
+}
+
+variable "role_arns" {
+  description = "ARN of the role of each workload."
+  type        = map(string)
+}
+
+variable "instance_profile_names" {
+  description = "Name of the instance profile of each workload."
+  type        = map(string)
+}
+
+variable "autoscaling_role_arn" {
+  description = "Service-linked role that starts the head."
+  type        = string
+}
+
+variable "machine_images" {
+  description = "AMI of each kind of machine: cpu, nvidia, neuron. Needs container runtime, AWS CLI v2, and the driver of its accelerator."
+  type        = map(string)
+
+  validation {
+    condition     = alltrue([for kind, id in var.machine_images : contains(["cpu", "nvidia", "neuron"], kind) && can(regex("^ami-[0-9a-f]{8,17}$", id))]) && contains(keys(var.machine_images), "cpu")
+    error_message = "machine_images maps cpu (always) and nvidia and neuron (as used) to AMI ids."
+  }
+}
+
+variable "container_images" {
+  description = "Image of each kind of machine, by digest or immutable tag: cpu, nvidia, neuron. All with the same Ray and Python."
+  type        = map(string)
+
+  validation {
+    condition     = contains(keys(var.container_images), "cpu") && alltrue([for image in var.container_images : can(regex("[:@]", image)) && !endswith(image, ":latest")])
+    error_message = "container_images name a tag other than latest, or a digest, and hold cpu at least."
+  }
+}
+
+variable "head" {
+  description = "Machine of the Ray head. It runs no replicas."
+  type = object({
+    instance_type = optional(string, "m7i.xlarge")
+    disk_gib      = optional(number, 100)
+  })
+  default = {}
+}
+
+variable "pools" {
+  description = "Pools of workers, by name. `cpus`, `gpus`, `neuron_cores` and `memory_gib` are what Ray may schedule on one machine; `takes_calls`: gateways run there."
+  type = map(object({
+    kind             = string
+    workload         = string
+    instance_type    = string
+    min              = optional(number, 0)
+    max              = number
+    cpus             = number
+    gpus             = optional(number, 0)
+    neuron_cores     = optional(number, 0)
+    memory_gib       = optional(number, 0)
+    accelerator_type = optional(string)
+    disk_gib         = optional(number, 200)
+    spot             = optional(bool, false)
+    takes_calls      = optional(bool, false)
+    idle_timeout_s   = optional(number)
+  }))
+
+  validation {
+    condition     = !contains(keys(var.pools), "head") && alltrue([for name, _ in var.pools : can(regex("^[a-z][a-z0-9-]{1,20}$", name))])
+    error_message = "A pool's name is 2 to 21 lower-case letters, digits and dashes, and not head."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : contains(["cpu", "nvidia", "neuron"], pool.kind) && contains(keys(var.machine_images), pool.kind) && contains(keys(var.container_images), pool.kind)])
+    error_message = "A pool's kind is cpu, nvidia or neuron, and machine_images and container_images have an image of that kind."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : contains(["gateway", "nvidia", "neuron", "ingest"], pool.workload)])
+    error_message = "A pool's workload is gateway, nvidia, neuron or ingest."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : (pool.kind == "nvidia") == (pool.gpus > 0) && (pool.kind == "neuron") == (pool.neuron_cores > 0)])
+    error_message = "nvidia pools, and only they, have gpus; neuron pools, and only they, have neuron_cores."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : pool.min >= 0 && pool.max >= pool.min && pool.cpus >= 0 && alltrue([for n in [pool.min, pool.max, pool.cpus, pool.gpus, pool.neuron_cores, pool.memory_gib] : floor(n) == n])])
+    error_message = "min, max, cpus, gpus, neuron_cores and memory_gib are whole numbers from 0, and max is not below min."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : !(pool.spot && pool.workload != "ingest")])
+    error_message = "Spot machines are for ingest only: AWS takes them away with two minutes' notice, and calls are longer."
+  }
+}
+
+variable "environment" {
+  description = "Environment of every Ray process, over the defaults of this module."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for key, value in var.environment : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key)) && !can(regex("['\n]", value))])
+    error_message = "Names are those of variables; values have no quote and no line break."
+  }
+}
+
+variable "longest_call_s" {
+  description = "Longest call in seconds: connections live that long through every change of the cluster."
+  type        = number
+  default     = 3600
+
+  validation {
+    condition     = var.longest_call_s >= 60 && var.longest_call_s <= 3600
+    error_message = "longest_call_s is 60 to 3600."
+  }
+}
+
+variable "idle_timeout_minutes" {
+  description = "Minutes after which a machine without work is ended."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.idle_timeout_minutes >= 1
+    error_message = "idle_timeout_minutes is 1 or more."
+  }
+}
+
+variable "ray_token_secret_arn" {
+  description = "Secret that holds the token of the Ray cluster."
+  type        = string
+}
+
+variable "redis_secret_arn" {
+  description = "Secret that holds the AUTH token of Redis."
+  type        = string
+}
+
+variable "redis_address" {
+  description = "Host and port of Redis, where the head keeps the cluster's state."
+  type        = string
+}
+
+variable "artifacts_bucket" {
+  description = "Bucket from which the head takes the rendered autoscaler configuration (cluster/NAME.yaml)."
+  type        = string
+}
+
+variable "calls_target_group_arn" {
+  description = "Target group of the ingress, in which machines with gateways register themselves."
+  type        = string
+}
+
+variable "log_retention_days" {
+  description = "Days that the machines' logs are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([30, 60, 90, 180, 365, 400, 545, 731], var.log_retention_days)
+    error_message = "log_retention_days is one of 30, 60, 90, 180, 365, 400, 545, 731."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether the head's load balancer refuses to be deleted."
+  type        = bool
+  default     = true
+}
