@@ -277,7 +277,6 @@ resource "aws_autoscaling_group" "head" {
   service_linked_role_arn   = var.autoscaling_role_arn
   health_check_type         = "ELB" # a head whose GCS does not answer is replaced; its state is in Redis
   health_check_grace_period = 600
-  default_instance_warmup   = 300
   wait_for_capacity_timeout = "0" # the head waits for its configuration, which is rendered from our outputs
 
   launch_template {

@@ -204,7 +204,7 @@ data "aws_iam_policy_document" "bucket" {
     content {
       sid       = "LogDelivery"
       actions   = ["s3:PutObject"]
-      resources = ["${each.value.arn}/s3/*"]
+      resources = ["${each.value.arn}/*"]
 
       principals {
         type        = "Service"

@@ -70,7 +70,7 @@ resource "aws_lb" "this" {
   }
 
   # Callers by PrivateLink come with addresses of their own VPC; there acceptance and the list of principals decide.
-  enforce_security_group_inbound_rules_on_private_link_traffic = length(var.private_link_principals) > 0 ? "off" : "on"
+  enforce_security_group_inbound_rules_on_private_link_traffic = length(var.private_link_principals) > 0 ? "off" : null
   tags                                                         = merge(var.tags, { Name = "${var.name}-calls" })
 }
 

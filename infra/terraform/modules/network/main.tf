@@ -179,7 +179,6 @@ resource "aws_vpc_security_group_egress_rule" "nodes_to_gateway_endpoints" {
   for_each = aws_vpc_endpoint.gateway
 
   security_group_id = aws_security_group.nodes.id
-  description       = "HTTPS to ${each.key} by its gateway endpoint"
   prefix_list_id    = each.value.prefix_list_id
   ip_protocol       = "tcp"
   from_port         = 443
