@@ -2,7 +2,8 @@
 
 Each patch says what Terraform reported without it (moto 5.2.5, provider 5.100.0). A patch makes moto read back what was
 written, or do what the API's documentation says; none makes a wrong configuration pass. What moto does not have at all
-is not imitated here: those resources are left out of the applied copy (see the folder `moto_gaps`) and tested on the plan.
+is not imitated here: those resources are left out of the copy that is applied (folder `moto_gaps`), and tested on the
+plan instead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from moto.amp.models import Workspace
 from moto.amp.responses import PrometheusServiceResponse
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
+from moto.ec2.models.security_groups import SecurityRule
 from moto.eks import models as eks
 from moto.eks.responses import EKSResponse
 from moto.elasticache.models import CacheCluster, ElastiCacheBackend
@@ -76,6 +78,18 @@ def let_cache_subnet_groups_go() -> None:
         return EmptyResult()
 
     ElastiCacheResponse.delete_cache_subnet_group = delete_cache_subnet_group
+
+
+def read_back_descriptions_of_rules() -> None:
+    """The second plan sets the description of every rule again that names a group or a prefix list, not a network."""
+
+    def description(self: SecurityRule) -> str | None:
+        for peer in (self.ip_range, self.source_group, self.prefix_list_id):
+            if peer and peer.get("Description"):
+                return str(peer["Description"])
+        return None
+
+    SecurityRule.description = property(description)
 
 
 def allow_an_hour_of_deregistration() -> None:
@@ -176,6 +190,7 @@ PATCHES = (
     give_replication_groups_their_members,
     let_replication_groups_go,
     let_cache_subnet_groups_go,
+    read_back_descriptions_of_rules,
     allow_an_hour_of_deregistration,
     read_back_private_link_rules,
     read_back_performance_insights,

@@ -150,6 +150,7 @@ resource "aws_security_group" "api" {
 
 resource "aws_vpc_security_group_ingress_rule" "api_from_nodes" {
   security_group_id            = aws_security_group.api.id
+  description                  = "Kubernetes API for nodes"
   referenced_security_group_id = var.node_security_group_id
   ip_protocol                  = "tcp"
   from_port                    = 443
@@ -171,6 +172,7 @@ resource "aws_vpc_security_group_ingress_rule" "api_from_operators" {
 
 resource "aws_vpc_security_group_egress_rule" "api_to_nodes" {
   security_group_id            = aws_security_group.api.id
+  description                  = "Kubelets, webhooks"
   referenced_security_group_id = var.node_security_group_id
   ip_protocol                  = "-1"
   tags                         = var.tags
@@ -178,6 +180,7 @@ resource "aws_vpc_security_group_egress_rule" "api_to_nodes" {
 
 resource "aws_vpc_security_group_ingress_rule" "nodes_from_api" {
   security_group_id            = var.node_security_group_id
+  description                  = "The control plane"
   referenced_security_group_id = aws_security_group.api.id
   ip_protocol                  = "-1"
   tags                         = var.tags
@@ -347,6 +350,7 @@ resource "aws_eks_node_group" "this" {
 
 # Nodes of pools that take calls stand behind the ingress, by a NodePort.
 resource "aws_autoscaling_attachment" "calls" {
+  #checkov:skip=CKV2_AWS_15: the group is EKS's own; it has the health checks of the kubelet
   for_each = toset([for name, pool in var.pools : name if pool.takes_calls])
 
   autoscaling_group_name = aws_eks_node_group.this[each.key].resources[0].autoscaling_groups[0].name

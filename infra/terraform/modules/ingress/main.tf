@@ -32,6 +32,7 @@ resource "aws_vpc_security_group_egress_rule" "nodes" {
   for_each = local.groups
 
   security_group_id            = aws_security_group.this.id
+  description                  = "Calls to ${each.key}"
   referenced_security_group_id = var.node_security_group_id
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
@@ -43,6 +44,7 @@ resource "aws_vpc_security_group_ingress_rule" "nodes" {
   for_each = local.groups
 
   security_group_id            = var.node_security_group_id
+  description                  = "Calls from the load balancer to ${each.key}"
   referenced_security_group_id = aws_security_group.this.id
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
@@ -51,6 +53,7 @@ resource "aws_vpc_security_group_ingress_rule" "nodes" {
 }
 
 resource "aws_lb" "this" {
+  #checkov:skip=CKV_AWS_150: a variable; on but in example-small
   name                             = "${var.name}-calls"
   load_balancer_type               = "network"
   internal                         = true
