@@ -18,7 +18,7 @@ from moto.amp.models import Workspace
 from moto.amp.responses import PrometheusServiceResponse
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
-from moto.ec2.models.security_groups import SecurityRule
+from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.eks import models as eks
 from moto.eks.responses import EKSResponse
 from moto.elasticache.models import CacheCluster, ElastiCacheBackend
@@ -83,13 +83,13 @@ def let_cache_subnet_groups_go() -> None:
 def read_back_descriptions_of_rules() -> None:
     """The second plan sets the description of every rule again that names a group or a prefix list, not a network."""
 
-    def description(self: SecurityRule) -> str | None:
+    def description(self: SecurityGroupRule) -> str | None:
         for peer in (self.ip_range, self.source_group, self.prefix_list_id):
             if peer and peer.get("Description"):
                 return str(peer["Description"])
         return None
 
-    SecurityRule.description = property(description)
+    SecurityGroupRule.description = property(description)
 
 
 def allow_an_hour_of_deregistration() -> None:

@@ -61,14 +61,14 @@ locals {
         {
           alert       = "CallsRefused"
           expr        = "sum(rate(voxray_refused_calls_total[5m])) > 0"
-          for         = "2m"
+          "for"       = "2m"
           labels      = { severity = "page" }
           annotations = { summary = "Calls are refused: every gateway is at its limit. Raise `max` of the pool that takes calls." }
         },
         {
           alert       = "AnswersSlow"
           expr        = "histogram_quantile(0.95, sum by (le) (rate(voxray_stage_seconds_bucket{stage=\"answered\"}[10m]))) > ${var.answer_objective_s}"
-          for         = "10m"
+          "for"       = "10m"
           labels      = { severity = "page" }
           annotations = { summary = "One answer in twenty begins later than ${var.answer_objective_s} s after the caller's last word. `voxray_stage_seconds` says at which stage." }
         },
