@@ -6,21 +6,23 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.terraform.stand import ROOT, Stack, moto
+from tests.terraform.stand import ROOT, TERRAFORM, Stack, moto, terraform
 
-_ADMINISTRATOR = {"admin_role_arns": ["arn:aws:iam::123456789012:role/kubernetes-admin"]}
-_BOTH_CLUSTERS: dict[str, Any] = {"clusters": ["ec2", "eks"]} | _ADMINISTRATOR
+_BOTH_CLUSTERS: dict[str, Any] = {
+    "clusters": ["ec2", "eks"],
+    "admin_role_arns": ["arn:aws:iam::123456789012:role/kubernetes-admin"],
+}
 
 PLANNED: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("example-small", {}),
     "production": ("example-production", _BOTH_CLUSTERS),
-    "production-eks": ("example-production", {"clusters": ["eks"], "serving": "eks"} | _ADMINISTRATOR),
 }
 APPLIED: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("example-small", {}),
@@ -46,8 +48,36 @@ def tools(has_terraform: None) -> Path:
     return ROOT / made.stdout.strip()
 
 
+@dataclass(frozen=True)
+class Errands:
+    """Long commands that run while other tests do."""
+
+    scan: Future[subprocess.CompletedProcess[str]]
+    module_tests: Future[subprocess.CompletedProcess[str]]
+
+
+def _scan(tools: Path) -> subprocess.CompletedProcess[str]:
+    options = ["--framework", "terraform", "--skip-download", "--quiet", "--compact", "--output", "json"]
+    command = [tools / "bin" / "python", "-m", "checkov.main", "--directory", TERRAFORM, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def _test_modules(folder: Path) -> subprocess.CompletedProcess[str]:
+    settings = dict(os.environ) | {"TF_DATA_DIR": str(folder)}
+    terraform(TERRAFORM, "init", "-backend=false", environment=settings)
+    return terraform(TERRAFORM, "test", environment=settings, check=False)
+
+
 @pytest.fixture(scope="session")
-def planned(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stack]]:
+def errands(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Errands]:
+    """Start the scan and the modules' tests; who needs the result waits for it."""
+    with ThreadPoolExecutor(2) as pool:
+        data = tmp_path_factory.mktemp("module-tests")
+        yield Errands(pool.submit(_scan, tools), pool.submit(_test_modules, data))
+
+
+@pytest.fixture(scope="session")
+def planned(errands: Errands, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stack]]:
     """Every environment, whole, planned against an empty moto."""
     folder = tmp_path_factory.mktemp("planned")
 

@@ -291,9 +291,8 @@ def test_the_budget_warns_before_and_at_its_end(plan: Plan) -> None:
     assert budget["time_unit"] == "MONTHLY"
 
 
-@pytest.mark.parametrize("name", ["production", "production-eks"])
-def test_pods_have_the_roles_of_their_workloads(planned: dict[str, Stack], name: str) -> None:
-    plan = planned[name].plan
+def test_pods_have_the_roles_of_their_workloads(planned: dict[str, Stack]) -> None:
+    plan = planned["production"].plan
     pods = {p.key: p for p in resources(plan, "aws_eks_pod_identity_association") if p.name == "workload"}
     assert set(pods) == {"head", "gateway", "nvidia", "neuron", "ingest", "milvus"}
     assert all(pod["service_account"] == f"voxray-{key}" and pod["namespace"] == "voxray" for key, pod in pods.items())
@@ -302,18 +301,17 @@ def test_pods_have_the_roles_of_their_workloads(planned: dict[str, Stack], name:
     assert (scaler["namespace"], scaler["service_account"]) == ("kube-system", "cluster-autoscaler")
 
 
-@pytest.mark.parametrize("name", ["production", "production-eks"])
 def test_the_kubernetes_cluster_has_administrators_addons_and_its_place_behind_the_ingress(
-    planned: dict[str, Stack], name: str
+    planned: dict[str, Stack],
 ) -> None:
-    plan = planned[name].plan
+    plan = planned["production"].plan
     assert {a.key for a in resources(plan, "aws_eks_addon")} == {
         "vpc-cni",
         "kube-proxy",
         "coredns",
         "eks-pod-identity-agent",
     }
-    assert [a["principal_arn"] for a in resources(plan, "aws_eks_access_entry")] == planned[name].values[
+    assert [a["principal_arn"] for a in resources(plan, "aws_eks_access_entry")] == planned["production"].values[
         "admin_role_arns"
     ]
     (administers,) = resources(plan, "aws_eks_access_policy_association")

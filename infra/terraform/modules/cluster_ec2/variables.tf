@@ -12,11 +12,21 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "vpc_id" {
   description = "VPC of the cluster."
   type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
 }
 
 variable "node_subnet_ids" {
@@ -32,11 +42,21 @@ variable "node_subnet_ids" {
 variable "service_subnet_ids" {
   description = "Subnets of the head's load balancer."
   type        = list(string)
+
+  validation {
+    condition     = length(var.service_subnet_ids) >= 2
+    error_message = "Name subnets in two zones at least."
+  }
 }
 
 variable "node_security_group_id" {
   description = "Security group of the machines."
   type        = string
+
+  validation {
+    condition     = startswith(var.node_security_group_id, "sg-")
+    error_message = "node_security_group_id begins with sg-."
+  }
 }
 
 variable "operator_cidrs" {
@@ -53,26 +73,51 @@ variable "operator_cidrs" {
 variable "key_arns" {
   description = "ARN of the key of each class: volumes, logs."
   type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["volumes", "logs"], keys(var.key_arns))) == 0
+    error_message = "key_arns needs volumes and logs."
+  }
 }
 
 variable "role_names" {
   description = "Name of the role of each workload."
   type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest"], keys(var.role_names))) == 0
+    error_message = "role_names needs head, gateway, nvidia, neuron and ingest."
+  }
 }
 
 variable "role_arns" {
   description = "ARN of the role of each workload."
   type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest"], keys(var.role_arns))) == 0
+    error_message = "role_arns needs head, gateway, nvidia, neuron and ingest."
+  }
 }
 
 variable "instance_profile_names" {
   description = "Name of the instance profile of each workload."
   type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest"], keys(var.instance_profile_names))) == 0
+    error_message = "instance_profile_names needs head, gateway, nvidia, neuron and ingest."
+  }
 }
 
 variable "autoscaling_role_arn" {
   description = "Service-linked role that starts the head."
   type        = string
+
+  validation {
+    condition     = startswith(var.autoscaling_role_arn, "arn:")
+    error_message = "autoscaling_role_arn is an ARN."
+  }
 }
 
 variable "machine_images" {
@@ -102,6 +147,11 @@ variable "head" {
     disk_gib      = optional(number, 100)
   })
   default = {}
+
+  validation {
+    condition     = var.head.disk_gib >= 50
+    error_message = "The head needs a disk of 50 GiB at least, for its image and logs."
+  }
 }
 
 variable "pools" {
@@ -190,26 +240,51 @@ variable "idle_timeout_minutes" {
 variable "ray_token_secret_arn" {
   description = "Secret that holds the token of the Ray cluster."
   type        = string
+
+  validation {
+    condition     = startswith(var.ray_token_secret_arn, "arn:")
+    error_message = "ray_token_secret_arn is an ARN."
+  }
 }
 
 variable "redis_secret_arn" {
   description = "Secret that holds the AUTH token of Redis."
   type        = string
+
+  validation {
+    condition     = startswith(var.redis_secret_arn, "arn:")
+    error_message = "redis_secret_arn is an ARN."
+  }
 }
 
 variable "redis_address" {
   description = "Host and port of Redis, where the head keeps the cluster's state."
   type        = string
+
+  validation {
+    condition     = can(regex("^[^:/]+:[0-9]+$", var.redis_address))
+    error_message = "redis_address is HOST:PORT."
+  }
 }
 
 variable "artifacts_bucket" {
   description = "Bucket from which the head takes the rendered autoscaler configuration (cluster/NAME.yaml)."
   type        = string
+
+  validation {
+    condition     = length(var.artifacts_bucket) > 0
+    error_message = "artifacts_bucket is not empty."
+  }
 }
 
 variable "calls_target_group_arn" {
   description = "Target group of the ingress, in which machines with gateways register themselves."
   type        = string
+
+  validation {
+    condition     = startswith(var.calls_target_group_arn, "arn:")
+    error_message = "calls_target_group_arn is an ARN."
+  }
 }
 
 variable "log_retention_days" {

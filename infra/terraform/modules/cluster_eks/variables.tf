@@ -12,6 +12,11 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "permissions_boundary_arn" {
@@ -28,6 +33,11 @@ variable "permissions_boundary_arn" {
 variable "vpc_id" {
   description = "VPC of the cluster."
   type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
 }
 
 variable "node_subnet_ids" {
@@ -43,6 +53,11 @@ variable "node_subnet_ids" {
 variable "node_security_group_id" {
   description = "Security group of the nodes."
   type        = string
+
+  validation {
+    condition     = startswith(var.node_security_group_id, "sg-")
+    error_message = "node_security_group_id begins with sg-."
+  }
 }
 
 variable "operator_cidrs" {
@@ -69,11 +84,21 @@ variable "admin_role_arns" {
 variable "key_arns" {
   description = "ARN of the key of each class: secrets, volumes, logs."
   type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["secrets", "volumes", "logs"], keys(var.key_arns))) == 0
+    error_message = "key_arns needs secrets, volumes and logs."
+  }
 }
 
 variable "workload_role_arns" {
   description = "Role of each workload; pods with the service account voxray-WORKLOAD have it."
   type        = map(string)
+
+  validation {
+    condition     = alltrue([for arn in values(var.workload_role_arns) : startswith(arn, "arn:")])
+    error_message = "workload_role_arns are ARNs of roles."
+  }
 }
 
 variable "namespace" {
@@ -105,6 +130,11 @@ variable "system" {
     nodes         = optional(number, 2)
   })
   default = {}
+
+  validation {
+    condition     = var.system.nodes >= 2
+    error_message = "Two system nodes at least: DNS and operators must outlive one."
+  }
 }
 
 variable "pools" {
@@ -139,4 +169,9 @@ variable "log_retention_days" {
 variable "calls_target_group_arn" {
   description = "Target group of the ingress for nodes of pools that take calls."
   type        = string
+
+  validation {
+    condition     = startswith(var.calls_target_group_arn, "arn:")
+    error_message = "calls_target_group_arn is an ARN."
+  }
 }

@@ -12,6 +12,11 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "permissions_boundary_arn" {
@@ -48,6 +53,11 @@ variable "role_names" {
 variable "vpc_id" {
   description = "VPC of the databases."
   type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
 }
 
 variable "subnet_ids" {
@@ -73,11 +83,21 @@ variable "availability_zones" {
 variable "client_security_group_ids" {
   description = "Security groups that may connect to the databases, by a name of your choice."
   type        = map(string)
+
+  validation {
+    condition     = length(var.client_security_group_ids) > 0 && alltrue([for id in values(var.client_security_group_ids) : startswith(id, "sg-")])
+    error_message = "client_security_group_ids are ids of security groups, one at least."
+  }
 }
 
 variable "s3_endpoint_id" {
   description = "VPC endpoint by which alone objects are read and written."
   type        = string
+
+  validation {
+    condition     = startswith(var.s3_endpoint_id, "vpce-")
+    error_message = "s3_endpoint_id begins with vpce-."
+  }
 }
 
 variable "object_principal_arns" {

@@ -12,21 +12,41 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "vpc_id" {
   description = "VPC of the load balancer."
   type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
 }
 
 variable "subnet_ids" {
   description = "Subnets of the load balancer, one a zone."
   type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) >= 2
+    error_message = "Name subnets in two zones at least."
+  }
 }
 
 variable "node_security_group_id" {
   description = "Security group of the machines that take calls."
   type        = string
+
+  validation {
+    condition     = startswith(var.node_security_group_id, "sg-")
+    error_message = "node_security_group_id begins with sg-."
+  }
 }
 
 variable "caller_cidrs" {
@@ -108,6 +128,11 @@ variable "serving" {
 variable "logs_bucket" {
   description = "Bucket of access logs."
   type        = string
+
+  validation {
+    condition     = length(var.logs_bucket) > 0
+    error_message = "logs_bucket is not empty."
+  }
 }
 
 variable "private_link_principals" {

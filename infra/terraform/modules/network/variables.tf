@@ -12,6 +12,11 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "permissions_boundary_arn" {
@@ -73,11 +78,21 @@ variable "services_without_policy" {
   description = "Interface services whose endpoints take no policy."
   type        = set(string)
   default     = []
+
+  validation {
+    condition     = length(setsubtract(var.services_without_policy, var.interface_services)) == 0
+    error_message = "services_without_policy are some of interface_services."
+  }
 }
 
 variable "logs_key_arn" {
   description = "Key that encrypts the flow logs."
   type        = string
+
+  validation {
+    condition     = startswith(var.logs_key_arn, "arn:")
+    error_message = "logs_key_arn is an ARN."
+  }
 }
 
 variable "flow_log_retention_days" {

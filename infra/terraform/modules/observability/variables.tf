@@ -12,16 +12,31 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "logs_key_arn" {
   description = "Key of logs, metrics and alarms."
   type        = string
+
+  validation {
+    condition     = startswith(var.logs_key_arn, "arn:")
+    error_message = "logs_key_arn is an ARN."
+  }
 }
 
 variable "role_names" {
   description = "Name of the role of each workload; all of them may write metrics."
   type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway"], keys(var.role_names))) == 0
+    error_message = "role_names needs head and gateway."
+  }
 }
 
 variable "alarm_emails" {
@@ -59,24 +74,49 @@ variable "head_group_name" {
   description = "Group of the Ray head; null where Kubernetes keeps the head."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.head_group_name == null || try(length(var.head_group_name) > 0, false)
+    error_message = "head_group_name is null, or not empty."
+  }
 }
 
 variable "load_balancer_suffix" {
   description = "How CloudWatch names the load balancer of calls."
   type        = string
+
+  validation {
+    condition     = length(var.load_balancer_suffix) > 0
+    error_message = "load_balancer_suffix is not empty."
+  }
 }
 
 variable "target_group_suffix" {
   description = "How CloudWatch names the target group of calls."
   type        = string
+
+  validation {
+    condition     = length(var.target_group_suffix) > 0
+    error_message = "target_group_suffix is not empty."
+  }
 }
 
 variable "redis_id" {
   description = "Replication group of Redis."
   type        = string
+
+  validation {
+    condition     = length(var.redis_id) > 0
+    error_message = "redis_id is not empty."
+  }
 }
 
 variable "postgres_id" {
   description = "PostgreSQL instance."
   type        = string
+
+  validation {
+    condition     = length(var.postgres_id) > 0
+    error_message = "postgres_id is not empty."
+  }
 }

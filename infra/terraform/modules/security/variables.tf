@@ -12,6 +12,11 @@ variable "tags" {
   description = "Tags of every resource; the cost reports group by them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
 }
 
 variable "kubernetes" {
