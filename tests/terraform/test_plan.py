@@ -1,4 +1,4 @@
-"""What is planned keeps the promises: no way to the internet, all encrypted, least rights, every endpoint that is needed."""
+"""What is planned keeps the promises: no way to the internet, all encrypted, least rights, all endpoints."""
 
 from __future__ import annotations
 

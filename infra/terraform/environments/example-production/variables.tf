@@ -216,3 +216,14 @@ variable "deletion_protection" {
   type        = bool
   default     = true
 }
+
+variable "environment" {
+  description = "Switches of every Ray process, over the defaults of the module cluster_ec2. `voxray render ray-ec2` writes them to ray.auto.tfvars.json."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for key in keys(var.environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key))])
+    error_message = "The keys of environment are names of variables."
+  }
+}

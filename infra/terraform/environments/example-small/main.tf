@@ -100,6 +100,7 @@ module "cluster_ec2" {
   container_images       = { for kind in local.kinds : kind => "${module.data.repository_urls[kind]}:${var.image_tag}" }
   head                   = { instance_type = "m7i.large" }
   pools                  = local.pools
+  environment            = var.environment
   ray_token_secret_arn   = module.security.ray_token_secret_arn
   redis_secret_arn       = module.data.redis_secret_arn
   redis_address          = module.data.redis_address

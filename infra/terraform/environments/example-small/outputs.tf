@@ -3,9 +3,9 @@ output "ray_cluster" {
   value       = module.cluster_ec2.ray_cluster
 }
 
-output "autoscaler_config_uri" {
-  description = "Where the head waits for that configuration."
-  value       = module.cluster_ec2.autoscaler_config_uri
+output "rendered_files_uri" {
+  description = "Where the rendered files go: `aws s3 cp --recursive FOLDER URI`."
+  value       = module.cluster_ec2.rendered_files_uri
 }
 
 output "services" {

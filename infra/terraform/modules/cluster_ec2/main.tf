@@ -12,6 +12,9 @@ locals {
   arn_ec2   = "arn:${local.partition}:ec2:${local.region}:${local.account}"
   gib       = 1073741824
 
+  # What `voxray render ray-ec2` makes of our outputs, and an operator puts there.
+  rendered_files = "s3://${var.artifacts_bucket}/cluster/${var.name}"
+
   # What reaches the head from other machines: state (GCS), jobs and dashboard.
   head_ports = { gcs = 6379, dashboard = 8265 }
 
@@ -237,27 +240,27 @@ resource "aws_launch_template" "this" {
   }
 
   user_data = base64encode(templatefile("${path.module}/templates/node.sh.tftpl", {
-    region            = local.region
-    cluster           = var.name
-    is_head           = each.key == "head"
-    kind              = each.value.kind
-    takes_calls       = each.value.takes_calls
-    image             = var.container_images[each.value.kind]
-    head_address      = aws_lb.head.dns_name
-    gcs_port          = local.head_ports.gcs
-    dashboard_port    = local.head_ports.dashboard
-    cpus              = each.value.cpus
-    gpus              = each.value.gpus
-    memory_bytes      = each.value.memory_gib * local.gib
-    resources         = jsonencode(local.custom_resources[each.key])
-    labels            = join(",", [for key, value in local.labels[each.key] : "${key}=${value}"])
-    environment       = local.environment
-    token_secret      = var.ray_token_secret_arn
-    redis_secret      = var.redis_secret_arn
-    redis_address     = var.redis_address
-    autoscaler_config = "s3://${var.artifacts_bucket}/cluster/${var.name}.yaml"
-    target_group      = var.calls_target_group_arn
-    log_group         = aws_cloudwatch_log_group.nodes.name
+    region         = local.region
+    cluster        = var.name
+    is_head        = each.key == "head"
+    kind           = each.value.kind
+    takes_calls    = each.value.takes_calls
+    image          = var.container_images[each.value.kind]
+    head_address   = aws_lb.head.dns_name
+    gcs_port       = local.head_ports.gcs
+    dashboard_port = local.head_ports.dashboard
+    cpus           = each.value.cpus
+    gpus           = each.value.gpus
+    memory_bytes   = each.value.memory_gib * local.gib
+    resources      = jsonencode(local.custom_resources[each.key])
+    labels         = join(",", [for key, value in local.labels[each.key] : "${key}=${value}"])
+    environment    = local.environment
+    token_secret   = var.ray_token_secret_arn
+    redis_secret   = var.redis_secret_arn
+    redis_address  = var.redis_address
+    rendered_files = local.rendered_files
+    target_group   = var.calls_target_group_arn
+    log_group      = aws_cloudwatch_log_group.nodes.name
   }))
 }
 

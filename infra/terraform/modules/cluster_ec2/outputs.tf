@@ -42,9 +42,9 @@ output "head_group_name" {
   value       = aws_autoscaling_group.head.name
 }
 
-output "autoscaler_config_uri" {
-  description = "Where the head looks for its rendered autoscaler configuration."
-  value       = "s3://${var.artifacts_bucket}/cluster/${var.name}.yaml"
+output "rendered_files_uri" {
+  description = "Where machines look for the files that `voxray render ray-ec2` makes; the head waits for ray.yaml."
+  value       = local.rendered_files
 }
 
 output "launch_template_names" {

@@ -268,7 +268,7 @@ variable "redis_address" {
 }
 
 variable "artifacts_bucket" {
-  description = "Bucket from which the head takes the rendered autoscaler configuration (cluster/NAME.yaml)."
+  description = "Bucket from which machines take the rendered files, under cluster/NAME/."
   type        = string
 
   validation {

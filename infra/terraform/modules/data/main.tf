@@ -12,7 +12,7 @@ locals {
   # `days`: after which objects are deleted (0: never). `workloads`: who may do what; nobody else gets in.
   buckets = {
     models     = { key = "storage", days = 0, workloads = { head = "read", gateway = "read", nvidia = "read", neuron = "read", ingest = "read" } }
-    artifacts  = { key = "storage", days = 0, workloads = { head = "read", neuron = "read", ingest = "write" } }
+    artifacts  = { key = "storage", days = 0, workloads = { head = "read", gateway = "read", nvidia = "read", neuron = "read", ingest = "write" } }
     ingest     = { key = "storage", days = var.ingest_retention_days, workloads = { ingest = "write" } }
     milvus     = { key = "storage", days = 0, workloads = { milvus = "write" } }
     recordings = { key = "recordings", days = var.recording_retention_days + 1, workloads = { gateway = "add" } }
