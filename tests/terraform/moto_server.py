@@ -83,12 +83,19 @@ def let_cache_subnet_groups_go() -> None:
 def read_back_descriptions_of_rules() -> None:
     """The second plan sets the description of every rule again that names a group or a prefix list, not a network."""
 
-    def description(self: SecurityGroupRule) -> str | None:
-        for peer in (self.ip_range, self.source_group, self.prefix_list_id):
-            if peer and peer.get("Description"):
-                return str(peer["Description"])
-        return None
+    make = SecurityGroupRule.__init__
+    signature = inspect.signature(make)
 
+    def make_with_description(self: SecurityGroupRule, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        given = signature.bind(self, *args, **kwargs).arguments
+        peers = (given.get(name) or {} for name in ("source_group", "prefix_list_id"))
+        self.peer_description = next((peer["Description"] for peer in peers if peer.get("Description")), None)
+
+    def description(self: SecurityGroupRule) -> str | None:
+        return self.ip_range.get("Description") or self.peer_description
+
+    SecurityGroupRule.__init__ = make_with_description
     SecurityGroupRule.description = property(description)
 
 
