@@ -33,7 +33,8 @@ def of_vpc(stack: Stack) -> list[dict[str, Any]]:
 
 def ask_cloudwatch(stack: Stack, action: str, **parameters: str) -> ElementTree.Element:
     """Ask by CloudWatch's query protocol: of the others, which boto3 prefers, moto knows none."""
-    scope = f"AWS4-HMAC-SHA256 Credential=testing/20260101/{REGION}/monitoring/aws4_request, SignedHeaders=host, Signature=0"
+    credential = f"testing/20260101/{REGION}/monitoring/aws4_request"
+    scope = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
     query = {"Action": action, "Version": "2010-08-01"} | parameters
     answer = httpx.post(stack.endpoint, data=query, headers={"Authorization": scope}, trust_env=False)
     return ElementTree.fromstring(answer.raise_for_status().text)

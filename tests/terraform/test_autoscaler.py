@@ -130,7 +130,7 @@ def test_the_node_provider_starts_and_ends_a_machine_of_each_pool(bootstrapped: 
 
 
 def test_a_template_by_name_is_enough_on_the_head(aws: Stack) -> None:
-    """The head has the file as rendered, and EC2 reads the template. (moto takes type, image and groups from it only.)"""
+    """The head has the file as rendered, and EC2 reads the template (moto: type, image and groups of it only)."""
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 
     config = cluster_file(aws)
