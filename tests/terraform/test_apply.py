@@ -6,7 +6,9 @@ boots.
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
 from typing import Any
 from xml.etree import ElementTree
 
@@ -182,6 +184,22 @@ def test_the_head_runs_alone_behind_its_lasting_address(stack: Stack) -> None:
     assert "PublicIpAddress" not in head
 
 
+def test_start_scripts_of_machines_are_shell_fit_and_hold_no_secret(stack: Stack) -> None:
+    ec2, secrets = stack.client("ec2"), stack.client("secretsmanager")
+    names = [t["LaunchTemplateName"] for t in ec2.describe_launch_templates()["LaunchTemplates"]]
+    own = [name for name in names if "-eks-" not in name]
+    assert len(own) == 5
+    held = [secrets.get_secret_value(SecretId=s["ARN"])["SecretString"] for s in secrets.list_secrets()["SecretList"]]
+    for name in own:
+        (version,) = ec2.describe_launch_template_versions(LaunchTemplateName=name)["LaunchTemplateVersions"]
+        script = base64.b64decode(version["LaunchTemplateData"]["UserData"])
+        assert len(script) < 16_384, "the most that EC2 takes"
+        checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, b"")
+        assert not [secret for secret in held if secret.encode() in script]
+        assert (b"--head" in script) is name.endswith("-head")
+
+
 def test_kubernetes_is_private_and_has_every_pool(applied: dict[str, Stack]) -> None:
     stack = applied["production"]
     eks = stack.client("eks")
@@ -189,7 +207,7 @@ def test_kubernetes_is_private_and_has_every_pool(applied: dict[str, Stack]) -> 
     access = cluster["resourcesVpcConfig"]
     assert (access["endpointPublicAccess"], access["endpointPrivateAccess"]) == (False, True)
     pools = set(eks.list_nodegroups(clusterName=stack.name)["nodegroups"])
-    assert pools == {"system", "gateway", "nvidia", "nvidia-large", "neuron", "ingest"}
+    assert pools == {"system", "gateway", "nvidia", "neuron", "ingest"}
     neuron = eks.describe_nodegroup(clusterName=stack.name, nodegroupName="neuron")["nodegroup"]
     assert (neuron["amiType"], neuron["instanceTypes"]) == ("AL2023_x86_64_NEURON", ["inf2.8xlarge"])
     assert eks.describe_nodegroup(clusterName=stack.name, nodegroupName="ingest")["nodegroup"]["capacityType"] == "SPOT"

@@ -89,8 +89,8 @@ def assert_is_of(stack: Stack, machine: dict[str, Any], instance_type: str, prof
 def test_ray_accepts_what_terraform_says_as_a_cluster_file(bootstrapped: dict[str, Any], aws: Stack) -> None:
     types = bootstrapped["available_node_types"]
     assert set(types) == {"head", "gateway", "nvidia", "neuron", "ingest"}
-    assert types["nvidia"]["node_config"]["InstanceType"] == "g6.xlarge"
-    assert types["neuron"]["node_config"]["InstanceType"] == "inf2.xlarge"
+    assert types["nvidia"]["node_config"]["InstanceType"] == "g6.2xlarge"
+    assert types["neuron"]["node_config"]["InstanceType"] == "inf2.8xlarge"
     assert types["ingest"]["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
     for name, node_type in types.items():
         config = node_type["node_config"]
@@ -114,7 +114,7 @@ def test_the_node_provider_starts_and_ends_a_machine_of_each_pool(bootstrapped: 
 
     provider = AWSNodeProvider(bootstrapped["provider"], bootstrapped["cluster_name"])
     before = set(provider.non_terminated_nodes({}))
-    wanted = {"gateway": "m7i.2xlarge", "nvidia": "g6.xlarge", "neuron": "inf2.xlarge", "ingest": "m7i.2xlarge"}
+    wanted = {"gateway": "m7i.2xlarge", "nvidia": "g6.2xlarge", "neuron": "inf2.8xlarge", "ingest": "m7i.xlarge"}
     for pool, instance_type in wanted.items():
         tags = {"ray-node-type": "worker", "ray-user-node-type": pool, "ray-node-name": "w", "ray-launch-config": "c"}
         config = copy.deepcopy(bootstrapped["available_node_types"][pool]["node_config"])
@@ -138,7 +138,7 @@ def test_a_template_by_name_is_enough_on_the_head(aws: Stack) -> None:
     tags = {"ray-node-type": "worker", "ray-user-node-type": "nvidia", "ray-node-name": "w", "ray-launch-config": "c"}
     made = provider.create_node(config["available_node_types"]["nvidia"]["node_config"], tags, 1)
     (machine,) = instances(aws, "nvidia")
-    assert (machine["InstanceType"], list(made)) == ("g6.xlarge", [machine["InstanceId"]])
+    assert (machine["InstanceType"], list(made)) == ("g6.2xlarge", [machine["InstanceId"]])
     assert machine["SubnetId"] in config["available_node_types"]["nvidia"]["node_config"]["SubnetIds"]
     end(aws, [machine])
 
@@ -223,8 +223,8 @@ def test_demand_for_a_gpu_and_for_neuron_cores_starts_the_right_machines(
             "ingest": 0,
         }
         for machine in found["nvidia"]:
-            assert_is_of(aws, machine, "g6.xlarge", "nvidia")
-        assert_is_of(aws, found["neuron"][0], "inf2.xlarge", "neuron")
+            assert_is_of(aws, machine, "g6.2xlarge", "nvidia")
+        assert_is_of(aws, found["neuron"][0], "inf2.8xlarge", "neuron")
         assert_is_of(aws, found["gateway"][0], "m7i.2xlarge", "gateway")
     finally:
         end(aws, [machine for pool, machines in found.items() if pool != "head" for machine in machines])

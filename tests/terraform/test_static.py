@@ -113,7 +113,7 @@ def test_readmes_are_those_that_the_tool_makes(tools: Path) -> None:
 def test_scripts_of_machines_are_shell(tools: Path) -> None:
     """Rendered by the module's tests; here the parts that are the same for all."""
     template = (TERRAFORM / "modules" / "cluster_ec2" / "templates" / "node.sh.tftpl").read_text("utf-8")
-    plain = re.sub(r"\$\{\w+\}", "value", re.sub(r"^%\{.*\}$|%\{[^}]*\}", "", template, flags=re.MULTILINE))
+    plain = re.sub(r"\$\{[\w.]+\}", "value", re.sub(r"^%\{.*\}$|%\{[^}]*\}", "", template, flags=re.MULTILINE))
     checked = subprocess.run(
         ["bash", "-n"], input=plain.replace("$${", "${"), capture_output=True, text=True, check=False
     )

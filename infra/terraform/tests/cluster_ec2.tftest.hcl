@@ -117,6 +117,30 @@ run "machines_start_ray_with_the_resources_of_their_pool" {
   }
 }
 
+run "secrets_reach_those_who_need_them_by_reference" {
+  command = apply
+
+  variables {
+    secret_environment = {
+      VOXRAY_SQL_PASSWORD = { secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sql", key = "password", workloads = ["gateway"] }
+    }
+  }
+
+  module {
+    source = "./modules/cluster_ec2"
+  }
+
+  assert {
+    condition     = strcontains(base64decode(aws_launch_template.this["gateway"].user_data), "retry secret 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:sql'") && strcontains(base64decode(aws_launch_template.this["gateway"].user_data), "[\"password\"]")
+    error_message = "A gateway takes the password of PostgreSQL out of its secret."
+  }
+
+  assert {
+    condition     = !strcontains(base64decode(aws_launch_template.this["nvidia"].user_data), "VOXRAY_SQL_PASSWORD")
+    error_message = "A GPU machine needs no password of PostgreSQL."
+  }
+}
+
 run "spot_machines_for_calls_are_refused" {
   command = plan
 

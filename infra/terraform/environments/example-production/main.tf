@@ -20,22 +20,20 @@ locals {
   images   = ["cpu", "nvidia", "neuron", "milvus"]
   mirrored = ["mirror/kuberay-operator", "mirror/cluster-autoscaler", "mirror/nvidia-device-plugin", "mirror/neuron-device-plugin"]
 
+  # The sizes are those of the topology of the profiles (`voxray config show`): Ray must count as the machines do.
   pools = {
     for name, pool in {
       gateway = {
-        kind = "cpu", workload = "gateway", instance_type = "m7i.4xlarge", min = 3, max = 30, cpus = 15, memory_gib = 58, takes_calls = true
+        kind = "cpu", workload = "gateway", instance_type = "m7i.2xlarge", min = 3, max = 60, cpus = 7, memory_gib = 28, takes_calls = true
       }
       nvidia = {
-        kind = "nvidia", workload = "nvidia", instance_type = "g6.4xlarge", min = 2, max = 40, cpus = 14, gpus = 1, memory_gib = 56, accelerator_type = "L4"
-      }
-      nvidia-large = {
-        kind = "nvidia", workload = "nvidia", instance_type = "g6e.12xlarge", max = 10, cpus = 44, gpus = 4, memory_gib = 360, accelerator_type = "L40S", disk_gib = 500
+        kind = "nvidia", workload = "nvidia", instance_type = "g6.2xlarge", min = 2, max = 60, cpus = 7, gpus = 1, memory_gib = 28, accelerator_type = "L4"
       }
       neuron = {
         kind = "neuron", workload = "neuron", instance_type = "inf2.8xlarge", min = 1, max = 20, cpus = 30, neuron_cores = 2, memory_gib = 120, accelerator_type = "aws-neuron-core"
       }
       ingest = {
-        kind = "cpu", workload = "ingest", instance_type = "m7i.4xlarge", max = 20, cpus = 15, memory_gib = 58, spot = true, idle_timeout_s = 120
+        kind = "cpu", workload = "ingest", instance_type = "m7i.xlarge", max = 20, cpus = 3, memory_gib = 12, spot = true, idle_timeout_s = 60
       }
     } : name => pool if contains(local.kinds, pool.kind)
   }
@@ -131,6 +129,10 @@ module "cluster_ec2" {
   head                   = { instance_type = "m7i.2xlarge", disk_gib = 200 }
   pools                  = local.pools
   environment            = var.environment
+  secret_environment = {
+    VOXRAY_REDIS_PASSWORD = { secret_arn = module.data.redis_secret_arn, workloads = ["head", "gateway", "nvidia", "neuron", "ingest"] }
+    VOXRAY_SQL_PASSWORD   = { secret_arn = module.data.postgres_secret_arn, key = "password", workloads = ["gateway", "ingest"] }
+  }
   ray_token_secret_arn   = module.security.ray_token_secret_arn
   redis_secret_arn       = module.data.redis_secret_arn
   redis_address          = module.data.redis_address

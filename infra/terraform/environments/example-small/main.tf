@@ -10,19 +10,20 @@ locals {
 
   kinds = keys(var.machine_images)
 
+  # The sizes are those of the topology of the profiles (`voxray config show`): Ray must count as the machines do.
   pools = {
     for name, pool in {
       gateway = {
         kind = "cpu", workload = "gateway", instance_type = "m7i.2xlarge", min = 1, max = 3, cpus = 7, memory_gib = 28, takes_calls = true
       }
       nvidia = {
-        kind = "nvidia", workload = "nvidia", instance_type = "g6.xlarge", max = 3, cpus = 3, gpus = 1, memory_gib = 12, accelerator_type = "L4"
+        kind = "nvidia", workload = "nvidia", instance_type = "g6.2xlarge", min = 0, max = 3, cpus = 7, gpus = 1, memory_gib = 28, accelerator_type = "L4"
       }
       neuron = {
-        kind = "neuron", workload = "neuron", instance_type = "inf2.xlarge", max = 2, cpus = 3, neuron_cores = 2, memory_gib = 12, accelerator_type = "aws-neuron-core"
+        kind = "neuron", workload = "neuron", instance_type = "inf2.8xlarge", min = 0, max = 2, cpus = 30, neuron_cores = 2, memory_gib = 120, accelerator_type = "aws-neuron-core"
       }
       ingest = {
-        kind = "cpu", workload = "ingest", instance_type = "m7i.2xlarge", max = 2, cpus = 7, memory_gib = 28, spot = true, idle_timeout_s = 120
+        kind = "cpu", workload = "ingest", instance_type = "m7i.xlarge", max = 2, cpus = 3, memory_gib = 12, spot = true, idle_timeout_s = 60
       }
     } : name => pool if contains(local.kinds, pool.kind)
   }
@@ -101,6 +102,10 @@ module "cluster_ec2" {
   head                   = { instance_type = "m7i.large" }
   pools                  = local.pools
   environment            = var.environment
+  secret_environment = {
+    VOXRAY_REDIS_PASSWORD = { secret_arn = module.data.redis_secret_arn, workloads = ["head", "gateway", "nvidia", "neuron", "ingest"] }
+    VOXRAY_SQL_PASSWORD   = { secret_arn = module.data.postgres_secret_arn, key = "password", workloads = ["gateway", "ingest"] }
+  }
   ray_token_secret_arn   = module.security.ray_token_secret_arn
   redis_secret_arn       = module.data.redis_secret_arn
   redis_address          = module.data.redis_address

@@ -256,6 +256,7 @@ resource "aws_launch_template" "this" {
     labels         = join(",", [for key, value in local.labels[each.key] : "${key}=${value}"])
     environment    = local.environment
     token_secret   = var.ray_token_secret_arn
+    secrets        = { for name, secret in var.secret_environment : name => secret if contains(secret.workloads, each.value.workload) }
     redis_secret   = var.redis_secret_arn
     redis_address  = var.redis_address
     rendered_files = local.rendered_files

@@ -215,6 +215,21 @@ variable "environment" {
   }
 }
 
+variable "secret_environment" {
+  description = "Secrets that Ray processes find in their environment: name of the variable to secret, key in it (of a JSON secret), and the workloads that get it."
+  type = map(object({
+    secret_arn = string
+    key        = optional(string)
+    workloads  = set(string)
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for name, secret in var.secret_environment : can(regex("^[A-Z][A-Z0-9_]*$", name)) && (secret.key == null || can(regex("^[a-z_]+$", secret.key)))])
+    error_message = "Names are capitals, digits and _; keys are small letters and _."
+  }
+}
+
 variable "longest_call_s" {
   description = "Longest call in seconds: connections live that long through every change of the cluster."
   type        = number
