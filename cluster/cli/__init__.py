@@ -45,6 +45,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "config": CommandEntry("cluster.cli.config:app", "Show and check the configuration."),
     "bench": CommandEntry("cluster.cli.bench:bench", "Measure latency per stage and voice-to-voice."),
     "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
+    "retrieve": CommandEntry("cluster.cli.retrieve:app", "Search the business data, explain and measure the search."),
     "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
 }
 

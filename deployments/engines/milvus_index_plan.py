@@ -7,8 +7,8 @@
 | below 20,000,000 | HNSW | HNSW_SQ (SQ8) | the same graph over vectors of a quarter of the size |
 | above | HNSW | DISKANN | vectors on NVMe, compressed ones in memory |
 
-Vectors have unit length, so the inner product (IP) orders them as the cosine does and spares the division. Words are always
-in a SPARSE_INVERTED_INDEX with BM25. A tenant's rows lie in one of `partitions` by the hash of its name.
+Vectors have unit length, so the inner product (IP) orders them as the cosine does and spares the division. Words are
+always in a SPARSE_INVERTED_INDEX with BM25. A tenant's rows lie in one of `partitions` by the hash of its name.
 """
 
 from __future__ import annotations

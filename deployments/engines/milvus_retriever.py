@@ -209,8 +209,9 @@ class MilvusRetriever:
             return known
         loop = asyncio.get_running_loop()
         vectors: NDArray[np.float32] = await loop.run_in_executor(self._thread, self._encoder.encode, [query.text])
-        self._cache.put(query.tenant, query.text, vectors[0])
-        return vectors[0]
+        vector: NDArray[np.float32] = vectors[0]
+        self._cache.put(query.tenant, query.text, vector)
+        return vector
 
     async def _lists(self, search: _Search, collection: str, vector: NDArray[np.float32]) -> dict[str, list[Hit]]:
         """Run the searches at once; return the lists of those that came in time, at least one."""

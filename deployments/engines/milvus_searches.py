@@ -1,8 +1,8 @@
 """The reading side of Milvus: which collection is live, and one search by meaning or by words in it.
 
-A question is searched for twice, at once, by meaning and by words, and the two lists are fused here and not by Milvus: one
-that comes too late does not cost the other, and both lists can be shown. The live collection is resolved first and both
-searches name it, so that a switch of the alias between them never mixes two versions.
+A question is searched for twice, at once, by meaning and by words, and the two lists are fused here and not by
+Milvus: one that comes too late does not cost the other, and both lists can be shown. The live collection is resolved
+first and both searches name it, so that a switch of the alias between them never mixes two versions.
 """
 
 from __future__ import annotations

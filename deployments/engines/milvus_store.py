@@ -125,7 +125,8 @@ class KnowledgeStore:
     def create_collection(self, tenant: str, fingerprint: str, dimensions: int, *, expected_rows: int = 0) -> str:
         """Create the next version, empty except for the other tenants' rows of the live one; return its name.
 
-        `expected_rows` of all tenants decides the index (`milvus_index_plan`); at least as many as are live are expected.
+        `expected_rows` of all tenants decides the index (`milvus_index_plan`); at least as many as are live are
+        expected.
         """
         live = self.live_collection()
         plan = index_plan(max(expected_rows, self.rows(live)), is_lite=self.is_lite())

@@ -26,8 +26,6 @@ _MARKUP = re.compile(r":[a-z:]+:`~?([^`<]+?)(?: <[^>]*>)?`|``([^`]*)``|`([^`]*)`
 _SECTION = re.compile(
     r"^(?:Args?|Arguments|Parameters|Returns?|Yields?|Raises|Examples?|See Also|Notes|References)\s*:?$"
 )
-    r"^(?:Args?|Arguments|Parameters|Returns?|Yields?|Raises|Examples?|See Also|Notes|References)\s*:?$"
-)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -96,7 +94,7 @@ def _objects_in(tree: ast.Module, package: str, module: str) -> Iterator[Documen
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
             prose = _prose(ast.get_docstring(node) or "")
             summary, _, body = prose.partition(". ")
-            if MIN_WORDS <= len(prose.split()) and 5 <= len(summary.split()) <= 25 and prose.isascii():
+            if len(prose.split()) >= MIN_WORDS and 5 <= len(summary.split()) <= 25 and prose.isascii():
                 yield DocumentedObject(package, node.name, module, summary, " ".join(body.split()[:MAX_WORDS]))
 
 

@@ -1,8 +1,8 @@
 """Makes the evaluation set: a folder of documents to index, and questions with the documents that answer them.
 
 Two parts, both without text of uncertain licence: the sample company's data with its hand-written questions, and the
-documentation texts of installed packages (`docstrings.py`) with questions that are made from them. Made questions are of
-three kinds, since each way of searching is strong on another:
+documentation texts of installed packages (`docstrings.py`) with questions that are made from them. Made questions are
+of three kinds, since each way of searching is strong on another:
 
     purpose   the text's first sentence in other words: a table of synonyms                   favours meaning
     detail    the rarest words of one later sentence, with the name                           favours words
@@ -41,10 +41,12 @@ _OTHER_WORDS = {
     "error": "failure", "string": "text", "number": "count", "raise": "throw", "raised": "thrown", "write": "save",
     "writes": "saves", "read": "load", "reads": "loads", "convert": "turn", "converts": "turns", "contains": "holds",
     "specified": "chosen", "given": "chosen", "multiple": "several", "execute": "run", "executes": "runs",
-    "retrieve": "fetch", "retrieves": "fetches", "begin": "start", "begins": "starts", "apply": "use", "applies": "uses",
+    "retrieve": "fetch", "retrieves": "fetches", "begin": "start", "begins": "starts", "apply": "use",
+    "applies": "uses",
     "replace": "swap", "replaces": "swaps", "determine": "decide", "determines": "decides", "construct": "build",
     "constructs": "builds", "element": "item", "elements": "items", "specify": "choose", "specifies": "chooses",
-    "initialize": "set up", "initializes": "sets up", "modify": "change", "modifies": "changes", "identical": "the same",
+    "initialize": "set up", "initializes": "sets up", "modify": "change", "modifies": "changes",
+    "identical": "the same",
     "directory": "folder", "entire": "whole", "input": "incoming", "output": "resulting", "represents": "stands for",
     "representing": "standing for", "wait": "pause", "waits": "pauses", "generate": "produce", "generates": "produces",
 }  # fmt: skip
