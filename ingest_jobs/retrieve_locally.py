@@ -156,9 +156,10 @@ def _milvus(parsed: argparse.Namespace, encoder: SentenceEncoder, out: Console) 
         return
     with tempfile.TemporaryDirectory(prefix="voxray-evaluation-") as folder, _own_milvus(Path(folder)) as uri:
         request = ReindexRequest(parsed.data.resolve(), uri, _EVALUATION_ALIAS, parsed.encoder_dir, parsed.tenant)
-        with out.status("reading documents") as status:
-            report = reindex_in_process(request, encoder, say=status.update)
-        out.print(f"{report.passages} passages of {report.files} files indexed in {report.elapsed_s:.0f} s")
+        started = time.perf_counter()
+        with out.status(f"indexing {parsed.data} (minutes, with two cores)"):
+            reindex_in_process(request, encoder)
+        out.print(f"{parsed.data} indexed in {time.perf_counter() - started:.0f} s", highlight=False)
         yield uri, _EVALUATION_ALIAS
 
 

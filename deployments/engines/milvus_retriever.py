@@ -28,8 +28,8 @@ from pipelines.retrieval.duplicates import first_distinct
 from pipelines.retrieval.fusion import RRF_K, fuse_rankings
 
 Stage = Literal["hybrid", "meaning", "words"]
-# What fusing, comparing and the way back take, kept out of the searches' share of the budget.
-_RESERVE_MS = 10
+# What fusing, comparing and the way back may take of the budget, kept out of the searches' share.
+_RESERVE = 0.1
 
 
 class QueryEncoder(Protocol):
@@ -107,9 +107,9 @@ class _Search:
     is_cached: bool = False
     stage_ms: dict[str, float] = field(default_factory=dict)
 
-    def left_s(self, reserve_ms: float = 0.0) -> float:
-        """Return what is left of the budget."""
-        return self.started + (self.query.budget_ms - reserve_ms) / 1000 - time.perf_counter()
+    def left_s(self, reserve: float) -> float:
+        """Return what is left of the budget when `reserve` (a share of it) is kept back; never less than 0."""
+        return max(self.started + self.query.budget_ms * (1 - reserve) / 1000 - time.perf_counter(), 0.0)
 
     def timing(self, *, fused: float, is_partial: bool = False, is_over_budget: bool = False) -> RetrievalTiming:
         embedded = self.embedded or fused
@@ -170,10 +170,13 @@ class MilvusRetriever:
         search = _Search(query, time.perf_counter())
         try:
             async with asyncio.timeout(query.budget_ms / 1000):
-                report = await self._report(search)
+                collection, vector = await self._prepared(search)
+                lists = await self._lists(search, collection, vector)
         except TimeoutError as error:
             self._on_timing(search.timing(fused=time.perf_counter(), is_over_budget=True))
             raise EngineError(ENGINE, f"no answer within {query.budget_ms} ms", retryable=True) from error
+        # What has come is not thrown away: ranking it takes a few ms, whatever the clock says.
+        report = await self._ranked(search, collection, vector, lists)
         self._on_timing(report.timing)
         return report
 
@@ -182,8 +185,8 @@ class MilvusRetriever:
         self._thread.shutdown(wait=False, cancel_futures=True)
         await self._searches.aclose()
 
-    async def _report(self, search: _Search) -> RetrievalReport:
-        query = search.query
+    async def _prepared(self, search: _Search) -> tuple[str, NDArray[np.float32]]:
+        """Return the live collection's name and the question's vector."""
         vectoring = asyncio.create_task(self._vector(search))
         try:
             collection = await self._searches.live_collection()
@@ -191,7 +194,13 @@ class MilvusRetriever:
         finally:
             vectoring.cancel()
         search.embedded = time.perf_counter()
-        lists = await self._lists(search, collection, vector)
+        return collection, vector
+
+    async def _ranked(
+        self, search: _Search, collection: str, vector: NDArray[np.float32], lists: dict[str, list[Hit]]
+    ) -> RetrievalReport:
+        """Fuse the lists, leave out duplicates, and let the cross-encoder judge, if there is one."""
+        query = search.query
         wanted = max(query.limit, self._settings.rerank_candidates if self._reranker else 0)
         passages, duplicates = first_distinct(_fused(lists, query.text, vector, self._settings.rrf_k), wanted)
         fused = time.perf_counter()
@@ -224,7 +233,7 @@ class MilvusRetriever:
             asked = self._searches.by_words(collection, query, search_terms(query.text), n)
             running["words"] = asyncio.create_task(_timed(search, "words", asked))
         try:
-            await asyncio.wait(running.values(), timeout=max(search.left_s(_RESERVE_MS), 0.0))
+            await asyncio.wait(running.values(), timeout=search.left_s(_RESERVE))
             if not any(task.done() for task in running.values()):
                 await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
             return _results({name: task for name, task in running.items() if task.done()})
@@ -241,7 +250,7 @@ class MilvusRetriever:
         loop = asyncio.get_running_loop()
         scoring = loop.run_in_executor(self._thread, self._reranker.score, search.query.text, texts)
         try:
-            async with asyncio.timeout(max(search.left_s(_RESERVE_MS / 2), 0.0)):
+            async with asyncio.timeout(search.left_s(_RESERVE / 2)):
                 scores = await scoring
         except TimeoutError:
             return passages

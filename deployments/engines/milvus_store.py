@@ -160,7 +160,7 @@ class KnowledgeStore:
         """Write passages. Writing the same keys again changes nothing, so a retried batch is safe."""
         with milvus_errors():
             for start in range(0, len(passages), _BATCH_ROWS):
-                self._client.upsert(collection, [_row(p) for p in passages[start : start + _BATCH_ROWS]])
+                self._client.upsert(collection, [row_of(p) for p in passages[start : start + _BATCH_ROWS]])
 
     def seal(self, collection: str, tenant: str) -> int:
         """Flush, load and warm a written collection; return how many rows the tenant has in it."""
@@ -259,7 +259,8 @@ def _schema(dimensions: int) -> Any:
     return schema
 
 
-def _row(passage: IndexedPassage) -> dict[str, Any]:
+def row_of(passage: IndexedPassage) -> dict[str, Any]:
+    """Return the columns of a passage as they are written; Milvus adds the BM25 vector."""
     return {
         "pk": passage.key,
         "tenant": passage.tenant,

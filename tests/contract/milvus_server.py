@@ -1,4 +1,4 @@
-"""A milvus-lite server of its own for a test session."""
+"""The local Milvus, as `voxray up` starts it, of its own for a test session."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def milvus_server(data_dir: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    binary = Path(sys.executable).parent / "milvus-lite"
-    command = [str(binary), "server", "--data-dir", str(data_dir), "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "cluster.services.milvus_server", "--data-dir", str(data_dir), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             _wait_for_port(port, server)
