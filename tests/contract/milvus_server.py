@@ -16,9 +16,7 @@ _START_TIMEOUT_S = 30
 @contextmanager
 def milvus_server(data_dir: Path) -> Iterator[str]:
     """Run a server on a free loopback port; yield its URI. Data stays in `data_dir`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "cluster.services.milvus_server", "--data-dir", str(data_dir), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
@@ -27,6 +25,12 @@ def milvus_server(data_dir: Path) -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:

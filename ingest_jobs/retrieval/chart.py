@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from deployments.retrieval.evaluation import StageFigures
+from ingest_jobs.retrieval.evaluation import StageFigures
 
 _WIDTH, _ROW, _TOP, _LABEL, _BAR = 760, 26, 44, 110, 240
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b")

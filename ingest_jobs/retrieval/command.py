@@ -1,7 +1,7 @@
 """Search the index with engines in this process, and measure how well the search works.
 
-    python -m ingest_jobs.retrieve_locally ask  --milvus URI --encoder-dir DIR QUESTION
-    python -m ingest_jobs.retrieve_locally eval --encoder-dir DIR [--milvus URI | --data DIR] QUESTIONS.jsonl
+    python -m ingest_jobs.retrieval.command ask  --milvus URI --encoder-dir DIR QUESTION
+    python -m ingest_jobs.retrieval.command eval --encoder-dir DIR [--milvus URI | --data DIR] QUESTIONS.jsonl
 
 `voxray retrieve` runs this in a process of its own, so that the command line never loads a model.
 """
@@ -29,12 +29,12 @@ from cluster.config.environment import process_environment, secret
 from cluster.services.milvus_server import is_milvus_ready
 from deployments.engines.embedder import SentenceEncoder
 from deployments.engines.milvus_retriever import MilvusRetriever, Reranker, RetrievalReport, RetrievalSettings, Stage
-from deployments.retrieval.chart import chart
-from deployments.retrieval.evaluation import Found, figures, find_all, missed, recall_by_kind
-from deployments.retrieval.evaluation_set import DATA_FOLDER, DOCUMENTS, QUESTIONS_FILE, make_evaluation_set
-from deployments.retrieval.questions import RetrievalQuestion, load_retrieval_questions
-from deployments.retrieval.tables import evaluation_table, explanation_table, timing_line
 from ingest_jobs.reindex import ReindexRequest, reindex_in_process
+from ingest_jobs.retrieval.chart import chart
+from ingest_jobs.retrieval.evaluation import Found, figures, find_all, missed, recall_by_kind
+from ingest_jobs.retrieval.evaluation_set import DATA_FOLDER, DOCUMENTS, QUESTIONS_FILE, make_evaluation_set
+from ingest_jobs.retrieval.questions import RetrievalQuestion, load_retrieval_questions
+from ingest_jobs.retrieval.tables import explanation_table, latency_table, quality_table, timing_line
 from pipelines.errors import ConfigError, EngineError, VoxrayError
 from pipelines.ports import PassageFilter, RetrievalQuery
 
@@ -98,7 +98,7 @@ async def evaluate(parsed: argparse.Namespace, out: Console) -> None:
             results[stage] = await _measured(retriever, questions, parsed.tenant, bar, stage)
     stages = [figures(stage, found) for stage, found in results.items()]
     kinds = {stage: recall_by_kind(found, _MISSED_AT) for stage, found in results.items()}
-    out.print(evaluation_table(stages))
+    out.print(quality_table(stages), latency_table(stages))
     for stage, recalls in kinds.items():
         listed = ", ".join(f"{kind} {recall:.3f}" for kind, recall in recalls.items())
         out.print(f"recall@{_MISSED_AT} by kind, {stage}: {listed}", highlight=False)
@@ -188,7 +188,7 @@ def _progress(out: Console) -> Progress:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ingest_jobs.retrieve_locally", description="Search the index.")
+    parser = argparse.ArgumentParser(prog="python -m ingest_jobs.retrieval.command", description="Search the index.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("ask", "eval"):
         command = commands.add_parser(name)

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.retrieval.docstrings import DocumentedObject, documented_objects
+from ingest_jobs.retrieval.docstrings import DocumentedObject, documented_objects
 from pipelines.text.terms import content_words, sentences
 
 DOCUMENTS = 2000

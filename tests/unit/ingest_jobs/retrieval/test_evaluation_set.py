@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.retrieval import docstrings, evaluation_set
-from deployments.retrieval.docstrings import DocumentedObject, documented_objects
-from deployments.retrieval.evaluation_set import made_questions, make_evaluation_set, source_of
+from ingest_jobs.retrieval import docstrings, evaluation_set
+from ingest_jobs.retrieval.docstrings import DocumentedObject, documented_objects
+from ingest_jobs.retrieval.evaluation_set import made_questions, make_evaluation_set, source_of
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +45,7 @@ def test_prose_is_kept_and_code_is_not() -> None:
     assert (found.name, found.spoken_name, found.summary) == (
         "read_rows",
         "read rows",
-        "Return the rows of a table file",
+        "Return the parsed rows of a compressed table file",
     )
     assert "lenient is true" in found.body
     assert not any(part in found.body for part in (">>>", "Parameters", "----", "`"))

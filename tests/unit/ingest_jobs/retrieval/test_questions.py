@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.retrieval.questions import RetrievalQuestion, Target, load_retrieval_questions
+from ingest_jobs.retrieval.questions import RetrievalQuestion, Target, load_retrieval_questions
 from pipelines.answering.scoring import EvalQuestion
 from pipelines.errors import ConfigError
 from pipelines.ports import Passage

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from deployments.engines.milvus_retriever import RetrievalReport, RetrievalTiming
-from deployments.retrieval.chart import chart
-from deployments.retrieval.evaluation import DEPTH, figures, find_all, missed, recall_by_kind
-from deployments.retrieval.questions import RetrievalQuestion, Target
-from deployments.retrieval.tables import evaluation_table, explanation_table, timing_line
+from ingest_jobs.retrieval.chart import chart
+from ingest_jobs.retrieval.evaluation import DEPTH, figures, find_all, missed, recall_by_kind
+from ingest_jobs.retrieval.questions import RetrievalQuestion, Target
+from ingest_jobs.retrieval.tables import explanation_table, latency_table, quality_table, timing_line
 from pipelines.ports import Passage, RetrievalQuery, StageScores
 
 pytestmark = pytest.mark.unit
@@ -79,9 +79,10 @@ async def test_tables_show_every_stage() -> None:
     report = RetrievalReport((passage,), timing, "knowledge_v1", duplicates=2)
     screen = Console(width=200, record=True, file=None, quiet=False, force_terminal=False)
     with screen.capture() as shown:
-        screen.print(evaluation_table([figures("hybrid", found)]), explanation_table(report), timing_line(report))
+        screen.print(quality_table([figures("hybrid", found)]), latency_table([figures("hybrid", found)]))
+        screen.print(explanation_table(report), timing_line(report))
     text = shown.get()
-    for part in ("recall@5", "nDCG@10", "0.667", "Returns", "2026-01-01", "#2  0.713", "0.900", "-"):
+    for part in ("recall@5", "nDCG@10", "0.667", "Returns", "faq.md", "#2  0.713", "0.900", "-"):
         assert part in text
     for part in ("known", "rerank 3.0 ms", "one search was not waited for", "2 duplicate(s)"):
         assert part in text

@@ -9,23 +9,22 @@ from rich.table import Table
 
 from cluster.bench.figures import Spread
 from deployments.engines.milvus_retriever import RetrievalReport
-from deployments.retrieval.evaluation import RANKS, StageFigures
+from ingest_jobs.retrieval.evaluation import RANKS, StageFigures
 
 
 def explanation_table(report: RetrievalReport) -> Table:
     """Return one row per passage: its place and score at each stage, "-" where the stage did not find it."""
     table = Table(box=rich.box.SIMPLE_HEAD)
-    for title in ("", "passage", "source", "date"):
+    for title in ("", "passage", "source"):
         table.add_column(title, overflow="fold")
-    for title in ("fused", "meaning", "words", "rerank", "matched"):
-        table.add_column(title, justify="right")
+    for title in ("fused", "meaning", "words", "rerank", "terms"):
+        table.add_column(title, justify="right", no_wrap=True)
     for number, passage in enumerate(report.passages, start=1):
         stages = passage.stages
         table.add_row(
             str(number),
             passage.title,
             passage.source,
-            passage.updated_at,
             f"{passage.score:.4f}",
             _place(stages.meaning_rank, f"{passage.similarity:.3f}"),
             _place(stages.words_rank, f"{stages.words:.2f}"),
@@ -54,25 +53,30 @@ def timing_line(report: RetrievalReport) -> str:
     return f"{report.collection}: {'; '.join(parts)}"
 
 
-def evaluation_table(stages: Sequence[StageFigures]) -> Table:
-    """Return one row per stage: quality, then times in ms."""
-    table = Table(box=rich.box.SIMPLE_HEAD)
-    table.add_column("stage")
-    times = ("embed p50 / p95 ms", "search p50 / p95 / p99 ms", "rerank p50 / p95 ms")
-    for title in (*(f"recall@{k}" for k in RANKS), "MRR", "nDCG@10", *times):
-        table.add_column(title, justify="right")
+def quality_table(stages: Sequence[StageFigures]) -> Table:
+    """Return one row per stage with its recall, MRR and nDCG."""
+    table = _table_of_stages(*(f"recall@{k}" for k in RANKS), "MRR", "nDCG@10")
     for stage in stages:
-        table.add_row(
-            stage.stage,
-            *(f"{stage.recall[k]:.3f}" for k in RANKS),
-            f"{stage.mrr:.3f}",
-            f"{stage.ndcg:.3f}",
-            _two(stage.embed_ms),
-            f"{_two(stage.search_ms)} / {stage.search_ms.p99:.1f}" if stage.search_ms else "-",
-            _two(stage.rerank_ms),
-        )
+        recall = (f"{stage.recall[k]:.3f}" for k in RANKS)
+        table.add_row(stage.stage, *recall, f"{stage.mrr:.3f}", f"{stage.ndcg:.3f}")
     return table
 
 
-def _two(times: Spread | None) -> str:
-    return f"{times.p50:.1f} / {times.p95:.1f}" if times else "-"
+def latency_table(stages: Sequence[StageFigures]) -> Table:
+    """Return one row per stage with p50 / p95 / p99 in ms; the search is without the embedding and the reranking."""
+    table = _table_of_stages("embed, ms", "search, ms", "rerank, ms")
+    for stage in stages:
+        table.add_row(stage.stage, _times(stage.embed_ms), _times(stage.search_ms), _times(stage.rerank_ms))
+    return table
+
+
+def _table_of_stages(*titles: str) -> Table:
+    table = Table(box=rich.box.SIMPLE_HEAD)
+    table.add_column("stage", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _times(times: Spread | None) -> str:
+    return f"{times.p50:.1f} / {times.p95:.1f} / {times.p99:.1f}" if times else "-"
