@@ -3,7 +3,7 @@
 | rows | milvus-lite | Milvus | why |
 |---|---|---|---|
 | below 10,000 | FLAT | FLAT | exact, nothing to build; one pass over 15 MB of 384 dimensions takes 3 ms |
-| below 1,000,000 | HNSW | HNSW | a graph in memory: above 0.98 of the exact neighbours at `ef` 128 |
+| below 1,000,000 | HNSW | HNSW | a graph in memory, searched with `ef` 128 |
 | below 20,000,000 | HNSW | HNSW_SQ (SQ8) | the same graph over vectors of a quarter of the size |
 | above | HNSW | DISKANN | vectors on NVMe, compressed ones in memory |
 

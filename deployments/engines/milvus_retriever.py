@@ -264,9 +264,16 @@ class MilvusRetriever:
 
 
 def _results(ended: dict[str, asyncio.Task[list[Hit]]]) -> dict[str, list[Hit]]:
-    """Return the lists of the searches that did not fail; raise the failure when all did."""
-    lists = {name: task.result() for name, task in ended.items() if task.exception() is None}
-    return lists or {name: task.result() for name, task in ended.items()}
+    """Return the lists of the searches that did not fail.
+
+    Raises:
+        EngineError: all failed, or one in a way that a retry cannot help: a filter or a tenant that is none.
+    """
+    failures = [task.exception() for task in ended.values() if task.exception() is not None]
+    for failure in failures:
+        if failure is not None and (len(failures) == len(ended) or not getattr(failure, "retryable", False)):
+            raise failure
+    return {name: task.result() for name, task in ended.items() if task.exception() is None}
 
 
 def _fused(lists: dict[str, list[Hit]], question: str, vector: NDArray[np.float32], rrf_k: int) -> Iterator[Passage]:

@@ -85,7 +85,9 @@ class MilvusSearches:
                 search_params={"params": params},
                 output_fields=[*STORED_FIELDS, SENTENCES, DENSE],
             )
-        return [Hit(str(hit["pk"]), float(hit["distance"]), hit["entity"]) for hit in found[0]]
+        # milvus-lite gives BM25 scores a minus, Milvus does not.
+        sign = -1.0 if field == SPARSE and any(hit["distance"] < 0 for hit in found[0]) else 1.0
+        return [Hit(str(hit["pk"]), sign * float(hit["distance"]), hit["entity"]) for hit in found[0]]
 
     async def _params(self, collection: str) -> dict[str, int]:
         """Return the search parameters of the collection's dense index, which stays the same while it lives."""

@@ -1,6 +1,6 @@
 """Search the index with engines in this process, and measure how well the search works.
 
-    python -m ingest_jobs.retrieval.command ask  --milvus URI --encoder-dir DIR QUESTION
+    python -m ingest_jobs.retrieval.command ask --milvus URI --encoder-dir DIR QUESTION
     python -m ingest_jobs.retrieval.command eval --encoder-dir DIR [--milvus URI | --data DIR] QUESTIONS.jsonl
 
 `voxray retrieve` runs this in a process of its own, so that the command line never loads a model.

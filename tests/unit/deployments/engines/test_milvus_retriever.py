@@ -120,6 +120,13 @@ async def test_failed_search_is_left_out(retriever: MilvusRetriever) -> None:
     assert report.timing.is_partial
 
 
+async def test_wrong_request_is_raised_though_the_other_search_has_an_answer(retriever: MilvusRetriever) -> None:
+    wrong = EngineError("retriever", "no such date", retryable=False)
+    retriever._searches = ScriptedSearches(wrong, [])  # type: ignore[assignment]
+    with pytest.raises(EngineError, match="no such date"):
+        await retriever.search(ask())
+
+
 async def test_failure_of_both_searches_is_raised(retriever: MilvusRetriever) -> None:
     failure = EngineError("retriever", "down", retryable=True)
     retriever._searches = ScriptedSearches(failure, failure)  # type: ignore[assignment]
