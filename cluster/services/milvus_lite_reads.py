@@ -5,7 +5,8 @@ deleted; it scores BM25 posting by posting in Python too. At 20,000 rows that is
 waits for two. Segments never change once written, so what was found out about them holds until a segment, or a
 deletion, is added: it is remembered here. Scores are summed with numpy.
 
-Rows that are not flushed yet are in no segment. While there are any, milvus-lite's own code searches.
+Rows that are not flushed yet are in no segment. They are few; they are searched as milvus-lite does, and hide the
+versions in segments that they replace.
 
 `install` changes the classes of this process, and only of the milvus-lite version that this was written and tested for
 (`tests/contract/test_milvus_lite_reads.py` compares every result with the original's).
@@ -99,33 +100,72 @@ def _live_masks(segments: Sequence[Any], deleted: dict[Any, int]) -> tuple[Mask,
     )
 
 
-def _is_flushed(memtable: Any) -> bool:
-    """Say whether no row and no deletion waits to be written to a segment."""
-    return not memtable.pk_index_snapshot() and not memtable.delete_index_snapshot()
+def _unflushed(memtable: Any) -> dict[Any, int] | None:
+    """Return, by key, the sequence number below which the versions in segments are gone: replaced or deleted since.
+
+    None when a deletion is of one partition only, which nothing here knows how to apply.
+    """
+    from milvus_lite.constants import ALL_PARTITIONS
+
+    gone = {pk: seq for pk, (_, _, seq) in memtable.pk_index_snapshot()}
+    for pk, (seq, partition) in memtable.delete_index_snapshot().items():
+        if partition != ALL_PARTITIONS:
+            return None
+        gone[pk] = max(seq, gone.get(pk, -1))
+    return gone
+
+
+def _without(segment: Any, live: Mask, gone: dict[Any, int]) -> Mask:
+    """Return the mask without the rows that are gone; the remembered one is not changed."""
+    rows = [
+        row for pk, seq in gone.items() if (row := segment.pk_to_row.get(pk)) is not None and segment.seqs[row] <= seq
+    ]
+    if not rows:
+        return live
+    mask = live.copy()
+    mask[rows] = False
+    return mask
 
 
 def _dense_search(rows: LiveRows, original: Callable[..., Any]) -> Callable[..., Any]:
     """Return a replacement of milvus-lite's `execute_search_with_index`, which is called by keywords alone."""
 
     def search(**asked: Any) -> Any:
-        project, partitions = asked.get("project_record_fn"), asked.get("partition_names")
-        if project is None or partitions or not _is_flushed(asked["memtable"]) or asked["top_k"] <= 0:
+        gone = _unflushed(asked["memtable"])
+        project = asked.get("project_record_fn")
+        if project is None or asked.get("partition_names") or gone is None or asked["top_k"] <= 0:
             return original(**asked)
         segments = [segment for segment in asked["segments"] if segment.num_rows]
         masks = rows.masks(segments, asked["delta_index"].snapshot)
         queries = np.atleast_2d(np.asarray(asked["query_vectors"], dtype=np.float32))
         found: list[list[tuple[float, int, int]]] = [[] for _ in queries]
         for place, (segment, live) in enumerate(zip(segments, masks, strict=True)):
-            mask = live & _filter_mask(segment, asked["compiled_filter"], asked["indexed_filter_plan"])
+            mask = _without(segment, live, gone)
+            mask = mask & _filter_mask(segment, asked["compiled_filter"], asked["indexed_filter_plan"])
             _, present = segment.vector_data(asked["vector_field"])
             mask = mask if present is None else mask & present
             if mask.any():
-                ids, distances = _nearest(segment, queries, mask, asked)
-                for hits, own_ids, own in zip(found, ids, distances, strict=True):
-                    hits += [(float(d), place, int(i)) for i, d in zip(own_ids, own, strict=True) if i >= 0]
-        return [_hits(sorted(hits)[: asked["top_k"]], segments, project) for hits in found]
+                _collect(found, place, _nearest(segment, queries, mask, asked))
+        flushed = [_hits(sorted(hits)[: asked["top_k"]], segments, project) for hits in found]
+        return _merged(flushed, original(**{**asked, "segments": []}), asked["top_k"]) if gone else flushed
 
     return search
+
+
+def _collect(found: list[list[tuple[float, int, int]]], place: int, nearest: tuple[Any, Any]) -> None:
+    """Add what a segment's index found, padding left out, to the candidates of each query."""
+    for hits, ids, distances in zip(found, *nearest, strict=True):
+        hits += [(float(distance), place, int(row)) for row, distance in zip(ids, distances, strict=True) if row >= 0]
+
+
+def _merged(flushed: list[list[Any]], unflushed: list[list[Any]], top_k: int) -> list[list[Any]]:
+    """Return the best of both for each query. A key that was written between two looks counts by its new version."""
+    merged: list[list[Any]] = []
+    for old, new in zip(flushed, unflushed, strict=True):
+        keys = {hit["id"] for hit in new}
+        hits = [*(hit for hit in old if hit["id"] not in keys), *new]
+        merged.append(sorted(hits, key=lambda hit: hit["distance"])[:top_k])
+    return merged
 
 
 def _nearest(segment: Any, queries: NDArray[np.float32], mask: Mask, asked: dict[str, Any]) -> tuple[Any, Any]:
@@ -162,28 +202,60 @@ def _sparse_search(rows: LiveRows, original: Callable[..., Any]) -> Callable[...
     def search(self: Any, **asked: Any) -> Any:
         from milvus_lite.engine.projection import build_projection_plan, project_record
 
-        if asked["partition_names"] or not _is_flushed(self._memtable):
+        # Before the segments: a row that is flushed meanwhile is then seen twice, and merged, instead of missed.
+        gone, pending = _unflushed(self._memtable), self._memtable.active_record_snapshots()
+        if asked["partition_names"] or gone is None:
             return original(self, **asked)
         segments, deletions = self._read_snapshot()
         compiled = self._compile_filter(asked["expr"], timezone=asked.get("timezone")) if asked["expr"] else None
         filter_plan = self._indexed_filter_plan(compiled)
         queries = self._prepare_sparse_queries(asked["query_vectors"], asked["vector_field"])
         found: list[list[tuple[float, int, int]]] = [[] for _ in queries]
-        for place, (segment, live) in enumerate(zip(segments, rows.masks(segments, deletions.snapshot), strict=True)):
-            mask = live & _filter_mask(segment, compiled, filter_plan)
+        masks = rows.masks(segments, deletions.snapshot)
+        for place, (segment, live) in enumerate(zip(segments, masks, strict=True)):
+            mask = _without(segment, live, gone) & _filter_mask(segment, compiled, filter_plan)
             if mask.any():
                 index = _sparse_index(self, segment, asked["vector_field"], asked["metric_type"])
-                ids, distances = _search_sparse_index(index, queries, asked["top_k"], mask)
-                for hits, own_ids, own in zip(found, ids, distances, strict=True):
-                    hits += [(float(d), place, int(i)) for i, d in zip(own_ids, own, strict=True) if i >= 0]
+                _collect(found, place, _search_sparse_index(index, queries, asked["top_k"], mask))
         plan = build_projection_plan(asked["output_fields"], self._schema, api_kind="search")
 
         def project(record: dict[str, Any]) -> Any:
             return project_record(record, self._schema, plan)
 
-        return [_hits(sorted(hits)[: asked["top_k"]], segments, project) for hits in found]
+        flushed = [_hits(sorted(hits)[: asked["top_k"]], segments, project) for hits in found]
+        records = [(pk, record) for pk, seq, record in pending if not deletions.is_deleted(pk, seq)]
+        return _merged(
+            flushed, _unflushed_hits(self, records, queries, compiled, {**asked, "project": project}), asked["top_k"]
+        )
 
     return search
+
+
+def _unflushed_hits(
+    collection: Any, records: list[tuple[Any, dict[str, Any]]], queries: Any, compiled: Any, asked: dict[str, Any]
+) -> list[list[Any]]:
+    """Search rows that are in no segment yet: few, so their index is built anew, as milvus-lite does."""
+    from milvus_lite.analyzer.sparse import bytes_to_sparse
+    from milvus_lite.index.sparse_factory import create_sparse_index
+    from milvus_lite.search.filter.eval.python_backend import _eval_row
+
+    if not records:
+        return [[] for _ in queries]
+    spec = collection._index_specs.get(asked["vector_field"])
+    mask = np.array([compiled is None or bool(_eval_row(compiled.ast, record)) for _, record in records], dtype=bool)
+    stored = [record.get(asked["vector_field"]) for _, record in records]
+    index = create_sparse_index(asked["metric_type"], spec.build_params if spec else {})
+    vectors = [bytes_to_sparse(raw) if isinstance(raw, bytes) else (raw or {}) for raw in stored]
+    index.build(vectors, valid_mask=mask)
+    found: list[list[tuple[float, int, int]]] = [[] for _ in queries]
+    _collect(found, 0, _search_sparse_index(index, queries, asked["top_k"], mask))
+    return [
+        [
+            {"id": records[row][0], "distance": distance, "entity": asked["project"](records[row][1])}
+            for distance, _, row in hits
+        ]
+        for hits in found
+    ]
 
 
 def _search_sparse_index(index: Any, queries: Any, top_k: int, mask: Mask) -> tuple[Any, Any]:
