@@ -166,7 +166,7 @@ class Stack:
 
     @cached_property
     def second_plan(self) -> subprocess.CompletedProcess[str]:
-        """The plan of what is applied, with exit code 2 if something would change; made once, while nothing has changed."""
+        """The plan of what is applied; exit code 2 says that something would change. Made once, right after apply."""
         return self.run("plan", "-detailed-exitcode", check=False)
 
     def client(self, service: str) -> Any:
