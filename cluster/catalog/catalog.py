@@ -83,6 +83,10 @@ class ModelCatalog:
             raise ModelMissing(f"the model {name} is not on this machine: `voxray models fetch {name}` gets it")
         return self._files(find_entry(self.entries, name))
 
+    def place(self, name: str) -> Path:
+        """Return where the model's files lie, or would lie once fetched."""
+        return self._files(find_entry(self.entries, name))
+
     def fetch(self, name: str, progress: Progress | None = None) -> Path:
         """Get the model, if it is not here already, and return the folder with its files.
 

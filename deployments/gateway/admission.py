@@ -9,19 +9,27 @@ from pipelines.errors import CapacityError
 
 
 class Admission:
-    """Counts the calls of one gateway replica. Not thread-safe; used on the event loop."""
+    """Counts the calls of one gateway replica. Not thread-safe; used on the event loop.
+
+    Attributes:
+        calls: how many are open.
+        is_draining: while True nobody is admitted.
+    """
 
     def __init__(self, max_calls: int) -> None:
         self._max_calls = max_calls
         self.calls = 0
+        self.is_draining = False
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Hold a place for the duration of a call.
 
         Raises:
-            CapacityError: this replica is full.
+            CapacityError: this replica is full, or drains.
         """
+        if self.is_draining:
+            raise CapacityError("This gateway takes no new calls: it is being drained; try again later.")
         if self.calls >= self._max_calls:
             raise CapacityError(f"This gateway holds {self._max_calls} calls already; try again later.")
         self.calls += 1

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster.config.loading import load_config
 from cluster.config.schema import ReplicaConfig, TranscriberConfig, VoxrayConfig
-from cluster.render.serve_config import configured_addresses, fingerprint, render_serve_config, render_yaml
+from cluster.render.serve_config import (
+    ENGINE_VARIABLE,
+    configured_addresses,
+    fingerprint,
+    render_serve_config,
+    render_yaml,
+)
+from deployments.engine_choice import EngineChoice
 
 pytestmark = pytest.mark.unit
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,10 +38,43 @@ def test_profile_renders_as_recorded(profile: str) -> None:
     assert render_yaml(config, configured_addresses(config)) == (GOLDEN / f"serve_{profile}.yaml").read_text()
 
 
-def test_configuration_travels_whole() -> None:
-    config = VoxrayConfig()
-    args = render_serve_config(config, configured_addresses(config))["applications"][0]["args"]
-    assert VoxrayConfig.model_validate(args["config"]) == config
+def test_every_setting_reaches_a_replica_or_serve_itself() -> None:
+    config = load_config("nvidia", None, {**ADDRESSES, "VOXRAY__LANGUAGE_MODEL__NEURON__IS_SECOND_POOL": "true"})
+    application = render_serve_config(config, configured_addresses(config))["applications"][0]
+    reached = set(_leaves(application["args"]["config"]))
+    for deployment in application["deployments"]:
+        own = json.loads(deployment["ray_actor_options"]["runtime_env"]["env_vars"].get(ENGINE_VARIABLE, "{}"))
+        reached |= set(_leaves(own.get("settings", {}), (own.get("section", ""),)))
+    elsewhere = {"ray", "topology", "paths"}  # for those who lay out nodes; no replica reads them
+    counts = {"min_replicas", "max_replicas", "num_cpus", "max_ongoing_requests"}
+    missing = {path for path in set(_leaves(config.model_dump(mode="json"))) - reached if path[0] not in elsewhere}
+    assert {path for path in missing if path[-1] not in counts} == {("ingress", "port")}
+
+
+def test_settings_of_replicas_are_read_back_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config("nvidia", None, ADDRESSES)
+    application = render_serve_config(config, configured_addresses(config))["applications"][0]
+    by_name = {item["name"]: item for item in application["deployments"]}
+    variables = by_name["LanguageModel"]["ray_actor_options"]["runtime_env"]["env_vars"]
+    monkeypatch.setenv(ENGINE_VARIABLE, variables[ENGINE_VARIABLE])
+    args = application["args"]
+    choice = EngineChoice(VoxrayConfig.model_validate(args["config"]), args["models"]).in_this_replica()
+    read, written = choice.config.language_model, config.language_model
+    assert (read.model, read.kv_cache_bytes, read.max_num_seqs) == (
+        written.model,
+        written.kv_cache_bytes,
+        written.max_num_seqs,
+    )
+    assert read.replicas.num_gpus == 1
+    assert choice.models["llama-3-8b-instruct"].startswith("/var/lib/voxray/models/llama-3-8b-instruct/")
+
+
+def _leaves(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if not isinstance(tree, dict):
+        yield above
+        return
+    for key, value in tree.items():
+        yield from _leaves(value, (*above, key))
 
 
 def test_range_of_replicas_becomes_autoscaling() -> None:
