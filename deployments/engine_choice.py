@@ -3,7 +3,8 @@
 Engine modules are imported inside the functions: a replica loads only the libraries of its own engine.
 
 The arguments of the application hold what every replica reads. What only one engine reads stands in the runtime
-environment of its replicas (`cluster.render.serve_config`), so that a change of it replaces no other: `in_this_replica` adds it.
+environment of its replicas (`cluster.render.serve_config`), so that a change of it replaces no other;
+`in_this_replica` adds it.
 """
 
 from __future__ import annotations

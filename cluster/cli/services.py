@@ -1,4 +1,4 @@
-"""`voxray up`, `down`, `restart`, `status`, `logs`, and `voxray render serve`."""
+"""`voxray up`, `down`, `restart`, `status` and `logs`."""
 
 from __future__ import annotations
 
@@ -112,25 +112,6 @@ def logs(
                 typer.echo(line)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
-
-
-render = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Render files for other systems."
-)
-
-
-@render.callback()
-def _render_root() -> None:
-    """Keep `serve` a sub-command although it is the only one."""
-
-
-@render.command("serve")
-def render_serve(profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Print the Ray Serve configuration (YAML) of a profile."""
-    from cluster.render.serve_config import configured_addresses, render_yaml
-
-    config = _config(profile, file)
-    typer.echo(render_yaml(config, configured_addresses(config)), nl=False)
 
 
 def _duration_text(seconds: float | None) -> str:

@@ -144,7 +144,15 @@ class TranscriberConfig(Section):
     replicas: ReplicaConfig = ReplicaConfig()
 
 
-class NeuronPoolConfig(Section):
+class NeuronReplicaConfig(ReplicaConfig):
+    """A replica on NeuronCores: a small compiled batch."""
+
+    num_cpus: float = Field(default=4.0, ge=0)
+    neuron_cores: int = Field(default=2, ge=0, description="whole cores; 2 or 8")
+    max_ongoing_requests: int = Field(default=8, ge=1)
+
+
+class NeuronEngineConfig(Section):
     """The language model on Inferentia: its compiled shapes, and whether it runs as a second pool beside `vllm`.
 
     The shapes of one compiled engine are `language_model.max_model_len`, and here the batch, cores and prompt buckets.
@@ -160,7 +168,7 @@ class NeuronPoolConfig(Section):
     )
     max_num_seqs: int = Field(default=4, ge=1, description="compiled batch")
     buckets: tuple[int, ...] = Field(default=(512, 1024, 2048, 4096), description="compiled prompt lengths, rising")
-    replicas: ReplicaConfig = ReplicaConfig(num_cpus=4, neuron_cores=2, max_ongoing_requests=8)
+    replicas: NeuronReplicaConfig = NeuronReplicaConfig()
 
 
 class RoutingConfig(Section):
@@ -184,7 +192,7 @@ class LanguageModelConfig(Section):
     gpu_memory_utilization: Fraction = 0.85
     # Where stages share cores, speech that has begun must not wait for words that nobody hears yet.
     replicas: ReplicaConfig = ReplicaConfig(niceness=5)
-    neuron: NeuronPoolConfig = NeuronPoolConfig()
+    neuron: NeuronEngineConfig = NeuronEngineConfig()
     routing: RoutingConfig = RoutingConfig()
 
 

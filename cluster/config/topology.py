@@ -33,6 +33,45 @@ class PoolConfig(Section):
     idle_timeout_s: int = Field(default=600, ge=10)
 
 
+class CpuPoolConfig(PoolConfig):
+    """Gateways, and engines without an accelerator."""
+
+    instance_type: str = "m7i.2xlarge"
+    cpus: int = Field(default=7, ge=1)
+    memory_gib: int = Field(default=28, ge=1)
+
+
+class NvidiaPoolConfig(PoolConfig):
+    """One L4 each."""
+
+    accelerator: Accelerator = "nvidia"
+    instance_type: str = "g6.2xlarge"
+    cpus: int = Field(default=7, ge=1)
+    memory_gib: int = Field(default=28, ge=1)
+    gpus: int = Field(default=1, ge=0)
+    gpu_memory_gib: float = Field(default=24.0, ge=0)
+
+
+class NeuronPoolConfig(PoolConfig):
+    """One Inferentia 2 chip each: two NeuronCores, 32 GiB between them."""
+
+    accelerator: Accelerator = "neuron"
+    instance_type: str = "inf2.8xlarge"
+    cpus: int = Field(default=30, ge=1)
+    memory_gib: int = Field(default=120, ge=1)
+    neuron_cores: int = Field(default=2, ge=0)
+
+
+class IngestPoolConfig(PoolConfig):
+    """Jobs on business data, on spot machines: they restart where they were, calls would not."""
+
+    instance_type: str = "m7i.xlarge"
+    cpus: int = Field(default=3, ge=1)
+    memory_gib: int = Field(default=12, ge=1)
+    is_spot: bool = True
+    idle_timeout_s: int = Field(default=60, ge=10)
+
+
 class HeadConfig(Section):
     """The head's machine. It runs no replica but Serve's controller: its death must not end a call."""
 
@@ -90,14 +129,10 @@ class TopologyConfig(Section):
     image_tag: str = ""
     models_folder: str = Field(default="/var/lib/voxray/models", description="on every node, filled before Ray starts")
     head: HeadConfig = HeadConfig()
-    cpu: PoolConfig = PoolConfig(instance_type="m7i.2xlarge", cpus=7, memory_gib=28)
-    nvidia: PoolConfig = PoolConfig(
-        accelerator="nvidia", instance_type="g6.2xlarge", cpus=7, memory_gib=28, gpus=1, gpu_memory_gib=24
-    )
-    neuron: PoolConfig = PoolConfig(
-        accelerator="neuron", instance_type="inf2.8xlarge", cpus=30, memory_gib=120, neuron_cores=2
-    )
-    ingest: PoolConfig = PoolConfig(instance_type="m7i.xlarge", cpus=3, memory_gib=12, is_spot=True, idle_timeout_s=60)
+    cpu: CpuPoolConfig = CpuPoolConfig()
+    nvidia: NvidiaPoolConfig = NvidiaPoolConfig()
+    neuron: NeuronPoolConfig = NeuronPoolConfig()
+    ingest: IngestPoolConfig = IngestPoolConfig()
     balancer: BalancerConfig = BalancerConfig()
     pods: PodTimesConfig = PodTimesConfig()
     network: NetworkConfig = NetworkConfig()

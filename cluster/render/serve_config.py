@@ -23,12 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cluster.catalog.catalog import ModelCatalog, names_used_by
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
 from cluster.render.placement import POOL_LABEL, Placed, deployments_of
 from cluster.render.times import call_times
+from cluster.render.yaml_text import yaml_text
 
 APPLICATION = "voxray"
 IMPORT_PATH = "deployments.app:build"
@@ -147,7 +146,7 @@ def told_to_gateway(config: VoxrayConfig, *, accepts_calls: bool = True) -> dict
 
 def render_yaml(config: VoxrayConfig, addresses: ServeAddresses) -> str:
     """Return the configuration as the text of a YAML file."""
-    return yaml.safe_dump(render_serve_config(config, addresses), sort_keys=False, width=120)
+    return yaml_text(render_serve_config(config, addresses))
 
 
 def fingerprint(rendered: Mapping[str, Any]) -> str:
