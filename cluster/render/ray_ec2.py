@@ -188,10 +188,19 @@ def start_script(config: VoxrayConfig, pool: str) -> str:
         f". {CONFIG_FOLDER}/ray.env",
         "set +a",
         f"export VOXRAY_CONFIG={CONFIG_FOLDER}/voxray.yaml VOXRAY_MODELS={config.topology.models_folder}",
+        *(_gcs_exports(config) if pool == HEAD else ()),
         *fetch,
         f"exec {start_command(config, pool)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _gcs_exports(config: VoxrayConfig) -> list[str]:
+    """Return what makes the head's state survive it: a new head finds the cluster as it was, and calls go on."""
+    return [
+        f"export RAY_REDIS_ADDRESS={shlex.quote(config.services.redis.url.partition('?')[0])}",
+        f"export RAY_external_storage_namespace={config.topology.name}",
+    ]
 
 
 def start_command(config: VoxrayConfig, pool: str, *, head_address: str = "$RAY_HEAD_ADDRESS") -> str:
@@ -211,6 +220,8 @@ def start_command(config: VoxrayConfig, pool: str, *, head_address: str = "$RAY_
             "--num-cpus=0",
             f"--autoscaling-config={CONFIG_FOLDER}/ray.yaml",
         ]
+        if config.services.redis.password_env:
+            options.append(f'--redis-password="${config.services.redis.password_env}"')
     else:
         resources = pool_resources(getattr(config.topology, pool))
         options = [f"--address={head_address}:{GCS.first}", f"--num-cpus={resources['CPU']}"]
