@@ -116,12 +116,12 @@ class EngineChoice:
     def neuron_language_model(self) -> LanguageModelEngine:
         """Make the engine of the second pool (`language_model.neuron`)."""
         here = self.in_this_replica()
-        model = here.config.language_model
-        if model.engine == "scripted":
+        neuron = here.config.language_model.neuron
+        if neuron.device == "scripted":
             from deployments.engines.scripted import ScriptedLanguageModel
 
             return ScriptedLanguageModel()
-        return here._neuron(model.neuron.replicas)
+        return here._neuron(neuron.replicas)
 
     def _neuron(self, replicas: ReplicaConfig) -> LanguageModelEngine:
         from deployments.engines.neuron import open_neuron_engine

@@ -227,10 +227,16 @@ def names_used_by(config: VoxrayConfig) -> list[str]:
         (config.gateway.turn_engine, config.gateway.turn_model),
         (config.transcriber.engine, config.transcriber.model),
         (config.language_model.engine, config.language_model.model),
+        (_neuron_engine(config), config.language_model.model),
         (config.retriever.embedding_engine, config.retriever.embedding_model),
         (config.synthesizer.engine, config.synthesizer.model),
     )
     return list(dict.fromkeys(model for engine, model in named if engine != "scripted"))
+
+
+def _neuron_engine(config: VoxrayConfig) -> str:
+    neuron = config.language_model.neuron
+    return neuron.device if neuron.is_second_pool else "scripted"
 
 
 def _has_hash(path: Path, sha256: str) -> bool:

@@ -20,7 +20,7 @@ FileOption = Annotated[
     Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
 ]
 TerraformOption = Annotated[
-    Path, typer.Option("--terraform", help="File with `terraform output -json` (or only its ray_cluster).")
+    Path, typer.Option("--terraform", help="File with `terraform output -json` (or `-raw ray_cluster`).")
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for all that the nodes need; none: print ray.yaml only.")
@@ -50,6 +50,14 @@ def kuberay(profile: ProfileOption = None, file: FileOption = None) -> None:
     from cluster.render.kubernetes.manifests import render_kuberay
 
     typer.echo(render_kuberay(_config(profile, file)), nl=False)
+
+
+@app.command("switches")
+def switches(profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Print the environment of every node as a variable file of Terraform (ray.auto.tfvars.json)."""
+    from cluster.render.ray_ec2 import terraform_switches
+
+    typer.echo(terraform_switches(_config(profile, file)), nl=False)
 
 
 @app.command("ray-ec2")

@@ -163,8 +163,8 @@ class NeuronEngineConfig(Section):
         default="", description='where compiled engines lie: s3://... or a folder; "": neuron/ of services.objects.url'
     )
     sdk: str = Field(default="2.30", description="Neuron SDK of the image; part of an artefact's key")
-    device: Literal["neuron", "cpu"] = Field(
-        default="neuron", description="cpu: a rehearsal of the same shell over the CPU build of vLLM"
+    device: Literal["neuron", "cpu", "scripted"] = Field(
+        default="neuron", description="cpu: a rehearsal of the same shell over the CPU build of vLLM; scripted: no model"
     )
     max_num_seqs: int = Field(default=4, ge=1, description="compiled batch")
     buckets: tuple[int, ...] = Field(default=(512, 1024, 2048, 4096), description="compiled prompt lengths, rising")

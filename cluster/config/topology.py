@@ -20,7 +20,7 @@ class PoolConfig(Section):
     """Machines of one kind. What a node offers to Ray is `cpus`, `gpus`, `neuron_cores`; the rest is for the system."""
 
     accelerator: Accelerator = "none"
-    image: str = Field(default="", description='whole reference; "": topology.image_repository/POOL:image_tag')
+    image: str = Field(default="", description='whole reference; "": topology.image_repository/KIND:image_tag')
     instance_type: str = ""
     min_nodes: int = Field(default=0, ge=0)
     max_nodes: int = Field(default=0, ge=0, description="0: the cluster has no such pool")
@@ -33,7 +33,7 @@ class PoolConfig(Section):
     idle_timeout_s: int = Field(default=600, ge=10)
 
 
-class CpuPoolConfig(PoolConfig):
+class GatewayPoolConfig(PoolConfig):
     """Gateways, and engines without an accelerator."""
 
     instance_type: str = "m7i.2xlarge"
@@ -86,6 +86,12 @@ class BalancerConfig(Section):
     listener: Literal["tls", "tcp"] = "tls"
     port: int = Field(default=443, ge=1, le=65535)
     idle_timeout_s: int = Field(default=350, ge=60, le=6000)
+    node_port: int = Field(
+        default=30800,
+        ge=0,
+        le=32767,
+        description="where Kubernetes nodes take calls from Terraform's balancer; 0: a balancer of Kubernetes' own",
+    )
     deregistration_s: int = Field(default=0, ge=0, le=3600, description="0: the longest call; AWS allows 3600 s")
     certificate_arn: str = Field(default="", description="of the TLS listener")
     client_ping_s: int = Field(
@@ -129,7 +135,7 @@ class TopologyConfig(Section):
     image_tag: str = ""
     models_folder: str = Field(default="/var/lib/voxray/models", description="on every node, filled before Ray starts")
     head: HeadConfig = HeadConfig()
-    cpu: CpuPoolConfig = CpuPoolConfig()
+    gateway: GatewayPoolConfig = GatewayPoolConfig()
     nvidia: NvidiaPoolConfig = NvidiaPoolConfig()
     neuron: NeuronPoolConfig = NeuronPoolConfig()
     ingest: IngestPoolConfig = IngestPoolConfig()
@@ -144,4 +150,4 @@ class TopologyConfig(Section):
         return {name: pool for name, pool in known.items() if pool.max_nodes}
 
 
-POOLS = ("cpu", "nvidia", "neuron", "ingest")
+POOLS = ("gateway", "nvidia", "neuron", "ingest")

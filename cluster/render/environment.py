@@ -5,6 +5,8 @@ They must be in force when `ray start` runs, on every node: a runtime environmen
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from cluster.config.schema import VoxrayConfig
 from cluster.render.times import call_times
 
@@ -51,6 +53,13 @@ def node_environment(config: VoxrayConfig) -> dict[str, str]:
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
     }
+
+
+def redis_address(config: VoxrayConfig) -> str:
+    """Return where Ray keeps the head's state, as Ray takes it: without database and options. "" for none."""
+    url = config.services.redis.url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}" if url else ""
 
 
 def secret_variables(config: VoxrayConfig) -> tuple[str, ...]:

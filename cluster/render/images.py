@@ -8,10 +8,10 @@ from cluster.render.placement import deployments_of
 
 
 def image_of(config: VoxrayConfig, pool: str) -> str:
-    """Return the image reference of a pool; the head, and jobs on the pool `ingest`, run the image of the pool cpu."""
+    """Return the image reference of a pool; the head runs the one of the pool gateway."""
     topology = config.topology
     named: str = getattr(topology, pool).image
-    kind = "cpu" if pool == "ingest" else pool
+    kind = "cpu" if pool in ("gateway", "ingest") else pool
     return named or f"{topology.image_repository}/{kind}:{topology.image_tag}"
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
 
-POOL_LABEL = "voxray.pool"
+# Of nodes, in Ray and in Kubernetes; Terraform gives it to its machines too.
+POOL_LABEL = "voxray-pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Placed:
         """The pool whose nodes have what its replicas need."""
         if self.replicas.neuron_cores:
             return "neuron"
-        return "nvidia" if self.replicas.num_gpus else "cpu"
+        return "nvidia" if self.replicas.num_gpus else "gateway"
 
 
 def deployments_of(config: VoxrayConfig) -> tuple[Placed, ...]:

@@ -1,15 +1,12 @@
-"""Ray's own autoscaler on EC2: the configuration that the head runs with, and what every node's start needs.
+"""Ray's own autoscaler on EC2: the configuration that the head runs with.
 
-Terraform makes the machines' launch templates and prints what it made (`terraform output -json ray_cluster`); this
-adds what the topology says. No SSH: nodes join by themselves, from the user data of their launch templates.
+Terraform makes the machines' launch templates, and says which in its output `ray_cluster`: a YAML text with the keys of
+a Ray cluster file that machines decide (provider, node types with launch template, resources and labels). This adds
+what the topology says (how many machines), checks that both speak of the same machines, and writes the files of the
+nodes. No SSH: nodes join by themselves, from the user data of their launch templates.
 
-What is read of Terraform's output:
-
-    {"cluster_name": "...", "region": "eu-central-1", "head_node_type": "head",
-     "node_types": {"head": {...}, "cpu": {...}, "nvidia": {...}, "neuron": {...}, "ingest": {...}}}
-
-where each node type has `launch_template_name` (or `_id`) and `launch_template_version`, and may have `instance_type`
-and `resources`, which are compared with the topology. Other keys are left alone.
+The switches of the nodes reach them by Terraform too: `ray.auto.tfvars.json` is for its variable `environment`, and if
+the output `services` is in the file that is read, they are compared.
 """
 
 from __future__ import annotations
@@ -20,12 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.config.schema import VoxrayConfig
 from cluster.config.topology import PoolConfig
 from cluster.render.config_file import config_file
-from cluster.render.environment import node_environment
+from cluster.render.environment import node_environment, redis_address
 from cluster.render.images import models_of
 from cluster.render.placement import POOL_LABEL
 from cluster.render.ports import DASHBOARD, GCS
@@ -35,8 +33,11 @@ from pipelines.errors import ConfigError
 
 HEAD = "head"
 CONFIG_FOLDER = "/etc/voxray"
+SWITCHES_FILE = "ray.auto.tfvars.json"
 # Nodes start as many at a time as there are, so that a flash crowd does not wait for rounds.
 UPSCALING_SPEED = 10.0
+# By these a deployment finds a machine: the autoscaler must count on what the machine's `ray start` says.
+_COUNTED = ("CPU", "GPU", "neuron_cores")
 
 
 class _Output(BaseModel):
@@ -44,82 +45,69 @@ class _Output(BaseModel):
 
 
 class NodeType(_Output):
-    """One kind of machine as Terraform made it."""
+    """One kind of machine as Terraform made it; `node_config` is for Ray's AWS provider, and is passed on as it is."""
 
-    launch_template_name: str = ""
-    launch_template_id: str = ""
-    launch_template_version: str = "$Latest"
-    instance_type: str = ""
+    node_config: dict[str, Any]
     resources: dict[str, int] = {}
-
-    @model_validator(mode="after")
-    def _has_template(self) -> NodeType:
-        if not (self.launch_template_name or self.launch_template_id):
-            raise ValueError("needs launch_template_name or launch_template_id")
-        return self
-
-    def node_config(self) -> dict[str, Any]:
-        """Return what Ray's AWS provider starts a machine from.
-
-        Subnet and security groups are in the launch template's network interface; named here too, Ray refuses them.
-        """
-        named = (
-            {"LaunchTemplateName": self.launch_template_name}
-            if self.launch_template_name
-            else {"LaunchTemplateId": self.launch_template_id}
-        )
-        return {"LaunchTemplate": {**named, "Version": self.launch_template_version}}
+    labels: dict[str, str] = {}
 
 
 class RayClusterOutput(_Output):
-    """Terraform's output `ray_cluster`."""
+    """Terraform's output `ray_cluster`; `environment` is that of the nodes, where the output `services` told it."""
 
     cluster_name: str
-    region: str
     head_node_type: str = HEAD
-    node_types: dict[str, NodeType]
+    provider: dict[str, Any]
+    node_types: dict[str, NodeType] = Field(alias="available_node_types")
+    environment: dict[str, str] | None = None
 
 
 def read_terraform_output(file: Path) -> RayClusterOutput:
-    """Read `terraform output -json ray_cluster` (or the whole `terraform output -json`) from a file.
+    """Read what `terraform output -json` has written, or `terraform output -raw ray_cluster`.
 
     Raises:
         ConfigError: the file cannot be read, or something needed is not in it.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: cannot be read as JSON of `terraform output`: {error}") from error
-    whole = content.get("ray_cluster") if isinstance(content, dict) else None
-    found = whole.get("value", whole) if isinstance(whole, dict) else content
-    try:
-        return RayClusterOutput.model_validate(found)
+        content = _opened(yaml.safe_load(file.read_text(encoding="utf-8")))  # JSON is YAML
+        cluster = _opened(content.get("ray_cluster", content))
+        services = _opened(content.get("services", {}))
+        known = {"environment": services.get("environment")} if services.get("environment") else {}
+        return RayClusterOutput.model_validate({**cluster, **known})
     except ValidationError as error:
         detail = error.errors()[0]
         key = ".".join(str(part) for part in detail["loc"])
         raise ConfigError(f"{file}: ray_cluster.{key}: {detail['msg']}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{file}: cannot be read as `terraform output -json`: {error}") from error
+
+
+def _opened(found: Any) -> Any:
+    """Return an output's value: taken out of Terraform's wrapper, and parsed where it is a YAML text."""
+    if isinstance(found, dict) and "value" in found:
+        found = found["value"]
+    return yaml.safe_load(found) if isinstance(found, str) else found
 
 
 def ray_ec2_config(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, Any]:
     """Return Ray's cluster configuration (`ray-schema.json`), as plain data.
 
     Raises:
-        ConfigError: a pool of the topology has no node type in Terraform's output, or another kind of machine.
+        ConfigError: Terraform made no machines for a pool of the topology, other ones, or with other switches.
     """
     pools = config.topology.pools()
     if not pools:
         raise ConfigError(f"the profile {config.profile} has no node pools (topology): nothing to render for EC2")
     _refuse_mismatch(pools, terraform)
+    _refuse_other_switches(node_environment(config), terraform)
     head = terraform.node_types[terraform.head_node_type]
     types: dict[str, Any] = {
         # CPU 0: no replica on the head; its death must not end a call.
-        terraform.head_node_type: {"node_config": head.node_config(), "resources": {"CPU": 0}, "max_workers": 0}
+        terraform.head_node_type: {**_as_made(head), "resources": {**head.resources, "CPU": 0}, "max_workers": 0}
     }
     for name, pool in pools.items():
         types[name] = {
-            "node_config": terraform.node_types[name].node_config(),
-            "resources": pool_resources(pool),
-            "labels": {POOL_LABEL: name},
+            **_as_made(terraform.node_types[name]),
             "min_workers": pool.min_nodes,
             "max_workers": pool.max_nodes,
             "idle_timeout_s": pool.idle_timeout_s,
@@ -129,18 +117,16 @@ def ray_ec2_config(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[st
         "max_workers": sum(pool.max_nodes for pool in pools.values()),
         "upscaling_speed": UPSCALING_SPEED,
         "idle_timeout_minutes": max(1, max(pool.idle_timeout_s for pool in pools.values()) // 60),
-        "provider": {
-            "type": "aws",
-            "region": terraform.region,
-            "use_internal_ips": True,
-            "cache_stopped_nodes": False,
-            "disable_node_updaters": True,
-        },
+        "provider": terraform.provider,
         "auth": {"ssh_user": "ray"},  # asked for by Ray's schema; nobody logs in
         "available_node_types": types,
         "head_node_type": terraform.head_node_type,
         **_no_commands(),
     }
+
+
+def _as_made(kind: NodeType) -> dict[str, Any]:
+    return {"node_config": kind.node_config, "resources": kind.resources, "labels": kind.labels}
 
 
 def pool_resources(pool: PoolConfig) -> dict[str, int]:
@@ -160,15 +146,22 @@ def node_environment_file(config: VoxrayConfig) -> str:
     return "".join(f"{name}={value}\n" for name, value in sorted(switches.items()))
 
 
-def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, str]:
-    """Return the files that nodes find in /etc/voxray, by name.
+def terraform_switches(config: VoxrayConfig) -> str:
+    """Return the switches as a variable file of Terraform."""
+    return json.dumps({"environment": node_environment(config)}, indent=2, sort_keys=True) + "\n"
 
-    `ray.yaml` (the head's autoscaler), `ray.env` (switches), `voxray.yaml` (the tree, for `voxray models fetch` and
-    jobs), `serve.yaml` (for `voxray deploy`), `start-POOL.sh` (what a node's user data ends with).
+
+def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, str]:
+    """Return all files, by name.
+
+    `ray.yaml` (the head's autoscaler), `voxray.yaml` (the tree, for `voxray models fetch` and jobs on nodes),
+    `serve.yaml` (what `voxray deploy` submits), `ray.auto.tfvars.json` and `ray.env` (the switches, for Terraform and
+    for machines of one's own), `start-POOL.sh` (for machines of one's own).
     """
     files = {
         "ray.yaml": render_ray_ec2(config, terraform),
         "ray.env": node_environment_file(config),
+        SWITCHES_FILE: terraform_switches(config),
         "voxray.yaml": config_file(config),
         "serve.yaml": render_yaml(config, configured_addresses(config)),
     }
@@ -198,7 +191,7 @@ def start_script(config: VoxrayConfig, pool: str) -> str:
 def _gcs_exports(config: VoxrayConfig) -> list[str]:
     """Return what makes the head's state survive it: a new head finds the cluster as it was, and calls go on."""
     return [
-        f"export RAY_REDIS_ADDRESS={shlex.quote(config.services.redis.url.partition('?')[0])}",
+        f"export RAY_REDIS_ADDRESS={shlex.quote(redis_address(config))}",
         f"export RAY_external_storage_namespace={config.topology.name}",
     ]
 
@@ -235,24 +228,38 @@ def start_command(config: VoxrayConfig, pool: str, *, head_address: str = "$RAY_
 
 def _refuse_mismatch(pools: Mapping[str, PoolConfig], terraform: RayClusterOutput) -> None:
     if terraform.head_node_type not in terraform.node_types:
-        raise ConfigError(f"ray_cluster.node_types of Terraform's output has no head ({terraform.head_node_type!r})")
+        raise ConfigError(f"ray_cluster of Terraform's output has no head ({terraform.head_node_type!r})")
     for name, pool in pools.items():
         made = terraform.node_types.get(name)
         if made is None:
             known = ", ".join(sorted(terraform.node_types))
             raise ConfigError(
-                f"topology.{name} has nodes (max_nodes = {pool.max_nodes}), but Terraform made no node type {name!r}; "
+                f"topology.{name} has nodes (max_nodes = {pool.max_nodes}), but Terraform made no pool {name!r}; "
                 f"it made: {known}. Add the pool there, or set topology.{name}.max_nodes: 0"
             )
-        if made.instance_type and pool.instance_type and made.instance_type != pool.instance_type:
-            raise ConfigError(
-                f"topology.{name}.instance_type is {pool.instance_type}, and Terraform made {made.instance_type}: "
-                "make them the same, with the resources that belong to it"
-            )
-        for resource, amount in made.resources.items():
-            offered = pool_resources(pool).get(resource, 0)
-            if resource in ("GPU", "neuron_cores") and offered != amount:
-                raise ConfigError(f"topology.{name} offers {offered} {resource}, and Terraform's machine has {amount}")
+        if made.labels.get(POOL_LABEL) != name:
+            raise ConfigError(f"Terraform's machines of the pool {name!r} lack the label {POOL_LABEL}={name}")
+        for resource in _COUNTED:
+            there, here = made.resources.get(resource, 0), pool_resources(pool).get(resource, 0)
+            if there != here:
+                key = {"CPU": "cpus", "GPU": "gpus"}.get(resource, resource)
+                raise ConfigError(
+                    f"topology.{name}.{key} is {here}, and Terraform's machines offer {there}: make them the same, "
+                    f"here or in its variable `pools`"
+                )
+
+
+def _refuse_other_switches(wanted: Mapping[str, str], terraform: RayClusterOutput) -> None:
+    there = terraform.environment
+    if there is None:
+        return
+    wrong = [f"{name} is {there.get(name)}, not {value}" for name, value in wanted.items() if there.get(name) != value]
+    if wrong:
+        raise ConfigError(
+            "Terraform's machines have other switches than the configuration: "
+            + "; ".join(wrong)
+            + ". Give `ray.auto.tfvars.json` (`voxray render switches`) to Terraform and apply it again"
+        )
 
 
 def _no_commands() -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Any
 
 from cluster.config.schema import VoxrayConfig
 from cluster.render.config_file import config_file
-from cluster.render.kubernetes.names import CONFIG_KEY, POOL_NODE_LABEL, metadata, own_labels
+from cluster.render.kubernetes.names import CONFIG_KEY, HEAD, metadata, own_labels
 from cluster.render.kubernetes.network import network_policies
 from cluster.render.kubernetes.ray_service import ray_service
+from cluster.render.placement import POOL_LABEL
 from cluster.render.yaml_text import yaml_documents
 from pipelines.errors import ConfigError
 
@@ -30,11 +31,14 @@ def kuberay_manifests(config: VoxrayConfig) -> list[dict[str, Any]]:
     """
     if not config.topology.pools():
         raise ConfigError(
-            f"the profile {config.profile} has no node pools (topology.cpu.max_nodes and the like are 0): "
+            f"the profile {config.profile} has no node pools (topology.gateway.max_nodes and the like are 0): "
             "nothing to render for Kubernetes; take the profile nvidia or inferentia"
         )
     return [
-        _core(config, "ServiceAccount", "", {"automountServiceAccountToken": False}),
+        *(
+            _core(config, "ServiceAccount", pool, {"automountServiceAccountToken": False})
+            for pool in (HEAD, *config.topology.pools())
+        ),
         _core(config, "ConfigMap", "config", {"data": {CONFIG_KEY: config_file(config)}}),
         *network_policies(config),
         *_disruption_budgets(config),
@@ -48,7 +52,7 @@ def _core(config: VoxrayConfig, kind: str, suffix: str, content: dict[str, Any])
 
 def _disruption_budgets(config: VoxrayConfig) -> list[dict[str, Any]]:
     """Return the budgets: the head is never evicted by a drain of its node; of each pool one pod at a time."""
-    budgets = [_disruption_budget(config, "head", {"maxUnavailable": 0})]
+    budgets = [_disruption_budget(config, HEAD, {"maxUnavailable": 0})]
     for name, pool in config.topology.pools().items():
         if not pool.is_spot:
             budgets.append(_disruption_budget(config, name, {"maxUnavailable": 1}))
@@ -60,5 +64,5 @@ def _disruption_budget(config: VoxrayConfig, pool: str, limit: dict[str, int]) -
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata(config, pool),
-        "spec": {**limit, "selector": {"matchLabels": {**own_labels(config), POOL_NODE_LABEL: pool}}},
+        "spec": {**limit, "selector": {"matchLabels": {**own_labels(config), POOL_LABEL: pool}}},
     }

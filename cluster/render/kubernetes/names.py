@@ -6,7 +6,9 @@ from typing import Any
 
 from cluster.config.schema import VoxrayConfig
 
-POOL_NODE_LABEL = "voxray.io/pool"
+HEAD = "head"
+# The node group of Terraform for operators, names and the head.
+SYSTEM_NODES = "system"
 CONFIG_MOUNT = "/etc/voxray"
 CONFIG_KEY = "voxray.yaml"
 DEFAULT_INGRESS_PORT = 8000

@@ -16,7 +16,8 @@ from cluster.render.images import image_of, models_of
 from cluster.render.kubernetes.names import (
     CONFIG_KEY,
     CONFIG_MOUNT,
-    POOL_NODE_LABEL,
+    HEAD,
+    SYSTEM_NODES,
     ingress_port,
     metadata,
     own_labels,
@@ -29,6 +30,7 @@ USER_ID = 1000
 # Time for the balancer to hear that a pod goes, before Ray starts to drain it.
 PRE_STOP_S = 5
 _ACCELERATORS = {"nvidia": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuroncore"}
+_TAINTS = {"nvidia": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
 _SHARED_MEMORY_SHARE = 0.3  # what Ray gives its object store
 
 
@@ -37,7 +39,7 @@ def head_template(config: VoxrayConfig) -> dict[str, Any]:
     head = config.topology.head
     container = {
         "name": "ray-head",
-        "image": image_of(config, "cpu"),
+        "image": image_of(config, "gateway"),
         "ports": [
             {"name": "gcs-server", "containerPort": GCS.first},
             {"name": "dashboard", "containerPort": DASHBOARD.first},
@@ -45,7 +47,9 @@ def head_template(config: VoxrayConfig) -> dict[str, Any]:
         ],
         **_container_basics(config, head.cpus, head.memory_gib, {}),
     }
-    return _template(config, "head", container, init=None, memory_gib=head.memory_gib)
+    template = _template(config, HEAD, container, init=None, memory_gib=head.memory_gib)
+    template["spec"]["nodeSelector"] = {POOL_LABEL: SYSTEM_NODES}
+    return template
 
 
 def worker_template(config: VoxrayConfig, name: str, pool: PoolConfig) -> dict[str, Any]:
@@ -65,14 +69,15 @@ def worker_template(config: VoxrayConfig, name: str, pool: PoolConfig) -> dict[s
     }
     template = _template(config, name, container, init=_fetch(config, name), memory_gib=pool.memory_gib)
     spec = template["spec"]
-    spec["nodeSelector"] = {POOL_NODE_LABEL: name}
-    spec["tolerations"] = _tolerations(name, pool)
+    spec["nodeSelector"] = {POOL_LABEL: name}
+    if pool.accelerator in _TAINTS:
+        spec["tolerations"] = [{"key": _TAINTS[pool.accelerator], "operator": "Exists", "effect": "NoSchedule"}]
     spec["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,
             "topologyKey": "topology.kubernetes.io/zone",
             "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": {**own_labels(config), POOL_NODE_LABEL: name}},
+            "labelSelector": {"matchLabels": {**own_labels(config), POOL_LABEL: name}},
         }
     ]
     return template
@@ -94,10 +99,10 @@ def _template(
 ) -> dict[str, Any]:
     shared_mib = int(memory_gib * 1024 * _SHARED_MEMORY_SHARE)
     return {
-        "metadata": {"labels": {**own_labels(config), POOL_NODE_LABEL: pool}},
+        "metadata": {"labels": {**own_labels(config), POOL_LABEL: pool}},
         "spec": {
-            "serviceAccountName": metadata(config)["name"],
-            "automountServiceAccountToken": pool == "head",  # the autoscaler beside the head asks Kubernetes for pods
+            "serviceAccountName": metadata(config, pool)["name"],
+            "automountServiceAccountToken": pool == HEAD,  # the autoscaler beside the head asks Kubernetes for pods
             "terminationGracePeriodSeconds": call_times(config).pod_grace_s,
             "securityContext": {
                 "runAsNonRoot": True,
@@ -171,16 +176,4 @@ def _secrets(config: VoxrayConfig) -> list[dict[str, Any]]:
     return [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
         for name in secret_variables(config)
-    ]
-
-
-def _tolerations(name: str, pool: PoolConfig) -> list[dict[str, Any]]:
-    taints = [POOL_NODE_LABEL]
-    if pool.accelerator in _ACCELERATORS:
-        taints.append({"nvidia": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}[pool.accelerator])
-    return [
-        {"key": key, "operator": "Equal", "value": name, "effect": "NoSchedule"}
-        if key == POOL_NODE_LABEL
-        else {"key": key, "operator": "Exists", "effect": "NoSchedule"}
-        for key in taints
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.config.schema import VoxrayConfig
+from cluster.render.environment import redis_address
 from cluster.render.kubernetes.names import ingress_port, metadata, own_labels
 from cluster.render.kubernetes.pods import head_template, ray_labels, ray_resources, worker_template
 from cluster.render.serve_config import configured_addresses, render_yaml
@@ -73,7 +74,7 @@ def _cluster(config: VoxrayConfig) -> dict[str, Any]:
 def _gcs(config: VoxrayConfig) -> dict[str, Any]:
     # No `externalStorageNamespace`: an upgraded cluster must not find the state of the one before it.
     redis = config.services.redis
-    options: dict[str, Any] = {"redisAddress": redis.url.partition("?")[0]}
+    options: dict[str, Any] = {"redisAddress": redis_address(config)}
     if redis.password_env:
         secret = {"name": config.topology.secrets.environment, "key": redis.password_env}
         options["redisPassword"] = {"valueFrom": {"secretKeyRef": secret}}
@@ -81,21 +82,28 @@ def _gcs(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def _serve_service(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the service that clients reach: an internal network load balancer to HAProxy on every pod that has it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {**metadata(config, "calls"), "annotations": _balancer_annotations(config)},
-        "spec": {
+    """Return the service that clients reach: HAProxy on the pods that have one, behind a network load balancer.
+
+    Terraform's balancer sends calls to a port of the nodes; where there is none, Kubernetes' controller makes one.
+    """
+    balancer = config.topology.balancer
+    port = {"name": "calls", "port": balancer.port, "targetPort": ingress_port(config)}
+    if balancer.node_port:
+        kind: dict[str, Any] = {"type": "NodePort"}
+        port["nodePort"] = balancer.node_port
+    else:
+        kind = {
             "type": "LoadBalancer",
             "loadBalancerClass": "service.k8s.aws/nlb",
             "loadBalancerSourceRanges": list(config.topology.network.client_cidrs),
-            "externalTrafficPolicy": "Local",
-            "ports": [
-                {"name": "calls", "port": config.topology.balancer.port, "targetPort": ingress_port(config)},
-            ],
-            "selector": own_labels(config),
-        },
+        }
+    annotations = {} if balancer.node_port else {"annotations": _balancer_annotations(config)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {**metadata(config, "calls"), **annotations},
+        # Local: a node without a gateway takes no calls, and the caller's address arrives as it is.
+        "spec": {**kind, "externalTrafficPolicy": "Local", "ports": [port], "selector": own_labels(config)},
     }
 
 

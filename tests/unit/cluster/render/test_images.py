@@ -55,7 +55,7 @@ def test_locks_hold_what_their_engines_import() -> None:
 def test_every_pool_has_an_image_and_spot_jobs_run_the_one_of_cpu() -> None:
     config = production("two_kinds")
     assert {pool: image_of(config, pool).split("/")[-1] for pool in POOLS} == {
-        "cpu": "cpu:0.1.0",
+        "gateway": "cpu:0.1.0",
         "nvidia": "nvidia:0.1.0",
         "neuron": "neuron:0.1.0",
         "ingest": "cpu:0.1.0",

@@ -63,7 +63,7 @@ def test_manifests_are_as_recorded(name: str) -> None:
 
 
 def test_profile_without_pools_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"topology\.cpu\.max_nodes"):
+    with pytest.raises(ConfigError, match=r"topology\.gateway\.max_nodes"):
         render_kuberay(VoxrayConfig())
 
 
@@ -72,7 +72,7 @@ def test_every_deployment_has_a_pool_with_its_label_and_its_resources(config: Vo
     serve = yaml.safe_load(service_of(config)["spec"]["serveConfigV2"])
     for deployment in serve["applications"][0]["deployments"]:
         options = deployment["ray_actor_options"]
-        group = groups[options["label_selector"]["voxray.pool"]]
+        group = groups[options["label_selector"]["voxray-pool"]]
         assert group["labels"] == options["label_selector"]
         offered = {name: float(amount) for name, amount in group["resources"].items()}
         assert offered["CPU"] >= options["num_cpus"]
@@ -84,10 +84,10 @@ def test_each_kind_of_node_has_its_own_image_and_its_own_models() -> None:
     groups = {group["groupName"]: group["template"]["spec"] for group in groups_of(production("two_kinds"))[1:]}
     images = {name: spec["containers"][0]["image"] for name, spec in groups.items()}
     assert images["nvidia"] == "images.internal/voxray/nvidia:0.1.0"
-    assert len({images["cpu"], images["nvidia"], images["neuron"]}) == 3
+    assert len({images["gateway"], images["nvidia"], images["neuron"]}) == 3
     fetched = {name: spec["initContainers"][0]["command"][3:] for name, spec in groups.items()}
     assert fetched["neuron"] == ["llama-3-8b-instruct"]
-    assert fetched["cpu"] == ["silero-vad", "smart-turn-v3.2"]
+    assert fetched["gateway"] == ["silero-vad", "smart-turn-v3.2"]
 
 
 def test_switches_are_the_same_on_every_node(config: VoxrayConfig) -> None:
@@ -118,6 +118,18 @@ def test_pods_are_closed_but_for_calls_operator_scrape_and_services() -> None:
 
 def _is_policy(item: dict[str, Any]) -> bool:
     return bool(item["kind"] == "NetworkPolicy")
+
+
+def test_own_balancer_waits_for_calls_and_is_internal() -> None:
+    service = service_of(production(topology__balancer__node_port="0"))["spec"]["serveService"]
+    assert kubernetes_faults("Service", service) == []
+    assert service["spec"]["loadBalancerSourceRanges"] == ["10.20.0.0/16"]
+    notes = {
+        name.removeprefix("service.beta.kubernetes.io/aws-load-balancer-"): text
+        for name, text in service["metadata"]["annotations"].items()
+    }
+    assert notes["scheme"] == "internal"
+    assert "deregistration_delay.timeout_seconds=3600," in notes["target-group-attributes"]
 
 
 NODES = r"RayService\.spec\.rayClusterConfig\.(headGroupSpec|workerGroupSpecs\.\w+)\.template\.spec\."
@@ -194,13 +206,12 @@ CHANGES: list[tuple[str, str, list[str]]] = [
         "[10.21.0.0/16]",
         [
             r"NetworkPolicy\.voxray-calls\.spec\.ingress\.0\.from\.0\.ipBlock\.cidr",
-            r"RayService\.spec\.serveService\.spec\.loadBalancerSourceRanges\.0",
         ],
     ),
     (
-        "topology__balancer__deregistration_s",
-        "1200",
-        [r"RayService\.spec\.serveService\.metadata\.annotations\.\S+target-group-attributes"],
+        "topology__balancer__node_port",
+        "30900",
+        [r"RayService\.spec\.serveService\.spec\.ports\.calls\.nodePort"],
     ),
     (
         "services__milvus__uri",

@@ -20,6 +20,7 @@ from cluster.render.ray_ec2 import (
     ray_ec2_config,
     read_terraform_output,
     render_ray_ec2,
+    terraform_switches,
 )
 from cluster.services.folder import open_state_folder
 from pipelines.errors import ConfigError
@@ -35,9 +36,9 @@ def made() -> RayClusterOutput:
     return read_terraform_output(TERRAFORM)
 
 
-def changed(change: dict[str, Any], node_type: str = "nvidia") -> RayClusterOutput:
-    value = json.loads(TERRAFORM.read_text("utf-8"))["ray_cluster"]["value"]
-    value["node_types"][node_type] |= change
+def changed(key: str, change: dict[str, Any]) -> RayClusterOutput:
+    value = yaml.safe_load(json.loads(TERRAFORM.read_text("utf-8"))["ray_cluster"]["value"])
+    value["available_node_types"]["nvidia"][key] |= change
     return RayClusterOutput.model_validate(value)
 
 
@@ -87,26 +88,52 @@ def test_workers_fetch_their_models_before_they_join() -> None:
 def test_pool_that_terraform_did_not_make_is_refused() -> None:
     output = made()
     types = {name: kind for name, kind in output.node_types.items() if name != "nvidia"}
-    with pytest.raises(ConfigError, match=r"topology\.nvidia has nodes .* Terraform made no node type 'nvidia'"):
+    with pytest.raises(ConfigError, match=r"topology\.nvidia has nodes .* Terraform made no pool 'nvidia'"):
         render_ray_ec2(production(), output.model_copy(update={"node_types": types}))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("key", "change", "message"),
     [
-        ({"instance_type": "g6e.xlarge"}, r"topology\.nvidia\.instance_type is g6\.2xlarge, and Terraform made g6e"),
-        ({"resources": {"GPU": 4}}, r"topology\.nvidia offers 1 GPU, and Terraform's machine has 4"),
+        ("resources", {"GPU": 4}, r"topology\.nvidia\.gpus is 1, and Terraform's machines offer 4"),
+        ("resources", {"CPU": 3}, r"topology\.nvidia\.cpus is 7, and Terraform's machines offer 3"),
+        ("labels", {"voxray-pool": "gpu"}, "lack the label voxray-pool=nvidia"),
     ],
 )
-def test_machine_of_another_kind_is_refused(change: dict[str, Any], message: str) -> None:
+def test_machine_of_another_kind_is_refused(key: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        render_ray_ec2(production(), changed(change))
+        render_ray_ec2(production(), changed(key, change))
+
+
+def test_machines_with_other_switches_are_refused(tmp_path: Path) -> None:
+    config, content = production(), json.loads(TERRAFORM.read_text("utf-8"))
+    file = tmp_path / "out.json"
+    for value, is_right in (("3600", True), ("120", False)):
+        environment = {**node_environment(config), "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": value}
+        services = {"value": yaml.safe_dump({"environment": environment})}
+        file.write_text(json.dumps({**content, "services": services}))
+        if is_right:
+            render_ray_ec2(config, read_terraform_output(file))
+            continue
+        with pytest.raises(ConfigError, match=r"HARD_STOP_AFTER_S is 120, not 3600.*voxray render switches"):
+            render_ray_ec2(config, read_terraform_output(file))
+
+
+def test_switches_are_terraforms_variable() -> None:
+    config = production()
+    assert json.loads(terraform_switches(config)) == {"environment": node_environment(config)}
+
+
+def test_output_of_one_value_is_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "ray_cluster.yaml"
+    file.write_text(json.loads(TERRAFORM.read_text("utf-8"))["ray_cluster"]["value"])
+    assert read_terraform_output(file) == made()
 
 
 def test_incomplete_output_is_refused_with_the_key(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
-    file.write_text('{"ray_cluster": {"value": {"cluster_name": "x", "node_types": {"cpu": {}}}}}')
-    with pytest.raises(ConfigError, match=r"ray_cluster\.(region|node_types\.cpu)"):
+    file.write_text('{"ray_cluster": {"value": "cluster_name: x"}}')
+    with pytest.raises(ConfigError, match=r"ray_cluster\.provider"):
         read_terraform_output(file)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_terraform_output(tmp_path / "none.json")

@@ -7,4 +7,4 @@ set -a
 set +a
 export VOXRAY_CONFIG=/etc/voxray/voxray.yaml VOXRAY_MODELS=/var/lib/voxray/models
 voxray models fetch llama-3-8b-instruct
-exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=30 --resources='{"neuron_cores": 2}' --labels=voxray.pool=neuron
+exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=30 --resources='{"neuron_cores": 2}' --labels=voxray-pool=neuron

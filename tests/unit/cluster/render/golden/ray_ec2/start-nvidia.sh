@@ -7,4 +7,4 @@ set -a
 set +a
 export VOXRAY_CONFIG=/etc/voxray/voxray.yaml VOXRAY_MODELS=/var/lib/voxray/models
 voxray models fetch bge-large-en-v1.5 llama-3-8b-instruct piper-en-us-joe-medium whisper-large-v3-turbo
-exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=7 --num-gpus=1 --labels=voxray.pool=nvidia
+exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=7 --num-gpus=1 --labels=voxray-pool=nvidia

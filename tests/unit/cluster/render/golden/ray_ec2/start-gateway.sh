@@ -7,4 +7,4 @@ set -a
 set +a
 export VOXRAY_CONFIG=/etc/voxray/voxray.yaml VOXRAY_MODELS=/var/lib/voxray/models
 voxray models fetch silero-vad smart-turn-v3.2
-exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=7 --labels=voxray.pool=cpu
+exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=7 --labels=voxray-pool=gateway
