@@ -71,6 +71,12 @@ class Gateway:
         assert self._app is not None
         self._app.state.service.tell(ToldToGateway(**user_config))
 
+    async def open_calls(self) -> int:
+        """Return how many calls this replica holds."""
+        assert self._app is not None
+        calls: int = self._app.state.service.admission.calls
+        return calls
+
 
 def build(args: dict[str, Any]) -> serve.Application:
     """Build the application from the arguments of a rendered Serve configuration (`cluster.render.serve_config`).

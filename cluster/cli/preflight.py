@@ -25,13 +25,15 @@ HereOption = Annotated[
 
 def preflight(profile: ProfileOption = None, file: FileOption = None, here: HereOption = None) -> None:
     """Check, without network, whether the configuration can work; exit code 2 with the reasons and fixes when not."""
+    from cluster.lifecycle import attach
     from cluster.preflight import inspect
     from cluster.preflight.check import RULES
 
     environment = process_environment()
     config = load_config(profile, file, environment)
     is_here = not config.ray.address if here is None else here
-    findings = inspect(config, environment, is_here=is_here)
+    is_running = not config.ray.address and attach(config) is not None
+    findings = inspect(config, environment, is_here=is_here, is_running=is_running)
     console = Console()
     where = "here" if is_here else "elsewhere"
     if not findings:

@@ -104,6 +104,12 @@ class ReplicaConfig(Section):
     neuron_cores: int = Field(default=0, ge=0, description="whole cores: Neuron cannot share one")
     max_ongoing_requests: int = Field(default=100, ge=1)
     threads: int = Field(default=1, ge=1, description="CPU threads of the engine")
+    surge_percent: int = Field(
+        default=100,
+        ge=0,
+        le=100,
+        description="replicas that a roll-out may start before old ones stop; 0 where there is no room for them",
+    )
     niceness: int = Field(default=0, ge=0, le=19, description="how readily the replica gives up the CPU to others")
 
 
@@ -164,7 +170,8 @@ class NeuronEngineConfig(Section):
     )
     sdk: str = Field(default="2.30", description="Neuron SDK of the image; part of an artefact's key")
     device: Literal["neuron", "cpu", "scripted"] = Field(
-        default="neuron", description="cpu: a rehearsal of the same shell over the CPU build of vLLM; scripted: no model"
+        default="neuron",
+        description="cpu: a rehearsal of the shell over the CPU build of vLLM; scripted: no model",
     )
     max_num_seqs: int = Field(default=4, ge=1, description="compiled batch")
     buckets: tuple[int, ...] = Field(default=(512, 1024, 2048, 4096), description="compiled prompt lengths, rising")

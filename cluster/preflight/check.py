@@ -14,16 +14,19 @@ from pipelines.errors import ConfigError
 RULES: tuple[Rule, ...] = (*times.RULES, *machines.RULES, *addresses.RULES, *secrets.RULES, *models.RULES)
 
 
-def inspect(config: VoxrayConfig, environment: Mapping[str, str], *, is_here: bool) -> list[Finding]:
+def inspect(
+    config: VoxrayConfig, environment: Mapping[str, str], *, is_here: bool, is_running: bool = False
+) -> list[Finding]:
     """Return all that would go wrong, in the order of the rules.
 
     Args:
         config: the tree.
         environment: variables of this process.
         is_here: the replicas will run on this machine, so models and secrets must be on it.
+        is_running: the cluster runs already, so its ports are taken, by itself.
     """
     catalog = ModelCatalog.load(config, environment)
-    inspection = Inspection(config, catalog, environment, is_here, is_port_free)
+    inspection = Inspection(config, catalog, environment, is_here, (lambda _: True) if is_running else is_port_free)
     return [finding for rule in RULES for finding in rule(inspection)]
 
 

@@ -64,6 +64,32 @@ def _all_replicas_fit_on_all_machines(inspection: Inspection) -> Iterator[Findin
                 break
 
 
+def _rollouts_have_room(inspection: Inspection) -> Iterator[Finding]:
+    for name, pool in inspection.config.topology.pools().items():
+        members = [placed for placed, at in _placed(inspection.config) if at is pool]
+        wanted = [placed.replicas for placed in members for _ in range(_during_rollout(placed.replicas))]
+        if any(_is_too_large(replica, pool) for replica in wanted):
+            continue
+        needed = machines_for(wanted, pool)
+        if needed > pool.max_nodes >= machines_for(_smallest(members), pool):
+            yield Finding(
+                "no-room-to-roll",
+                f"a roll-out of the smallest numbers of {', '.join(placed.name for placed in members)} needs {needed} "
+                f"machines of the pool {name}, old and new replicas beside each other, and it has at most "
+                f"{pool.max_nodes}",
+                "new replicas wait for the old to go, which wait for the new: it never ends",
+                f"topology.{name}.max_nodes: {needed}, or surge_percent: 0 (a stage then pauses while it rolls)",
+            )
+
+
+def _during_rollout(replicas: ReplicaConfig) -> int:
+    return replicas.min_replicas + -(-replicas.min_replicas * replicas.surge_percent // 100)
+
+
+def _smallest(members: list[Placed]) -> list[ReplicaConfig]:
+    return [placed.replicas for placed in members for _ in range(placed.replicas.min_replicas)]
+
+
 def machines_for(replicas: list[ReplicaConfig], pool: PoolConfig) -> int:
     """Return how many machines hold the replicas, the large ones placed first (first fit decreasing)."""
     free: list[dict[str, float]] = []
@@ -170,6 +196,7 @@ RULES: tuple[Rule, ...] = (
     _every_deployment_has_a_pool,
     _every_replica_fits_on_a_machine,
     _all_replicas_fit_on_all_machines,
+    _rollouts_have_room,
     _weights_fit_in_gpu_memory,
     _neuron_shapes_compile,
     _calls_are_on_machines_that_stay,

@@ -41,7 +41,7 @@ GATEWAY_READS = {
     "synthesizer": set[str](),
 }
 # Serve applies these itself, in place; no replica reads them.
-_COUNTS = {"min_replicas", "max_replicas", "num_cpus", "max_ongoing_requests"}
+_COUNTS = {"min_replicas", "max_replicas", "num_cpus", "max_ongoing_requests", "surge_percent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,9 @@ def render_serve_config(
         import_path: the application builder.
         build: fingerprint of the code; a change makes Serve replace the replicas. Empty: left out.
     """
-    gateway_models = (config.gateway.vad_model, config.gateway.turn_model)
+    gateway = config.gateway
+    named = ((gateway.vad_engine, gateway.vad_model), (gateway.turn_engine, gateway.turn_model))
+    gateway_models = [model for engine, model in named if engine != "scripted"]
     args: dict[str, Any] = {
         "config": gateway_settings(config),
         "addresses": {key: value for key, value in asdict(addresses).items() if key not in ("http_port", "models")},
@@ -198,6 +200,8 @@ def _deployment(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses)
         "max_ongoing_requests": placed.replicas.max_ongoing_requests,
         # The gateway keeps its sockets for the drain; the others only finish what runs.
         "graceful_shutdown_timeout_s": times.gateway_shutdown_s if is_gateway else times.engine_shutdown_s,
+        # Old replicas answer until the new ones are ready; else a stage with one replica would be missing meanwhile.
+        "max_surge_percent": placed.replicas.surge_percent,
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
         "ray_actor_options": _actor_options(config, placed, addresses),

@@ -43,6 +43,16 @@ SEEDS: list[tuple[str, dict[str, str]]] = [
     ("replica-size", {"language_model__replicas__num_gpus": "2"}),
     ("replica-size", {"gateway__replicas__num_cpus": "8", "gateway__replicas__max_replicas": "2"}),
     ("too-few-nodes", {"topology__nvidia__max_nodes": "4"}),
+    (
+        "no-room-to-roll",
+        {
+            "topology__nvidia__max_nodes": "2",
+            "language_model__replicas__max_replicas": "1",
+            "transcriber__replicas__max_replicas": "1",
+            "retriever__replicas__max_replicas": "1",
+            "synthesizer__replicas__max_replicas": "1",
+        },
+    ),
     ("gpu-memory", {"topology__nvidia__gpu_memory_gib": "16"}),
     ("gpu-memory", {"retriever__replicas__num_gpus": "0.05"}),
     ("neuron-cores", {**TWO_KINDS, "language_model__neuron__replicas__neuron_cores": "1"}),
