@@ -64,9 +64,11 @@ def restart(profile: ProfileOption = None, file: FileOption = None, drain: Drain
 
 def status(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Show what runs, where, and how it is. Exit code: 0 all up, 3 not running, 4 degraded."""
-    from cluster.lifecycle.status import UP, look
+    from cluster.lifecycle.running import head_of
+    from cluster.lifecycle.status import UP, look, look_elsewhere
 
-    found = look(_config(profile, file))
+    config = _config(profile, file)
+    found = look_elsewhere(*head_of(config)) if config.ray.address else look(config)
     table = Table("service", "state", "pid", box=rich.box.SIMPLE, pad_edge=False)
     # An address must be copied whole: folded, never cut.
     table.add_column("address", overflow="fold")
@@ -79,7 +81,8 @@ def status(profile: ProfileOption = None, file: FileOption = None) -> None:
         table.add_row(row.name, f"[{style}]{row.state}[/]", pid, row.address, _duration_text(row.uptime_s), memory)
     console = Console()
     console.print(table)
-    console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB")
+    if not config.ray.address:
+        console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB")
     raise typer.Exit(found.exit_code)
 
 

@@ -97,16 +97,25 @@ def running_cluster(config: VoxrayConfig, what: str, console: Console) -> Iterat
         )
 
 
-def _elsewhere(config: VoxrayConfig) -> RunningCluster:
+def head_of(config: VoxrayConfig) -> tuple[str, str]:
+    """Return the REST address and the token of a cluster on other machines.
+
+    Raises:
+        ConfigError: the configuration does not say them.
+    """
     if not config.ray.dashboard_url:
         raise ConfigError(
             "ray.dashboard_url is empty: the configuration is for a cluster that exists, and this command must know "
             "its head, for example VOXRAY__RAY__DASHBOARD_URL=http://HEAD:8265 (on Kubernetes apply "
-            "`voxray render kuberay` instead: KubeRay would overwrite what this command deploys)"
+            "`voxray render kuberay` instead of deploying: KubeRay would overwrite what is deployed)"
         )
     token = secret(process_environment(), config.ray.token_env, needed_by="ray.token_env")
-    history = open_history(config.services.objects.url)
-    return RunningCluster(config, config.ray.dashboard_url.rstrip("/"), token, "", Path(), history)
+    return config.ray.dashboard_url.rstrip("/"), token
+
+
+def _elsewhere(config: VoxrayConfig) -> RunningCluster:
+    dashboard_url, token = head_of(config)
+    return RunningCluster(config, dashboard_url, token, "", Path(), open_history(config.services.objects.url))
 
 
 def _job_variables(environment: Mapping[str, str]) -> dict[str, str]:

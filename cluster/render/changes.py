@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 # Of the whole application: with any of them every replica is new.
-_STRUCTURE = ("import_path", "args", "runtime_env", "route_prefix")
+_STRUCTURE = ("import_path", "args", "runtime_env", "route_prefix", "autoscaling_policy")
+# The same, although they stand in a deployment: Serve counts them to the application's version.
+_STRUCTURE_IN_DEPLOYMENTS = ("request_router_config", "deployment_actors")
 # Serve takes them only when it starts.
 _AT_START = ("proxy_location", "http_options")
 
@@ -47,7 +49,11 @@ class Changes:
 def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Return what deploying `new` does to a cluster that runs `old` (both rendered)."""
     before, after = old["applications"][0], new["applications"][0]
-    structure = tuple(key for key in _STRUCTURE if before.get(key) != after.get(key))
+    structure = (
+        *(key for key in _STRUCTURE if before.get(key) != after.get(key)),
+        *(key for key in _STRUCTURE_IN_DEPLOYMENTS if _set(before, key) != _set(after, key)),
+        *(("policy",) if _policies(before) != _policies(after) else ()),
+    )
     found = [
         change
         for name in sorted({*_by_name(before), *_by_name(after)})
@@ -62,6 +68,14 @@ def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
 
 def _by_name(application: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {item["name"]: item for item in application["deployments"]}
+
+
+def _set(application: Mapping[str, Any], key: str) -> list[Any]:
+    return [item[key] for item in application["deployments"] if item.get(key)]
+
+
+def _policies(application: Mapping[str, Any]) -> list[Any]:
+    return [scaling["policy"] for scaling in _set(application, "autoscaling_config") if scaling.get("policy")]
 
 
 def _change(

@@ -108,7 +108,7 @@ def render_serve_config(
 
 def gateway_settings(config: VoxrayConfig) -> dict[str, Any]:
     """Return the part of the tree that the gateway reads, as plain data; what is left out has no effect on it."""
-    tree = config.model_dump(mode="json", exclude={"ray": True, "topology": True, "paths": True})
+    tree = config.model_dump(mode="json", exclude={"ray": True, "topology": True, "paths": True, "scaling": True})
     for section, read in GATEWAY_READS.items():
         tree[section] = {key: value for key, value in tree[section].items() if key in read}
     second_pool = tree["language_model"]["neuron"]["is_second_pool"]
