@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +32,7 @@ def deploy(profile: ProfileOption = None, file: FileOption = None, dry_run: DryO
     from cluster.lifecycle import operations
 
     config, console = _config(profile, file), Console()
-    with shown_progress() as progress:
+    with shown_progress() as progress, _told_when_interrupted():
         made = operations.deploy(
             config, console, show=lambda changes: _show(changes, console) and not dry_run, progress=progress
         )
@@ -56,7 +58,8 @@ def rollback(
             table.add_row(str(item.number), when, item.what)
         console.print(table)
         return
-    made = operations.rollback(config, console, to=to, show=lambda changes: _show(changes, console) and not dry_run)
+    with _told_when_interrupted():
+        made = operations.rollback(config, console, to=to, show=lambda changes: _show(changes, console) and not dry_run)
     if made is not None:
         console.print(f"{made.what}: in force as number {made.number}")
 
@@ -85,6 +88,20 @@ def drain(
         typer.echo(f"voxray: {left} calls are still open after {wait_s:g} s; new ones are refused", err=True)
         raise typer.Exit(CALLS_LEFT)
     console.print("drained: no call is open, new ones are refused; `voxray deploy` lets calls in again")
+
+
+@contextmanager
+def _told_when_interrupted() -> Iterator[None]:
+    """Say what Ctrl-C leaves behind: Serve goes on with a roll-out that it has accepted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "voxray: interrupted; a roll-out that was submitted goes on (`voxray status`), and is not in the history. "
+            "`voxray deploy` or `voxray rollback` replaces it",
+            err=True,
+        )
+        raise
 
 
 def _show(changes: Changes, console: Console) -> bool:

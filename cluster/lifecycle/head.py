@@ -77,6 +77,8 @@ def head_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[s
         **common,
         **_haproxy_environment(folder, ports),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["ray.fallback"]),
+        # A local head that has died is not replaced by itself; what it leaves must not linger.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
         # On SIGTERM the head would wait 30 s for calls to move to other nodes; there are none (`down --drain` waits).
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         SETUP_HOOK_VARIABLE: SETUP_HOOK,

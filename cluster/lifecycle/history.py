@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,14 +127,20 @@ class DeploymentHistory:
         """Return all deployments, oldest first."""
         return [DeployedConfig(**json.loads(self._files.read(number))) for number in self._files.numbers()]
 
-    def before(self, current: DeployedConfig) -> DeployedConfig | None:
+    def before(
+        self, current: DeployedConfig, as_it_would_be: Callable[[dict[str, Any]], dict[str, Any]] = lambda item: item
+    ) -> DeployedConfig | None:
         """Return the nearest earlier deployment with another configuration; None when there is none.
 
         After a roll-back to N, that is one before N: rolling back twice goes back twice.
+
+        Args:
+            current: what is in force.
+            as_it_would_be: makes of an earlier configuration what putting it back would submit.
         """
         for number in reversed([number for number in self._files.numbers() if number < current.origin]):
             earlier = self.get(number)
-            if earlier.origin == earlier.number and earlier.rendered != current.rendered:
+            if earlier.origin == earlier.number and as_it_would_be(earlier.rendered) != current.rendered:
                 return earlier
         return None
 

@@ -90,11 +90,16 @@ def rollback(
         current = cluster.history.last()
         if current is None:
             raise ServiceError("history", "nothing was deployed here yet")
-        target = cluster.history.get(to) if to is not None else cluster.history.before(current)
+        present = current.rendered
+        target = (
+            cluster.history.get(to)
+            if to is not None
+            else cluster.history.before(current, lambda earlier: _with_cluster_of(earlier, present))
+        )
         if target is None:
             raise ServiceError("history", f"there is no deployment before number {current.number} to go back to")
-        rendered = _with_cluster_of(target.rendered, current.rendered)
-        if not show(changes_between(_in_force(api, current.rendered), rendered)):
+        rendered = _with_cluster_of(target.rendered, present)
+        if not show(changes_between(_in_force(api, present), rendered)):
             return None
         return _put_into_force(cluster, api, rendered, (f"rollback to {target.number}", target.origin), console)
 
@@ -149,13 +154,24 @@ def _put_into_force(
     except ServiceError as error:
         if current is None:
             raise
-        _submit(cluster, api, current.rendered, console)
-        cluster.remember(fingerprint(current.rendered))
+        _undo(cluster, api, current, error, console=console)
         raise ServiceError(
             error.service, f"{error}\nnumber {current.number}, which was in force before, is so again"
         ) from error
     cluster.remember(fingerprint(rendered))
     return cluster.history.add(what, rendered, origin)
+
+
+def _undo(
+    cluster: RunningCluster, api: ServeApi, former: DeployedConfig, failure: ServiceError, *, console: Console
+) -> None:
+    try:
+        _submit(cluster, api, former.rendered, console)
+    except ServiceError as error:
+        raise ServiceError(
+            failure.service, f"{failure}\nnumber {former.number} was put back, and does not come up either: {error}"
+        ) from failure
+    cluster.remember(fingerprint(former.rendered))
 
 
 def _submit(cluster: RunningCluster, api: ServeApi, rendered: dict[str, Any], console: Console) -> None:

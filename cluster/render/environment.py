@@ -45,6 +45,8 @@ def node_environment(config: VoxrayConfig) -> dict[str, str]:
         "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "2",
         # A roll-out whose first replicas fail must stop there, with the old ones serving.
         "RAY_SERVE_STOP_FAILED_ROLLING_UPDATES": "1",
+        # Longer than a new head takes to come: until then calls go on without it.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "900",
         # A node that is told to end (SIGTERM) lets its replicas drain first.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(times.gateway_shutdown_s),
         # Compaction moves replicas between nodes; a gateway's calls would move with it, that is: end.

@@ -44,6 +44,13 @@ def test_two_rollbacks_go_back_twice(history: DeploymentHistory) -> None:
     assert history.before(history.add("deploy", {"a": 9})) == configs[2]
 
 
+def test_configuration_that_would_be_the_same_on_this_cluster_is_passed_over(history: DeploymentHistory) -> None:
+    other = history.add("up", {"setting": 1, "port": 1})
+    history.add("up", {"setting": 2, "port": 1})
+    current = history.add("up", {"setting": 2, "port": 2})
+    assert history.before(current, lambda earlier: {**earlier, "port": 2}) == other
+
+
 def test_unknown_number_is_refused(history: DeploymentHistory) -> None:
     with pytest.raises(ServiceError, match="no deployment has the number 7"):
         history.get(7)

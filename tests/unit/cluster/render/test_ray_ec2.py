@@ -75,8 +75,9 @@ def test_switches_and_serve_configuration_are_the_same_in_all_renders(config: Vo
     assert yaml.safe_load(files["serve.yaml"]) == local_plan(config)["serve"]
     ports = dict.fromkeys(("ray.fallback", "ray.haproxy-stats", "ray.haproxy-metrics"), 1)
     local = head_environment(config, open_state_folder(tmp_path), ports)
-    # A local head has no other node that its calls could drain to.
-    assert {name: local[name] for name in wanted} == {**wanted, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    # A local head has no other node that its calls could drain to, and nobody replaces it.
+    alone = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "60"}
+    assert {name: local[name] for name in wanted} == {**wanted, **alone}
 
 
 def test_workers_fetch_their_models_before_they_join() -> None:
