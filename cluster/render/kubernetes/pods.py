@@ -60,7 +60,7 @@ def worker_template(config: VoxrayConfig, name: str, pool: PoolConfig) -> dict[s
         "name": "ray-worker",
         "image": image_of(config, name),
         "ports": [
-            {"name": "ingress", "containerPort": ingress_port(config)},
+            {"name": "serve", "containerPort": ingress_port(config)},  # KubeRay's probes look for this name
             {"name": "metrics", "containerPort": RAY_METRICS.first},
             {"name": "haproxy-metrics", "containerPort": HAPROXY_METRICS.first},
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cluster.config.loading import load_config
 from cluster.config.schema import ReplicaConfig, TranscriberConfig, VoxrayConfig
 from cluster.render.serve_config import (
     ENGINE_VARIABLE,
+    GATEWAY_READS,
     configured_addresses,
     fingerprint,
     render_serve_config,
@@ -95,3 +97,20 @@ def test_fingerprint_changes_with_the_code_and_the_configuration() -> None:
     assert fingerprint(render_serve_config(config, addresses, build="2")) != first
     changed = config.model_copy(update={"transcriber": TranscriberConfig(replicas=ReplicaConfig(num_cpus=2))})
     assert fingerprint(render_serve_config(changed, addresses, build="1")) != first
+
+
+def test_gateway_is_given_every_key_of_the_engines_that_it_reads() -> None:
+    # A key that is not given would have its class default there, whatever the operator wrote.
+    root = Path(__file__).parents[3] / "deployments"
+    sources = [*(root / "gateway").glob("*.py"), root / "app.py", root / "routing.py"]
+    read = {
+        match
+        for source in sources
+        for match in re.findall(
+            r"config\.(transcriber|language_model|retriever|synthesizer)\.(\w+)", source.read_text("utf-8")
+        )
+    }
+    assert len(read) > 5
+    told = {(section, "model") for section in GATEWAY_READS}  # by `told_to_gateway`
+    given = {(section, key) for section, keys in GATEWAY_READS.items() for key in keys}
+    assert read <= given | told
