@@ -24,8 +24,8 @@ from deployments.engine_choice import EngineChoice
 
 pytestmark = pytest.mark.unit
 GOLDEN = Path(__file__).parent / "golden"
-# Production profiles must be told where their services are. To renew a golden file after a wanted change, set these
-# variables, run `voxray render serve --profile P > tests/unit/cluster/golden/serve_P.yaml`, and read the diff.
+# Production profiles must be told where their services are. To renew the golden files after a wanted change:
+# scripts/golden, and read the diff.
 ADDRESSES = {
     "VOXRAY__SERVICES__REDIS__URL": "rediss://redis.internal:6379/0",
     "VOXRAY__SERVICES__MILVUS__URI": "https://milvus.internal:19530",

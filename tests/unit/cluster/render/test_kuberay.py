@@ -58,7 +58,7 @@ def test_serve_configuration_within_is_valid_for_serve(config: VoxrayConfig) -> 
 
 @pytest.mark.parametrize("name", ["nvidia", "two_kinds"])
 def test_manifests_are_as_recorded(name: str) -> None:
-    # To renew after a wanted change: voxray render kuberay --profile P --file operator.yaml, and read the diff.
+    # To renew after a wanted change: scripts/golden, and read the diff.
     assert render_kuberay(production(name)) == (GOLDEN / f"kuberay_{name}.yaml").read_text("utf-8")
 
 

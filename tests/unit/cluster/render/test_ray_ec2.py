@@ -50,7 +50,7 @@ def test_ray_accepts_the_configuration(config: VoxrayConfig) -> None:
 
 
 def test_all_files_of_nodes_are_as_recorded() -> None:
-    # To renew after a wanted change: voxray render ray-ec2 --terraform ... --out golden/ray_ec2, and read the diff.
+    # To renew after a wanted change: scripts/golden, and read the diff.
     found = {path.name: path.read_text("utf-8") for path in (GOLDEN / "ray_ec2").iterdir()}
     assert node_files(production("two_kinds"), made()) == found
 
