@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,10 @@ TerraformOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for all that the nodes need; none: print ray.yaml only.")
 ]
+PartOption = Annotated[
+    Literal["all", "cluster", "calls"],
+    typer.Option(help="all; cluster: without the service that sends calls to it; calls: that service, the switch."),
+]
 
 
 @app.command("serve")
@@ -45,11 +49,11 @@ def local(profile: ProfileOption = None, file: FileOption = None) -> None:
 
 
 @app.command("kuberay")
-def kuberay(profile: ProfileOption = None, file: FileOption = None) -> None:
+def kuberay(profile: ProfileOption = None, file: FileOption = None, part: PartOption = "all") -> None:
     """Print the Kubernetes manifests for KubeRay (YAML, for `kubectl apply -f -`)."""
     from cluster.render.kubernetes.manifests import render_kuberay
 
-    typer.echo(render_kuberay(_config(profile, file)), nl=False)
+    typer.echo(render_kuberay(_config(profile, file), part), nl=False)
 
 
 @app.command("switches")

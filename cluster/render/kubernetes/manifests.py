@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from cluster.config.schema import VoxrayConfig
 from cluster.render.config_file import config_file
 from cluster.render.kubernetes.names import CONFIG_KEY, HEAD, metadata, own_labels
 from cluster.render.kubernetes.network import network_policies
-from cluster.render.kubernetes.ray_service import ray_service
+from cluster.render.kubernetes.ray_service import node_port_service, ray_service
 from cluster.render.placement import POOL_LABEL
 from cluster.render.yaml_text import yaml_documents
 from pipelines.errors import ConfigError
 
+Part = Literal["all", "cluster", "calls"]
 
-def render_kuberay(config: VoxrayConfig) -> str:
+
+def render_kuberay(config: VoxrayConfig, part: Part = "all") -> str:
     """Return the manifests as the text of one YAML file, for `kubectl apply -f`.
+
+    Args:
+        config: the tree.
+        part: "all"; "cluster": all but the service that sends calls to this version of the cluster; "calls": that one.
 
     Raises:
         ConfigError: the configuration describes no cluster on nodes.
     """
-    return yaml_documents(kuberay_manifests(config))
+    manifests = kuberay_manifests(config)
+    if part != "all":
+        manifests = [item for item in manifests if (item["kind"] == "Service") == (part == "calls")]
+    return yaml_documents(manifests)
 
 
 def kuberay_manifests(config: VoxrayConfig) -> list[dict[str, Any]]:
@@ -43,6 +52,7 @@ def kuberay_manifests(config: VoxrayConfig) -> list[dict[str, Any]]:
         *network_policies(config),
         *_disruption_budgets(config),
         ray_service(config),
+        *([node_port_service(config)] if config.topology.balancer.node_port else []),
     ]
 
 

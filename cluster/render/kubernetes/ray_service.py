@@ -6,6 +6,8 @@ makes a second cluster; the old one lives `rayClusterDeletionDelaySeconds` longe
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from cluster.config.schema import VoxrayConfig
@@ -16,6 +18,8 @@ from cluster.render.serve_config import configured_addresses, render_yaml
 from cluster.render.times import call_times
 
 RAY_VERSION = "2.60.0"
+VERSION_LABEL = "voxray-cluster"
+_NUMBERS = ("replicas", "minReplicas", "maxReplicas")
 
 
 def ray_service(config: VoxrayConfig) -> dict[str, Any]:
@@ -28,11 +32,52 @@ def ray_service(config: VoxrayConfig) -> dict[str, Any]:
             "upgradeStrategy": {"type": "NewCluster"},
             "rayClusterDeletionDelaySeconds": call_times(config).cluster_deletion_s,
             "excludeHeadPodFromServeSvc": True,
-            "serveService": _serve_service(config),
+            **({} if config.topology.balancer.node_port else {"serveService": _own_balancer(config)}),
             "serveConfigV2": render_yaml(config, configured_addresses(config)),
-            "rayClusterConfig": _cluster(config),
+            "rayClusterConfig": _labelled(_cluster(config)),
         },
     }
+
+
+def node_port_service(config: VoxrayConfig) -> dict[str, Any]:
+    """Return the service by which a balancer outside of Kubernetes (Terraform's) reaches the gateways.
+
+    It selects the pods of one version of the cluster. After a change that makes a second cluster, applying it is what
+    sends new calls there: apply the rest first, and this when the new cluster is ready. KubeRay's own service would
+    follow by itself, but cannot have a fixed port of the nodes.
+    """
+    balancer = config.topology.balancer
+    port = {"name": "serve", "port": balancer.port, "targetPort": ingress_port(config), "nodePort": balancer.node_port}
+    workers = {"ray.io/node-type": "worker"}  # the head has no ingress
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(config, "calls"),
+        "spec": {
+            "type": "NodePort",
+            # Local: a node without a gateway takes no calls, and the caller's address arrives as it is.
+            "externalTrafficPolicy": "Local",
+            "ports": [port],
+            "selector": {**own_labels(config), **workers, VERSION_LABEL: _version(_cluster(config))},
+        },
+    }
+
+
+def _version(cluster: dict[str, Any]) -> str:
+    # Numbers of nodes change in place: KubeRay leaves them out when it compares, too.
+    groups = [
+        {key: value for key, value in group.items() if key not in _NUMBERS} for group in cluster["workerGroupSpecs"]
+    ]
+    compared = {**cluster, "workerGroupSpecs": groups}
+    return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _labelled(cluster: dict[str, Any]) -> dict[str, Any]:
+    """Return the cluster with its version on every pod; what makes KubeRay make a second one changes the version."""
+    version = _version(cluster)
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        group["template"]["metadata"]["labels"][VERSION_LABEL] = version
+    return cluster
 
 
 def _cluster(config: VoxrayConfig) -> dict[str, Any]:
@@ -81,29 +126,22 @@ def _gcs(config: VoxrayConfig) -> dict[str, Any]:
     return options
 
 
-def _serve_service(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the service that clients reach: HAProxy on the pods that have one, behind a network load balancer.
+def _own_balancer(config: VoxrayConfig) -> dict[str, Any]:
+    """Return the service that KubeRay keeps at the present cluster, behind a balancer of Kubernetes' own.
 
-    Terraform's balancer sends calls to a port of the nodes; where there is none, Kubernetes' controller makes one.
+    KubeRay takes name and number of the port called "serve" from it, and drops the rest of its ports.
     """
-    balancer = config.topology.balancer
-    port = {"name": "calls", "port": balancer.port, "targetPort": ingress_port(config)}
-    if balancer.node_port:
-        kind: dict[str, Any] = {"type": "NodePort"}
-        port["nodePort"] = balancer.node_port
-    else:
-        kind = {
-            "type": "LoadBalancer",
-            "loadBalancerClass": "service.k8s.aws/nlb",
-            "loadBalancerSourceRanges": list(config.topology.network.client_cidrs),
-        }
-    annotations = {} if balancer.node_port else {"annotations": _balancer_annotations(config)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {**metadata(config, "calls"), **annotations},
-        # Local: a node without a gateway takes no calls, and the caller's address arrives as it is.
-        "spec": {**kind, "externalTrafficPolicy": "Local", "ports": [port], "selector": own_labels(config)},
+        "metadata": {**metadata(config, "calls"), "annotations": _balancer_annotations(config)},
+        "spec": {
+            "type": "LoadBalancer",
+            "loadBalancerClass": "service.k8s.aws/nlb",
+            "loadBalancerSourceRanges": list(config.topology.network.client_cidrs),
+            "externalTrafficPolicy": "Local",
+            "ports": [{"name": "serve", "port": ingress_port(config)}],
+        },
     }
 
 
@@ -122,8 +160,8 @@ def _balancer_annotations(config: VoxrayConfig) -> dict[str, str]:
     }
     if balancer.listener == "tls":
         annotations[f"{prefix}-ssl-cert"] = balancer.certificate_arn
-        annotations[f"{prefix}-ssl-ports"] = str(balancer.port)
+        annotations[f"{prefix}-ssl-ports"] = "serve"
     else:
         attribute = f"tcp.idle_timeout.seconds={balancer.idle_timeout_s}"
-        annotations[f"{prefix}-listener-attributes.TCP-{balancer.port}"] = attribute
+        annotations[f"{prefix}-listener-attributes.TCP-{ingress_port(config)}"] = attribute
     return annotations

@@ -39,7 +39,6 @@ def test_every_manifest_is_valid(config: VoxrayConfig) -> None:
     assert [fault for item in manifests for fault in faults_in(item)] == []
     for group in groups_of(config):
         assert kubernetes_faults("PodTemplate", group["template"]) == []
-    assert kubernetes_faults("Service", service_of(config)["spec"]["serveService"]) == []
 
 
 def test_field_that_the_api_server_would_drop_is_a_fault() -> None:
@@ -121,19 +120,50 @@ def _is_policy(item: dict[str, Any]) -> bool:
 
 
 def test_own_balancer_waits_for_calls_and_is_internal() -> None:
+    manifests = kuberay_manifests(production(topology__balancer__node_port="0"))
+    assert [item for item in manifests if item["kind"] == "Service"] == []
     service = service_of(production(topology__balancer__node_port="0"))["spec"]["serveService"]
     assert kubernetes_faults("Service", service) == []
     assert service["spec"]["loadBalancerSourceRanges"] == ["10.20.0.0/16"]
-    notes = {
-        name.removeprefix("service.beta.kubernetes.io/aws-load-balancer-"): text
-        for name, text in service["metadata"]["annotations"].items()
-    }
+    assert service["spec"]["ports"] == [{"name": "serve", "port": 8000}]
+    prefix = "service.beta.kubernetes.io/aws-load-balancer-"
+    notes = {name.removeprefix(prefix): text for name, text in service["metadata"]["annotations"].items()}
     assert notes["scheme"] == "internal"
     assert "deregistration_delay.timeout_seconds=3600," in notes["target-group-attributes"]
 
 
+def test_calls_go_to_the_pods_of_this_version_of_the_cluster_only(config: VoxrayConfig) -> None:
+    service = next(item for item in kuberay_manifests(config) if item["kind"] == "Service")
+    selector = service["spec"]["selector"]
+    assert selector.pop("ray.io/node-type") == "worker"  # KubeRay's own label
+    for group in groups_of(config):
+        assert selector.items() <= group["template"]["metadata"]["labels"].items()
+
+
+def test_what_makes_a_second_cluster_changes_its_version_and_what_is_applied_in_place_does_not() -> None:
+    def version(**changes: str) -> str:
+        return str(groups_of(production(**changes))[0]["template"]["metadata"]["labels"]["voxray-cluster"])
+
+    assert version(topology__image_tag="0.2.0") != version()
+    assert version(language_model__replicas__max_replicas="9") == version()
+
+
+def test_switch_of_calls_can_be_applied_by_itself() -> None:
+    config = production()
+    calls = list(yaml.safe_load_all(render_kuberay(config, "calls")))
+    cluster = list(yaml.safe_load_all(render_kuberay(config, "cluster")))
+    assert [item["kind"] for item in calls] == ["Service"]
+    assert [*cluster, *calls] == list(yaml.safe_load_all(render_kuberay(config)))
+
+
 NODES = r"RayService\.spec\.rayClusterConfig\.(headGroupSpec|workerGroupSpecs\.\w+)\.template\.spec\."
 SERVE = r"RayService\.spec\.serveConfigV2\.applications\.voxray\."
+
+
+# A change of the nodes makes a second cluster: its pods and the service of calls say so.
+VERSION = (
+    r"(RayService\.spec\.rayClusterConfig\.\S+\.metadata\.labels|Service\.voxray-calls\.spec\.selector)\.voxray-cluster"
+)
 
 
 def env(*names: str) -> str:
@@ -169,6 +199,7 @@ CHANGES: list[tuple[str, str, list[str]]] = [
         "ingress__longest_call_s",
         "5400",
         [
+            VERSION,
             env("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S", "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"),
             SERVE + r"args\.config\.ingress\.longest_call_s",
             r"RayService\.spec\.rayClusterDeletionDelaySeconds",
@@ -179,6 +210,7 @@ CHANGES: list[tuple[str, str, list[str]]] = [
         "ingress__drain_s",
         "1800",
         [
+            VERSION,
             env(
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
                 "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S",
@@ -195,11 +227,11 @@ CHANGES: list[tuple[str, str, list[str]]] = [
         "17",
         [r"RayService\.spec\.rayClusterConfig\.workerGroupSpecs\.nvidia\.maxReplicas"],
     ),
-    ("topology__image_tag", "0.2.0", [NODES + r"(containers|initContainers)\.\S+\.image"]),
+    ("topology__image_tag", "0.2.0", [VERSION, NODES + r"(containers|initContainers)\.\S+\.image"]),
     (
         "topology__nvidia__image",
         "x/y:1",
-        [NODES.replace(r"\w+", "nvidia") + r"(containers|initContainers)\.\S+\.image"],
+        [VERSION, NODES.replace(r"\w+", "nvidia") + r"(containers|initContainers)\.\S+\.image"],
     ),
     (
         "topology__network__client_cidrs",
@@ -211,7 +243,7 @@ CHANGES: list[tuple[str, str, list[str]]] = [
     (
         "topology__balancer__node_port",
         "30900",
-        [r"RayService\.spec\.serveService\.spec\.ports\.calls\.nodePort"],
+        [r"Service\.voxray-calls\.spec\.ports\.serve\.nodePort"],
     ),
     (
         "services__milvus__uri",
