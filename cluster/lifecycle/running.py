@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class RunningCluster:
         supervisor, layout = self.local
         state = state_of(self.config, supervisor.folder, layout)
         addresses = serve_addresses(state, layout, fetch_models(self.config, progress))
+        addresses = replace(addresses, http_port=self.config.ingress.port or addresses.http_port)
         return render_serve_config(self.config, addresses, import_path=import_path, build=source_fingerprint())
 
     def remember(self, fingerprint: str) -> None:
@@ -81,7 +82,8 @@ def running_cluster(config: VoxrayConfig, what: str, console: Console) -> Iterat
     folder = folder_of(resolved)
     with exclusive(folder.run, what, LOCK_WAIT_S, Steps(console).tell):
         supervisor = Supervisor(folder)
-        layout = lay_out(resolved, folder, supervisor)
+        # Ports as they are, whatever the configuration wants now: they can change with a restart only.
+        layout = lay_out(_without_ports(resolved), folder, supervisor)
         if layout.head is None or not supervisor.health(layout.head).is_ready:
             raise ServiceError("ray", f"no cluster of {folder.root} runs; `voxray up` starts one")
         state = state_of(resolved, folder, layout)
@@ -95,6 +97,11 @@ def running_cluster(config: VoxrayConfig, what: str, console: Console) -> Iterat
             local=(supervisor, layout),
             job_variables=_job_variables(state.ray_environment()),
         )
+
+
+def _without_ports(config: VoxrayConfig) -> VoxrayConfig:
+    ingress = config.ingress.model_copy(update={"port": 0})
+    return config.model_copy(update={"ingress": ingress, "ray": config.ray.model_copy(update={"dashboard_port": 0})})
 
 
 def head_of(config: VoxrayConfig) -> tuple[str, str]:

@@ -136,7 +136,7 @@ def test_preflight_and_a_needed_restart_refuse_before_anything_changes(state: Cl
     with pytest.raises(ConfigError, match=r"utterance: .*Fix: turn\.max_utterance_s at most 131"):
         operations.deploy(_config(state_folder, turn__max_utterance_s="150"), CONSOLE)
     with pytest.raises(ConfigError, match="http_options only when it starts"):
-        operations.deploy(_config(state_folder, ingress__host="0.0.0.0", gateway__api_key_env="HOME"), CONSOLE)
+        operations.deploy(_config(state_folder, ingress__port="24987"), CONSOLE)
     assert _deployed(state) == before
 
 
