@@ -1,19 +1,37 @@
-"""Ray's Jobs REST API, on the head's dashboard: runs a command in the cluster and reads what it prints."""
+"""Ray's Jobs REST API, on the head's dashboard."""
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from cluster.services.errors import ServiceError
 
+_PATH = "/api/jobs/"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 
 
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A job as Ray knows it. `status` is Ray's word; `exit_code` None: none was reported."""
+
+    job: str
+    status: str
+    message: str
+    exit_code: int | None
+    started_at_s: float
+    metadata: Mapping[str, str]
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+
 class JobsApi:
-    """A client of one cluster's jobs. Blocking; close it, or use it in a `with`."""
+    """A client of one cluster's jobs. Blocking; not shared between threads. Close it, or use it in a `with`."""
 
     def __init__(self, dashboard_url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -22,35 +40,61 @@ class JobsApi:
     def __enter__(self) -> JobsApi:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def submit(self, command: str, variables: dict[str, str]) -> str:
-        """Start a command on the head; return the job's id. It takes no CPU of the cluster's count."""
-        body = {"entrypoint": command, "runtime_env": {"env_vars": variables}, "entrypoint_num_cpus": 0}
-        identity: str = self._call("POST", "/api/jobs/", body)["submission_id"]
-        return identity
+    def submit(self, job: str, entrypoint: str, variables: Mapping[str, str], metadata: Mapping[str, str]) -> None:
+        """Start `entrypoint`, a shell command, on the cluster under the id `job`."""
+        body = {
+            "submission_id": job,
+            "entrypoint": entrypoint,
+            "runtime_env": {"env_vars": dict(variables)},
+            "metadata": dict(metadata),
+        }
+        self._call("POST", _PATH, body)
 
-    def state(self, job: str) -> str:
-        """Return the job's state, as Ray names it."""
-        return str(self._call("GET", f"/api/jobs/{job}", None)["status"])
+    def state(self, job: str) -> JobState | None:
+        """Return a job, None when Ray does not know it (any more: its records end with the cluster)."""
+        answer = self._call("GET", f"{_PATH}{job}", allow_missing=True)
+        return None if answer is None else _state(answer.json())
 
-    def printed(self, job: str) -> str:
-        """Return all that the job has printed so far."""
-        return str(self._call("GET", f"/api/jobs/{job}/logs", None).get("logs") or "")
+    def all(self) -> list[JobState]:
+        """Return the submitted jobs, newest first."""
+        answer = self._call("GET", _PATH)
+        assert answer is not None
+        states = [_state(item) for item in answer.json() if item.get("submission_id")]
+        return sorted(states, key=lambda state: -state.started_at_s)
+
+    def logs(self, job: str) -> str:
+        """Return what a job has printed so far."""
+        answer = self._call("GET", f"{_PATH}{job}/logs", allow_missing=True)
+        return "" if answer is None else str(answer.json().get("logs") or "")
 
     def stop(self, job: str) -> None:
-        """End the job."""
-        self._call("POST", f"/api/jobs/{job}/stop", None)
+        """Ask a job to end. Returns at once."""
+        self._call("POST", f"{_PATH}{job}/stop")
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, allow_missing: bool = False
+    ) -> httpx.Response | None:
         try:
-            response = self._client.request(method, path, json=body)
+            answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise ServiceError("jobs", f"the head does not answer: {error!r}") from error
-        if response.is_error:
-            raise ServiceError("jobs", f"{method} {path} was refused ({response.status_code}): {response.text[:2000]}")
-        result: dict[str, Any] = response.json()
-        return result
+            how = type(error).__name__
+            raise ServiceError("ray", f"its jobs cannot be reached ({how}); is the cluster up?") from error
+        if answer.status_code == 404 and allow_missing:
+            return None
+        if answer.is_error:
+            raise ServiceError("ray", f"refused the request about jobs ({answer.status_code}): {answer.text[:500]}")
+        return answer
+
+
+def _state(item: Mapping[str, Any]) -> JobState:
+    return JobState(
+        job=str(item.get("submission_id") or ""),
+        status=str(item["status"]),
+        message=str(item.get("message") or ""),
+        exit_code=item.get("driver_exit_code"),
+        started_at_s=float(item.get("start_time") or 0) / 1000,
+        metadata=dict(item.get("metadata") or {}),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import secrets
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ from cluster.catalog.progress import Progress
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.history import DeployedConfig
-from cluster.lifecycle.jobs_api import ENDED, JobsApi
+from cluster.lifecycle.jobs_api import JobsApi
 from cluster.lifecycle.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.running import RunningCluster, running_cluster
 from cluster.lifecycle.serve_api import ServeApi
@@ -225,16 +226,17 @@ def _wait_for_calls(cluster: RunningCluster, timeout_s: float, show: Callable[[i
     command = f"{shlex.quote(python)} -m deployments.drain_watch {timeout_s:g}"
     calls = -1
     with JobsApi(cluster.dashboard_url, cluster.token) as jobs:
-        job = jobs.submit(command, cluster.job_variables)
+        job = f"voxray-drain-{secrets.token_hex(6)}"
+        jobs.submit(job, command, cluster.job_variables, {"what": "drain"})
         try:
             while True:
                 state = jobs.state(job)
-                printed = jobs.printed(job)
+                printed = jobs.logs(job)
                 counts = [json.loads(line)["calls"] for line in printed.splitlines() if line.startswith('{"calls"')]
                 if counts:
                     calls = counts[-1]
                     show(calls)
-                if state in ENDED:
+                if state is None or state.has_ended:
                     break
                 time.sleep(POLL_S)  # noqa: TID251 -- Ray has no way to wait for a job by REST
         except BaseException:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.config.topology import PoolConfig
 
 # Of nodes, in Ray and in Kubernetes; Terraform gives it to its machines too.
 POOL_LABEL = "voxray-pool"
+# What jobs on business data ask for, so that they run where no calls are.
+INGEST_RESOURCE = "ingest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,18 @@ class Placed:
         if self.replicas.neuron_cores:
             return "neuron"
         return "nvidia" if self.replicas.num_gpus else "gateway"
+
+
+def offered(name: str, pool: PoolConfig) -> dict[str, int]:
+    """Return what a node of a pool offers to Ray, by Ray's names; memory in bytes."""
+    amounts = {
+        "CPU": pool.cpus,
+        "GPU": pool.gpus,
+        "neuron_cores": pool.neuron_cores,
+        INGEST_RESOURCE: int(name == "ingest"),
+        "memory": pool.memory_gib * 2**30,
+    }
+    return {resource: amount for resource, amount in amounts.items() if amount}
 
 
 def deployments_of(config: VoxrayConfig) -> tuple[Placed, ...]:

@@ -25,7 +25,7 @@ from cluster.config.topology import PoolConfig
 from cluster.render.config_file import config_file
 from cluster.render.environment import node_environment, redis_address
 from cluster.render.images import models_of
-from cluster.render.placement import POOL_LABEL
+from cluster.render.placement import POOL_LABEL, offered
 from cluster.render.ports import DASHBOARD, GCS
 from cluster.render.serve_config import configured_addresses, render_yaml
 from cluster.render.yaml_text import yaml_text
@@ -129,12 +129,6 @@ def _as_made(kind: NodeType) -> dict[str, Any]:
     return {"node_config": kind.node_config, "resources": kind.resources, "labels": kind.labels}
 
 
-def pool_resources(pool: PoolConfig) -> dict[str, int]:
-    """Return what a node of a pool offers to Ray, as Ray's autoscaler counts it."""
-    offered = {"CPU": pool.cpus, "GPU": pool.gpus, "neuron_cores": pool.neuron_cores, "memory": pool.memory_gib * 2**30}
-    return {name: amount for name, amount in offered.items() if amount}
-
-
 def render_ray_ec2(config: VoxrayConfig, terraform: RayClusterOutput) -> str:
     """Return the configuration as the text of a YAML file, for `ray start --head --autoscaling-config`."""
     return yaml_text(ray_ec2_config(config, terraform))
@@ -216,12 +210,13 @@ def start_command(config: VoxrayConfig, pool: str, *, head_address: str = "$RAY_
         if config.services.redis.password_env:
             options.append(f'--redis-password="${config.services.redis.password_env}"')
     else:
-        resources = pool_resources(getattr(config.topology, pool))
+        resources = offered(pool, getattr(config.topology, pool))
         options = [f"--address={head_address}:{GCS.first}", f"--num-cpus={resources['CPU']}"]
         if "GPU" in resources:
             options.append(f"--num-gpus={resources['GPU']}")
-        if "neuron_cores" in resources:
-            options.append("--resources=" + shlex.quote(json.dumps({"neuron_cores": resources["neuron_cores"]})))
+        custom = {name: amount for name, amount in resources.items() if name not in ("CPU", "GPU", "memory")}
+        if custom:
+            options.append("--resources=" + shlex.quote(json.dumps(custom)))
         options.append(f"--labels={POOL_LABEL}={pool}")
     return " ".join(["ray start", "--block", "--disable-usage-stats", *options])
 
@@ -240,7 +235,7 @@ def _refuse_mismatch(pools: Mapping[str, PoolConfig], terraform: RayClusterOutpu
         if made.labels.get(POOL_LABEL) != name:
             raise ConfigError(f"Terraform's machines of the pool {name!r} lack the label {POOL_LABEL}={name}")
         for resource in _COUNTED:
-            there, here = made.resources.get(resource, 0), pool_resources(pool).get(resource, 0)
+            there, here = made.resources.get(resource, 0), offered(name, pool).get(resource, 0)
             if there != here:
                 key = {"CPU": "cpus", "GPU": "gpus"}.get(resource, resource)
                 raise ConfigError(

@@ -83,12 +83,6 @@ def worker_template(config: VoxrayConfig, name: str, pool: PoolConfig) -> dict[s
     return template
 
 
-def ray_resources(pool: PoolConfig) -> dict[str, str]:
-    """Return what a node of a pool offers to Ray."""
-    offered = {"CPU": pool.cpus, "memory": pool.memory_gib * 2**30, "GPU": pool.gpus, "neuron_cores": pool.neuron_cores}
-    return {name: str(amount) for name, amount in offered.items() if amount}
-
-
 def ray_labels(name: str) -> dict[str, str]:
     """Return the labels by which Ray places deployments."""
     return {POOL_LABEL: name}

@@ -13,7 +13,8 @@ from typing import Any
 from cluster.config.schema import VoxrayConfig
 from cluster.render.environment import redis_address
 from cluster.render.kubernetes.names import ingress_port, metadata, own_labels
-from cluster.render.kubernetes.pods import head_template, ray_labels, ray_resources, worker_template
+from cluster.render.kubernetes.pods import head_template, ray_labels, worker_template
+from cluster.render.placement import offered
 from cluster.render.serve_config import configured_addresses, render_yaml
 from cluster.render.times import call_times
 
@@ -107,7 +108,7 @@ def _cluster(config: VoxrayConfig) -> dict[str, Any]:
                 "maxReplicas": pool.max_nodes,
                 "idleTimeoutSeconds": pool.idle_timeout_s,
                 "labels": ray_labels(name),
-                "resources": ray_resources(pool),
+                "resources": {resource: str(amount) for resource, amount in offered(name, pool).items()},
                 "rayStartParams": {},
                 "template": worker_template(config, name, pool),
             }

@@ -7,4 +7,4 @@ set -a
 set +a
 export VOXRAY_CONFIG=/etc/voxray/voxray.yaml VOXRAY_MODELS=/var/lib/voxray/models
 voxray models fetch bge-large-en-v1.5
-exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=3 --labels=voxray-pool=ingest
+exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=3 --resources='{"ingest": 1}' --labels=voxray-pool=ingest
