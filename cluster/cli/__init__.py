@@ -40,6 +40,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "models": CommandEntry("cluster.cli.models:app", "List, fetch and verify model weights."),
     "config": CommandEntry("cluster.cli.config:app", "Show and check the configuration."),
     "bench": CommandEntry("cluster.cli.bench:bench", "Measure latency per stage and voice-to-voice."),
+    "plan": CommandEntry("cluster.cli.plan:plan", "Plan machines, packing and cost for a number of calls."),
     "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
     "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
 }
