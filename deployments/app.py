@@ -21,6 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import VoxrayConfig
 from deployments.engine_choice import EngineChoice
+from deployments.gateway.admission import Admission
 from deployments.gateway.asgi import create_app
 from deployments.gateway.opening import RemoteEngines, service_opener
 from deployments.handles import RemoteLanguageModel, RemoteRecognizer, RemoteRetriever, RemoteSynthesizer
@@ -42,6 +43,7 @@ class Gateway:
         synthesizer: DeploymentHandle,
     ) -> None:
         self._choice = choice
+        self._admission = Admission(choice.config.gateway.max_calls)
         self._remote = RemoteEngines(
             recognize=RemoteRecognizer(transcriber).recognize,
             retriever=RemoteRetriever(retriever),
@@ -53,7 +55,10 @@ class Gateway:
         """Make the application that Serve's ingress runs (the hook of `serve.ingress(None)`)."""
         name = self._choice.config.gateway.api_key_env
         api_key = secret(process_environment(), name, needed_by="gateway.api_key_env")
-        return create_app(lambda: service_opener(self._choice, self._remote, api_key))
+        return create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission))
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._admission.stats()
 
 
 def build(args: dict[str, Any]) -> serve.Application:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deployments.load import LoadMeter
 from pipelines.ports import Passage, RetrievalQuery
 from pipelines.ports import Retriever as RetrieverEngine
 
@@ -14,6 +15,11 @@ class Retriever:
     def __init__(self, make_engine: Callable[[], RetrieverEngine]) -> None:
         # Serve constructs replicas on the event loop that calls them, which is the one the store's client belongs to.
         self._engine = make_engine()
+        self._load = LoadMeter()
 
     async def search(self, query: RetrievalQuery) -> list[Passage]:
-        return await self._engine.search(query)
+        with self._load.request():
+            return await self._engine.search(query)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

@@ -3,9 +3,9 @@
 | stage | signals (of the replica that is worst off) |
 |---|---|
 | gateway | share of its places that calls hold |
-| transcriber | slots in use, wait before a recognition (tick lag) |
-| retriever | age of the oldest question that waits |
-| language model | requests that wait, time to the first clause, share of the KV cache in use |
+| transcriber | share of the time in which it works, lag: how much longer recognitions take than the fastest |
+| retriever | lag: what waiting adds to a search |
+| language model | requests in flight of those that run together, time to the first clause, KV cache in use |
 | synthesizer | time to the first audio, real-time factor |
 
 A signal at its target wants the replicas that there are; above, in proportion more. The neediest signal decides. Up
@@ -26,13 +26,13 @@ _COMFORT = 0.8
 # A latency says that there are too few, not how many: one step grows by half at most.
 GROWTH = 1.5
 
-# What each stage must stay under. Times in ms; shares of 1; `waiting` in requests of one replica.
+# What each stage must stay under. Times in ms, shares of 1. What an engine does not report presses nothing.
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "gateway": {"occupancy": 0.85},
-    "transcriber": {"occupancy": 0.75, "lag_ms": 150.0},
-    "retriever": {"queue_age_ms": 60.0},
-    "language_model": {"waiting": 2.0, "first_output_ms": 400.0, "kv_use": 0.85},
-    "synthesizer": {"first_output_ms": 200.0, "real_time_factor": 0.7},
+    "transcriber": {"busy": 0.85, "lag_ms": 250.0},
+    "retriever": {"lag_ms": 100.0},
+    "language_model": {"first_output_ms": 800.0, "kv_use": 0.85},
+    "synthesizer": {"first_output_ms": 300.0, "real_time_factor": 0.7},
 }
 
 

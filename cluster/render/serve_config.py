@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.render.scaling import DEPLOYMENTS, application_policy, replica_range, replicas_of, sharing_variables
 
 APPLICATION = "voxray"
 IMPORT_PATH = "deployments.app:build"
@@ -79,6 +80,7 @@ def render_serve_config(
                 "import_path": import_path,
                 "args": args,
                 "deployments": _deployments(config),
+                **application_policy(config),
             }
         ],
     }
@@ -110,24 +112,32 @@ def _deployments(config: VoxrayConfig) -> list[dict[str, Any]]:
     # The gateway keeps its sockets for the drain; the others only finish what runs.
     drain_s = config.ingress.drain_s
     return [
-        _deployment("Gateway", config.gateway.replicas, drain_s + SHUTDOWN_MARGIN_S, {}),
-        _deployment("Transcriber", config.transcriber.replicas, SHUTDOWN_MARGIN_S, _ENGINE_VARIABLES),
-        _deployment("Retriever", config.retriever.replicas, SHUTDOWN_MARGIN_S, _ENGINE_VARIABLES),
-        _deployment("LanguageModel", config.language_model.replicas, SHUTDOWN_MARGIN_S, _VLLM_VARIABLES),
-        _deployment("Synthesizer", config.synthesizer.replicas, SHUTDOWN_MARGIN_S, _ENGINE_VARIABLES),
+        _deployment(
+            deployment,
+            replicas_of(config, section),
+            drain_s + SHUTDOWN_MARGIN_S if section == "gateway" else SHUTDOWN_MARGIN_S,
+            {**_VARIABLES.get(section, _ENGINE_VARIABLES), **sharing_variables(config, section)},
+            replica_range(config, section),
+        )
+        for section, deployment in DEPLOYMENTS.items()
     ]
 
 
 # Weights come from the catalog only: a library that would look on the network is a defect, and a delay.
 _ENGINE_VARIABLES = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 # NeMo registers a vLLM plugin that breaks vLLM's start.
-_VLLM_VARIABLES = {**_ENGINE_VARIABLES, "VLLM_PLUGINS": ""}
+_VARIABLES: Mapping[str, Mapping[str, str]] = {
+    "gateway": {},
+    "language_model": {**_ENGINE_VARIABLES, "VLLM_PLUGINS": ""},
+}
 
 
-def _deployment(name: str, replicas: ReplicaConfig, shutdown_s: int, variables: Mapping[str, str]) -> dict[str, Any]:
+def _deployment(
+    name: str, replicas: ReplicaConfig, shutdown_s: int, variables: Mapping[str, str], counts: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "name": name,
-        **_replica_count(replicas),
+        **counts,
         "max_ongoing_requests": replicas.max_ongoing_requests,
         "graceful_shutdown_timeout_s": shutdown_s,
         "health_check_period_s": 5,
@@ -138,17 +148,4 @@ def _deployment(name: str, replicas: ReplicaConfig, shutdown_s: int, variables: 
             **({"resources": {"neuron_cores": replicas.neuron_cores}} if replicas.neuron_cores else {}),
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(replicas.threads), **variables}},
         },
-    }
-
-
-def _replica_count(replicas: ReplicaConfig) -> dict[str, Any]:
-    if replicas.min_replicas == replicas.max_replicas:
-        return {"num_replicas": replicas.min_replicas}
-    return {
-        "autoscaling_config": {
-            "min_replicas": replicas.min_replicas,
-            "max_replicas": replicas.max_replicas,
-            # Leave room: a replica that is full refuses, and a new one takes time to come.
-            "target_ongoing_requests": max(1, replicas.max_ongoing_requests * 7 // 10),
-        }
     }

@@ -9,11 +9,17 @@ from pipelines.errors import CapacityError
 
 
 class Admission:
-    """Counts the calls of one gateway replica. Not thread-safe; used on the event loop."""
+    """Counts the calls of one gateway replica. Not thread-safe; used on the event loop.
+
+    Attributes:
+        calls: in progress.
+        arrivals: that ever asked, refused ones included: what a forecast needs.
+        refused: of these.
+    """
 
     def __init__(self, max_calls: int) -> None:
         self._max_calls = max_calls
-        self.calls = 0
+        self.calls = self.arrivals = self.refused = 0
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -22,10 +28,16 @@ class Admission:
         Raises:
             CapacityError: this replica is full.
         """
+        self.arrivals += 1
         if self.calls >= self._max_calls:
+            self.refused += 1
             raise CapacityError(f"This gateway holds {self._max_calls} calls already; try again later.")
         self.calls += 1
         try:
             yield
         finally:
             self.calls -= 1
+
+    def stats(self) -> dict[str, float]:
+        """Return the counts for the scaling policy."""
+        return {"calls": float(self.calls), "arrivals": float(self.arrivals), "refused": float(self.refused)}

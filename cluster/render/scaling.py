@@ -1,0 +1,96 @@
+"""The parts of a Serve configuration that say how many replicas there are: fixed, by Ray's rule, or by our policy.
+
+With `scaling.policy: calls` the application gets `autoscaling.ray_adapter:CallsPolicy`, and Serve's own delays are set
+to nothing: the policy holds what it has decided by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoscaling.policy.stages import TARGETS
+from cluster.config.schema import ReplicaConfig, VoxrayConfig
+
+# Section of the configuration to deployment.
+DEPLOYMENTS: Mapping[str, str] = {
+    "gateway": "Gateway",
+    "transcriber": "Transcriber",
+    "retriever": "Retriever",
+    "language_model": "LanguageModel",
+    "synthesizer": "Synthesizer",
+}
+POLICY = "autoscaling.ray_adapter:CallsPolicy"
+# Metrics are pushed every 2 s (`lifecycle.head`); older ones say nothing of now.
+LOOK_BACK_S = 10
+_MIB = 2**20
+
+
+def replicas_of(config: VoxrayConfig, section: str) -> ReplicaConfig:
+    """Return how the deployment of a section is laid out."""
+    replicas: ReplicaConfig = getattr(config, section).replicas
+    return replicas
+
+
+def replica_range(config: VoxrayConfig, section: str) -> dict[str, Any]:
+    """Return the fixed number of a deployment, or the bounds within which it scales."""
+    replicas = replicas_of(config, section)
+    if replicas.min_replicas == replicas.max_replicas:
+        return {"num_replicas": replicas.min_replicas}
+    bounds: dict[str, Any] = {
+        "min_replicas": replicas.min_replicas,
+        "max_replicas": replicas.max_replicas,
+        # Leave room: a replica that is full refuses, and a new one takes time to come.
+        "target_ongoing_requests": max(1, replicas.max_ongoing_requests * 7 // 10),
+    }
+    if config.scaling.policy == "calls":
+        bounds |= {"upscale_delay_s": 0, "downscale_delay_s": 0, "look_back_period_s": LOOK_BACK_S}
+    return {"autoscaling_config": bounds}
+
+
+def application_policy(config: VoxrayConfig) -> dict[str, Any]:
+    """Return the application's `autoscaling_policy`, or nothing when Ray's rule scales (or nothing does)."""
+    if config.scaling.policy != "calls":
+        return {}
+    scaling = config.scaling
+    arguments: dict[str, Any] = {
+        "stages": {
+            deployment: _share(config, section)
+            for section, deployment in DEPLOYMENTS.items()
+            if replicas_of(config, section).min_replicas < replicas_of(config, section).max_replicas
+        },
+        "limits": scaling.model_dump(
+            include={
+                "lead_s", "headroom", "deviations", "warm_calls", "hold_s", "period_s", "ceiling_per_hour",
+            }
+        ),
+        "schedule": [entry.model_dump() for entry in scaling.schedule],
+        "utc_offset_min": scaling.utc_offset_min,
+        "variant_idle_s": scaling.variant_idle_s,
+    }  # fmt: skip
+    return {"autoscaling_policy": {"policy_function": POLICY, "policy_kwargs": arguments}}
+
+
+def _share(config: VoxrayConfig, section: str) -> dict[str, Any]:
+    replicas = replicas_of(config, section)
+    signals = dict(TARGETS[section]) if section != "gateway" else {}
+    if section == "language_model":
+        signals["in_flight"] = float(config.language_model.max_num_seqs)
+    return {
+        "calls_per_replica": replicas.calls,
+        "min_replicas": replicas.min_replicas,
+        "max_replicas": replicas.max_replicas,
+        "price_per_hour": replicas.price_per_hour,
+        "signals": signals,
+    }
+
+
+def sharing_variables(config: VoxrayConfig, section: str) -> dict[str, str]:
+    """Return what the MPS daemon is told of a replica that shares a GPU: its memory, and its part of the processors."""
+    replicas = replicas_of(config, section)
+    if config.scaling.gpu_isolation != "mps" or not 0 < replicas.num_gpus < 1:
+        return {}
+    variables = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(max(1, round(replicas.num_gpus * 100)))}
+    if replicas.gpu_memory_bytes:
+        variables["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={-(-replicas.gpu_memory_bytes // _MIB)}M"
+    return variables
