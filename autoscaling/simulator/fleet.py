@@ -54,6 +54,7 @@ class Fleet:
     replicas: dict[str, list[Replica]] = field(default_factory=dict)
     serving: dict[str, int] = field(default_factory=dict)
     ordered_nodes: int = 0
+    _candidates: dict[str, dict[int, Node]] = field(default_factory=dict)
     _starting: list[tuple[float, int, str, Replica]] = field(default_factory=list)
     _draining: list[tuple[float, int, Node, Demand]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -62,6 +63,8 @@ class Fleet:
         self.nodes = {name: [] for name in self.scenario.machines}
         self.replicas = {stage.name: [] for stage in self.scenario.stages}
         self.serving = dict.fromkeys(self.replicas, 0)
+        # Nodes that may have room for a stage: those found full are left out until something on them goes.
+        self._candidates = {stage.name: {} for stage in self.scenario.stages}
 
     def advance(self, now_s: float) -> None:
         """Let start what has started by now, free what has drained, and end idle machines."""
@@ -77,10 +80,13 @@ class Fleet:
     def end_idle(self, now_s: float) -> None:
         """End machines that have been without a replica for too long."""
         for name, nodes in self.nodes.items():
-            if any(not node.replicas for node in nodes):
-                self.nodes[name] = [
-                    node for node in nodes if node.replicas or now_s - node.idle_since_s < self.scenario.idle_s
-                ]
+            ended = [n for n in nodes if not n.replicas and now_s - n.idle_since_s >= self.scenario.idle_s]
+            if ended:
+                gone = {id(node) for node in ended}
+                self.nodes[name] = [node for node in nodes if id(node) not in gone]
+                for candidates in self._candidates.values():
+                    for key in gone:
+                        candidates.pop(key, None)
 
     def scale(self, stage: StageModel, wanted: int, now_s: float) -> None:
         """Order or stop replicas of a stage until `wanted` are ordered."""
@@ -107,14 +113,17 @@ class Fleet:
         heapq.heappush(self._starting, (replica.ready_s, next(self._numbers), stage.name, replica))
 
     def _place(self, stage: StageModel, now_s: float) -> Node:
-        nodes = self.nodes[stage.machine]
-        fitting = [node for node in nodes if node.has_room(stage.demand)]
-        if fitting:
-            return max(fitting, key=lambda node: (node.ready_s <= now_s, node.replicas))
+        candidates = self._candidates[stage.name]
+        full = [key for key, node in candidates.items() if not node.has_room(stage.demand)]
+        for key in full:
+            del candidates[key]
+        if candidates:
+            return max(candidates.values(), key=lambda node: (node.ready_s <= now_s, node.replicas))
         machine = self.scenario.machines[stage.machine]
         node = Node(machine, now_s + machine.boot_s, list(machine.capacity), idle_since_s=now_s)
-        nodes.append(node)
+        self.nodes[stage.machine].append(node)
         self.ordered_nodes += 1
+        self._offer(node)
         return node
 
     def _stop(self, stage: StageModel, count: int, now_s: float) -> None:
@@ -132,5 +141,11 @@ class Fleet:
 
     def _free(self, node: Node, demand: Demand, now_s: float) -> None:
         node.take(demand, -1)
+        self._offer(node)
         if not node.replicas:
             node.idle_since_s = now_s
+
+    def _offer(self, node: Node) -> None:
+        for stage in self.scenario.stages:
+            if stage.machine == node.machine.name:
+                self._candidates[stage.name][id(node)] = node

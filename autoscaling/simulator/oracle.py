@@ -62,10 +62,10 @@ def _close_gaps(counts: Counts, shorter_than: int) -> Counts:
     """Raise every valley that is shorter than `shorter_than` seconds to its lower rim."""
     if shorter_than < 2 or len(counts) < 2:
         return counts
-    before = shorter_than - 1
-    dilated = _sliding_max(np.concatenate((np.zeros(before, np.int64), counts)), shorter_than)
-    padded = np.concatenate((dilated, np.full(before, np.iinfo(np.int64).max)))
-    return np.maximum(counts, -_sliding_max(-padded, shorter_than))
+    # Nothing is needed before the beginning and after the end.
+    rim = np.zeros(shorter_than, np.int64)
+    dilated = _sliding_max(np.concatenate((rim, counts, rim)), shorter_than)
+    return -_sliding_max(-dilated, shorter_than)[1 : 1 + len(counts)]
 
 
 def _sliding_max(values: Counts, window: int) -> Counts:

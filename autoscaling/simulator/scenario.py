@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from autoscaling.machines import MachineCatalog, MachineKind
+from autoscaling.planning import Plan, demand_of, slot_of
 
 # Parts of a machine that replicas take: share of its accelerator, bytes of its memory, CPU cores.
 Demand = tuple[float, float, float]
@@ -75,3 +79,41 @@ class Scenario:
         machine = self.machines[stage.machine]
         parts = (need / has for need, has in zip(stage.demand, machine.capacity, strict=True) if has > 0)
         return machine.price_per_hour * max(parts)
+
+
+def scenario_of(plan: Plan, catalog: MachineCatalog) -> Scenario:
+    """Return the machines and stages of a plan, to be simulated.
+
+    Stages that the plan puts onto one kind of machine share its machines; whole machines are ordered, and one with
+    several devices is one box of all of them.
+    """
+    kinds = {machine.name: machine for machine in catalog.machines}
+    homes: dict[str, Counter[str]] = {stage.stage: Counter() for stage in plan.stages}
+    for pattern, slots in plan.packing.patterns:
+        for stage, count in zip(plan.stages, pattern.counts, strict=True):
+            homes[stage.stage][pattern.slot.machine] += slots * count
+    stages = []
+    for stage in plan.stages:
+        option = stage.option
+        device = catalog.devices.get(option.profile.device)
+        demand = demand_of(option.profile, option.share, plan.request.isolation, device)
+        assert demand is not None, "the plan has placed it"
+        stages.append(
+            StageModel(
+                stage.stage,
+                homes[stage.stage].most_common(1)[0][0],
+                (demand[0] / 1000, float(demand[1]), demand[2] / 1000),
+                option.calls_per_replica,
+                start_s=option.profile.start_s,
+                # A gateway that goes keeps its calls; an engine ends the request that it has.
+                drain_s=600.0 if stage.stage == "gateway" else 10.0,
+            )
+        )
+    machines = {stage.machine: _machine(kinds[stage.machine], catalog) for stage in stages}
+    return Scenario(machines, tuple(stages))
+
+
+def _machine(kind: MachineKind, catalog: MachineCatalog) -> Machine:
+    slot = slot_of(kind, catalog.devices.get(kind.device))
+    share, memory, cores = (amount * slot.slots_per_machine for amount in slot.capacity[:3])
+    return Machine(kind.name, (share / 1000, float(memory), cores / 1000), kind.price_per_hour, kind.boot_s)

@@ -40,7 +40,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "models": CommandEntry("cluster.cli.models:app", "List, fetch and verify model weights."),
     "config": CommandEntry("cluster.cli.config:app", "Show and check the configuration."),
     "bench": CommandEntry("cluster.cli.bench:bench", "Measure latency per stage and voice-to-voice."),
+    "profile": CommandEntry("cluster.cli.profile:profile_command", "Measure an engine on this machine."),
     "plan": CommandEntry("cluster.cli.plan:plan", "Plan machines, packing and cost for a number of calls."),
+    "simulate": CommandEntry("cluster.cli.simulate:simulate", "Replay a day of calls against the scaling policy."),
     "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
     "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
 }

@@ -59,7 +59,7 @@ def plan(  # noqa: PLR0917 - one argument per command-line option
     )
     try:
         catalog = load_machines(machines)
-        found = make_plan(request, load_profiles(*([profiles] if profiles else [])), _only(catalog, devices))
+        found = make_plan(request, load_profiles(*([profiles] if profiles else [])), only_devices(catalog, devices))
     except (NoPlan, ProfileError) as error:
         raise ConfigError(str(error)) from error
     if write is not None:
@@ -127,7 +127,7 @@ def _section(stage: StagePlan) -> dict[str, Any]:
     return {**stage.memory.settings, "replicas": replicas}
 
 
-def _only(catalog: Any, devices: str) -> Any:
+def only_devices(catalog: Any, devices: str) -> Any:
     """Return the catalog with the devices that the operator lets us use."""
     from dataclasses import replace
 

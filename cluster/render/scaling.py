@@ -21,8 +21,8 @@ DEPLOYMENTS: Mapping[str, str] = {
     "synthesizer": "Synthesizer",
 }
 POLICY = "autoscaling.ray_adapter:CallsPolicy"
-# Metrics are pushed every 2 s (`lifecycle.head`); older ones say nothing of now.
-LOOK_BACK_S = 10
+# Metrics are pushed every 2 s (`lifecycle.head`) and the last one counts; Serve wants to look back for more than 10 s.
+LOOK_BACK_S = 12
 _MIB = 2**20
 
 

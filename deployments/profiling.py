@@ -1,0 +1,228 @@
+"""Measures one engine on this machine, in a process of its own: memory, and latency against load.
+
+    python -m deployments.profiling REQUEST.json        (`voxray profile` writes it and reads the answers)
+
+Prints JSON lines: `{"step": ..., "of": ...}` as it goes, at last `{"profile": {...}}`. The engine is the one that the
+configuration names, made as a replica makes it; on a machine with a GPU it runs there. Load is a closed loop: n workers
+that each ask again as soon as they have been answered, for n of `WORKERS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autoscaling.engine_profile import EngineProfile, LoadPoint, MemoryControl, dump_profile
+from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from deployments.engine_choice import EngineChoice
+from pipelines.audio.wav import pcm_16k_from_wav
+from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
+
+WORKERS = (1, 2, 4, 8)
+SPOKEN = "How many days do I have to return something I bought?"
+_CLAUSE = "Regular shipping is free from fifty dollars on, and takes three to five days."
+_PASSAGE = "Returns: unused items can be returned within 30 days of delivery, with the receipt. " * 6
+_TURN_S = 10.0
+_VOICED_SHARE = 0.4
+# Answers begun for each turn, drafts that are dropped included; clauses of each answer.
+_ANSWERS_A_TURN, _CLAUSES_AN_ANSWER = 1.4, 2.2
+
+# Asks once; returns the moment of the first output.
+Ask = Callable[[int], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An engine under measurement."""
+
+    engine: str
+    ask: Ask
+    requests_per_call_s: float
+    memory_control: MemoryControl
+    replicas: ReplicaConfig
+    remark: str = ""
+
+
+def open_subject(stage: str, choice: EngineChoice, recording: Path) -> Subject:
+    """Make the engine of a stage, warm, and say how it is asked."""
+    config = choice.config
+    answers_s = _ANSWERS_A_TURN / _TURN_S
+    if stage == "transcriber":
+        recognizer = choice.recognizer()
+        recognizer.warm_up()
+        pcm = pcm_16k_from_wav(recording.read_bytes())
+        often = _VOICED_SHARE / (config.transcriber.partial_interval_ms / 1000) + answers_s
+        return Subject(
+            config.transcriber.model,
+            lambda _: _when_done(recognizer.recognize(pcm)),
+            often, "ctranslate2", config.transcriber.replicas, f"an utterance of {len(pcm) / 32_000:.1f} s",
+        )  # fmt: skip
+    if stage == "retriever":
+        return _encoder_subject(choice, answers_s)
+    if stage == "language_model":
+        model = choice.language_model()
+        model.warm_up()
+        prompt = (ChatMessage("system", _PASSAGE), ChatMessage("user", SPOKEN))
+        limit = config.language_model.max_tokens
+        return Subject(
+            config.language_model.model,
+            lambda number: _first(model.generate(GenerationRequest(f"profile-{number}", prompt, max_tokens=limit))),
+            answers_s, "vllm", config.language_model.replicas, "first clause of an answer from a passage",
+        )  # fmt: skip
+    synthesizer = choice.synthesizer()
+    synthesizer.warm_up()
+    return Subject(
+        config.synthesizer.model,
+        lambda _: _first(synthesizer.synthesize(SpeechRequest(_CLAUSE))),
+        answers_s * _CLAUSES_AN_ANSWER, "onnxruntime", config.synthesizer.replicas, "first audio of a clause",
+    )  # fmt: skip
+
+
+def _encoder_subject(choice: EngineChoice, often: float) -> Subject:
+    from deployments.engines.embedder import SentenceEncoder
+
+    config = choice.config.retriever
+    encoder = SentenceEncoder(Path(choice.models[config.embedding_model]), threads=config.replicas.threads)
+    encoder.encode(["warm up"])
+
+    async def ask(number: int) -> float:
+        await asyncio.to_thread(encoder.encode, [f"{SPOKEN} {number}"])
+        return time.perf_counter()
+
+    remark = "the embedding of a question; the search in the vector store is not in it"
+    return Subject(config.embedding_model, ask, often, "torch", config.replicas, remark)
+
+
+async def _when_done(work: Awaitable[Any]) -> float:
+    await work
+    return time.perf_counter()
+
+
+async def _first(items: AsyncIterator[Any]) -> float:
+    """Consume a stream; return when its first item came."""
+    first_s = 0.0
+    async for _ in items:
+        first_s = first_s or time.perf_counter()
+    return first_s
+
+
+async def measure(ask: Ask, workers: int, seconds: float) -> LoadPoint:
+    """Return throughput and latency with `workers` askers in a closed loop."""
+    latencies_ms: list[float] = []
+    began_s = time.perf_counter()
+
+    async def work(worker: int) -> None:
+        turn = 0
+        while time.perf_counter() - began_s < seconds or not turn:
+            asked_s = time.perf_counter()
+            first_s = await ask(worker * 1_000_000 + workers * 10_000 + turn)
+            latencies_ms.append((first_s - asked_s) * 1000)
+            turn += 1
+
+    await asyncio.gather(*(work(worker) for worker in range(workers)))
+    took_s = time.perf_counter() - began_s
+    latencies_ms.sort()
+    p50, p95 = (latencies_ms[min(len(latencies_ms) - 1, int(share * len(latencies_ms)))] for share in (0.5, 0.95))
+    return LoadPoint(round(len(latencies_ms) / took_s, 2), round(p50, 1), round(p95, 1))
+
+
+def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
+    """Return the points with which a profile is valid: each sustains more, none is faster than a lighter one."""
+    kept: list[LoadPoint] = []
+    for point in sorted(points, key=lambda point: point.requests_s):
+        if not kept or point.requests_s > kept[-1].requests_s * 1.02:
+            p95 = max(point.p95_ms, kept[-1].p95_ms if kept else 0.0)
+            kept.append(LoadPoint(point.requests_s, point.p50_ms, p95))
+    return tuple(kept)
+
+
+def device_of(replicas: ReplicaConfig) -> tuple[str, int]:
+    """Return the kind of device that the engine is on, and the memory that this process and its children hold of it."""
+    pids = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    if replicas.num_gpus <= 0:
+        return "cpu", sum(process.memory_full_info().pss for process in pids)
+    name = _smi("--query-gpu=name").splitlines()[0].lower().replace("nvidia ", "").replace(" ", "-")
+    wanted = {process.pid for process in pids}
+    used_mib = 0
+    for line in _smi("--query-compute-apps=pid,used_memory").splitlines():
+        pid, _, mib = line.partition(",")
+        used_mib += int(mib) if int(pid) in wanted else 0
+    return name, used_mib * 2**20
+
+
+def _smi(query: str) -> str:
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def profile_engine(stage: str, choice: EngineChoice, recording: Path, seconds: float) -> EngineProfile:
+    """Measure the engine of a stage; prints its steps."""
+    began_s = time.perf_counter()
+    subject = open_subject(stage, choice, recording)
+    start_s = time.perf_counter() - began_s
+    points = []
+    for step, workers in enumerate(WORKERS):
+        _say({"step": step, "of": len(WORKERS), "what": f"{subject.engine}: {workers} at once"})
+        points.append(asyncio.run(measure(subject.ask, workers, seconds)))
+    device, memory_bytes = device_of(subject.replicas)
+    source = (
+        f"measured {date.today().isoformat()} on {psutil.cpu_count()} cores {platform.machine()}, "
+        f"{subject.replicas.threads} thread(s), device {device}, {seconds:g} s at each of {WORKERS} at once: "
+        f"{subject.remark}"
+    )
+    return EngineProfile(
+        engine=subject.engine,
+        stage=stage,
+        device=device,
+        source=source,
+        memory_bytes=memory_bytes,
+        cpu_cores=float(subject.replicas.threads),
+        requests_per_call_s=round(subject.requests_per_call_s, 3),
+        points=rising(points),
+        memory_control=subject.memory_control,
+        start_s=round(start_s, 1),
+    )
+
+
+def speak(choice: EngineChoice, text: str, file: Path) -> None:
+    """Let the voice say a text into a WAV file: what a recogniser is measured with."""
+    from pipelines.audio.wav import write_wav
+
+    async def collect() -> bytes:
+        return b"".join([chunk.pcm_24k async for chunk in choice.synthesizer().synthesize(SpeechRequest(text))])
+
+    file.write_bytes(write_wav(asyncio.run(collect()), 24_000))
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Do what the request file says."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    choice = EngineChoice(VoxrayConfig.model_validate(request["config"]), request["models"])
+    recording = Path(request["recording"])
+    if request["stage"] == "speak":
+        speak(choice, SPOKEN, recording)
+        return
+    profile = profile_engine(request["stage"], choice, recording, request["seconds"])
+    _say({"profile": json.loads(dump_profile(profile))})
+    # Engines may hold threads that would keep the process.
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Drives the fractional application through a load that comes and goes; prints one JSON line for each look.
+
+python -m tests.ray.drivers.scaling_run        (in the environment of `fake_gpu_cluster`)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
+
+from tests.ray.apps.fractional import STAGES
+
+APPLICATION = "voxray"
+MOST_CALLS = 16
+KEPT_CALLS = 3
+PHASE_S = 75.0
+
+
+def serve_configuration() -> dict[str, Any]:
+    """Return the configuration in the form that `cluster.render.serve_config` renders."""
+    holds = {"Gateway": 8.0, "Transcriber": 4.0, "Synthesizer": 8.0, "LanguageModel": 16.0}
+    most = {"Gateway": 2, "Transcriber": 4, "Synthesizer": 2, "LanguageModel": 1}
+    gpus = {"Gateway": 0.0, "Transcriber": 0.5, "Synthesizer": 0.4, "LanguageModel": 1.0}
+    policy = {
+        "stages": {name: {"calls_per_replica": holds[name], "max_replicas": most[name]} for name in holds},
+        "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 8, "period_s": 1},
+    }
+    deployments = [
+        {
+            "name": name,
+            "max_ongoing_requests": 1000,
+            "graceful_shutdown_timeout_s": 120 if name == "Gateway" else 2,
+            "graceful_shutdown_wait_loop_s": 0.2,
+            "autoscaling_config": {
+                "min_replicas": 1,
+                "max_replicas": most[name],
+                "upscale_delay_s": 0,
+                "downscale_delay_s": 0,
+                "look_back_period_s": 4,
+            },
+            "ray_actor_options": {
+                "num_cpus": 0,
+                "num_gpus": gpus[name],
+                **({"resources": {"head": 1}} if name == "Gateway" else {}),
+            },
+        }
+        for name in holds
+    ]
+    return {
+        "proxy_location": "Disabled",
+        "applications": [
+            {
+                "name": APPLICATION,
+                "route_prefix": None,
+                "import_path": "tests.ray.apps.fractional:build",
+                "deployments": deployments,
+                "autoscaling_policy": {
+                    "policy_function": "autoscaling.ray_adapter:CallsPolicy",
+                    "policy_kwargs": policy,
+                },
+            }
+        ],
+    }
+
+
+class Calls:
+    """Calls held from threads of this driver; counts beats and everything that should not happen to a call."""
+
+    def __init__(self) -> None:
+        self._gateway = serve.get_deployment_handle("Gateway", APPLICATION)
+        self._threads: dict[str, threading.Thread] = {}
+        self.beats: Counter[str] = Counter()
+        self.broken: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    def open(self, count: int) -> None:
+        for _ in range(count):
+            name = f"call{len(self._threads)}"
+            thread = threading.Thread(target=self._hold, args=(name,), daemon=True)
+            self._threads[name] = thread
+            thread.start()
+
+    def close(self, keep: int) -> None:
+        going = list(self._threads)[keep:]
+        self._ended.update(going)
+        self._gateway.broadcast("end", going).results(timeout_s=20)
+
+    def in_progress(self) -> int:
+        return sum(thread.is_alive() for thread in self._threads.values())
+
+    def _hold(self, name: str) -> None:
+        try:
+            expected = 0
+            for number in self._gateway.options(stream=True).hold.remote(name):
+                if number != expected:
+                    self.broken[name] = f"beat {number} after {expected - 1}"
+                expected = number + 1
+                self.beats[name] = expected
+            if name not in self._ended:
+                self.broken[name] = "ended by itself"
+        except Exception as error:
+            self.broken[name] = type(error).__name__
+
+
+def look(began_s: float, phase: str, calls: Calls | None) -> dict[str, Any]:
+    """Return what there is now, and print it."""
+    deployments = serve.status().applications[APPLICATION].deployments
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    row = {
+        "at_s": round(time.monotonic() - began_s, 1),
+        "phase": phase,
+        "calls": calls.in_progress() if calls else 0,
+        "running": {name: int(d.replica_states.get("RUNNING", 0)) for name, d in deployments.items()},
+        "gpu_nodes": sum(1 for node in nodes if node["Resources"].get("GPU")),
+        "broken": dict(calls.broken) if calls else {},
+    }
+    print(json.dumps(row), flush=True)  # noqa: T201 - the protocol of this driver
+    return row
+
+
+def until(is_done: Callable[[dict[str, Any]], bool], began_s: float, phase: str, calls: Calls | None) -> None:
+    """Look twice a second until it is so, or for the longest that a phase may take."""
+    end_s = time.monotonic() + PHASE_S
+    while not is_done(look(began_s, phase, calls)) and time.monotonic() < end_s:
+        time.sleep(0.5)
+
+
+def places() -> dict[str, list[list[str]]]:
+    """Return (node, GPU) of a replica of each stage that runs."""
+    found: dict[str, list[list[str]]] = {}
+    for name in STAGES:
+        handle = serve.get_deployment_handle(name, APPLICATION)
+        answers = handle.broadcast("where").results(timeout_s=20)
+        found[name] = [list(answer) for answer in answers]
+    return found
+
+
+def main() -> None:
+    """Deploy, load, unload."""
+    ray.init(log_to_driver=False, namespace="serve")
+    serve.start(proxy_location="Disabled")
+    began_s = time.monotonic()
+    _get_global_client().deploy_apps(ServeDeploySchema(**serve_configuration()))
+    until(lambda row: sum(row["running"].values()) >= 4, began_s, "start", None)
+    print(json.dumps({"places": places()}), flush=True)  # noqa: T201
+    calls = Calls()
+    calls.open(MOST_CALLS)
+    until(lambda row: row["running"]["Transcriber"] == 4 and row["running"]["Gateway"] == 2, began_s, "up", calls)
+    calls.close(KEPT_CALLS)
+    until(lambda row: row["running"]["Transcriber"] == 1 and row["gpu_nodes"] <= 2, began_s, "down", calls)
+    before = dict(calls.beats)
+    time.sleep(1)
+    kept = {name: calls.beats[name] - before[name] for name in before if name in list(before)[:KEPT_CALLS]}
+    calls.close(0)
+    until(lambda row: row["calls"] == 0, began_s, "end", calls)
+    print(json.dumps({"kept_beats_in_a_second": kept}), flush=True)  # noqa: T201
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
