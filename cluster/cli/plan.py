@@ -107,7 +107,7 @@ def milliseconds(text: str) -> float:
 
 def settings_of(found: Plan) -> dict[str, Any]:
     """Return the plan as settings, to be laid over a settings file."""
-    sections: dict[str, Any] = {}
+    sections: dict[str, Any] = {"scaling": {"gpu_isolation": str(found.request.isolation)}}
     for stage in found.stages:
         sections[stage.stage] = _section(stage)
     return sections
@@ -116,7 +116,9 @@ def settings_of(found: Plan) -> dict[str, Any]:
 def _section(stage: StagePlan) -> dict[str, Any]:
     option = stage.option
     replicas: dict[str, Any] = {
-        "max_replicas": max(stage.replicas, 1),
+        # A range even where one is enough: what is fixed is out of the policy's hands.
+        "min_replicas": 1,
+        "max_replicas": max(stage.replicas, 2),
         "num_cpus": option.profile.cpu_cores,
         "calls": option.calls_per_replica,
     }

@@ -25,6 +25,8 @@ from cluster.services.ports import LOOPBACK
 from cluster.services.processes import end, find_marked
 
 ROOT = Path(__file__).resolve().parents[2]
+# The name that the fake provider gives the head; with another the autoscaler starts heads for ever.
+HEAD_TYPE = "ray.head.default"
 IDLE_MIN = 0.1
 MOST_NODES = 3
 START_S = 60
@@ -82,7 +84,7 @@ def autoscaler_configuration(port: int) -> dict[str, Any]:
         "auth": {"ssh_user": "nobody"},
         "file_mounts": {},
         "available_node_types": {
-            "head": {"resources": {"CPU": 8, "head": 1000}, "node_config": {}, "min_workers": 0, "max_workers": 0},
+            HEAD_TYPE: {"resources": {"CPU": 8, "head": 1000}, "node_config": {}, "min_workers": 0, "max_workers": 0},
             "gpu": {
                 "resources": {"CPU": 4, "GPU": 1, "object_store_memory": 100 * 2**20},
                 "node_config": {},
@@ -90,7 +92,7 @@ def autoscaler_configuration(port: int) -> dict[str, Any]:
                 "max_workers": MOST_NODES,
             },
         },
-        "head_node_type": "head",
+        "head_node_type": HEAD_TYPE,
         **empty,
     }
 

@@ -23,53 +23,56 @@ from tests.ray.apps.fractional import STAGES
 APPLICATION = "voxray"
 MOST_CALLS = 16
 KEPT_CALLS = 3
-PHASE_S = 75.0
+PHASE_S = 60.0
+
+
+# What a replica holds in calls, how many there may be, and its part of a GPU.
+LAYOUT: dict[str, tuple[float, int, float]] = {
+    "Gateway": (8.0, 2, 0.0),
+    "Transcriber": (6.0, 3, 0.5),
+    "Synthesizer": (16.0, 2, 0.4),
+    "LanguageModel": (16.0, 1, 1.0),
+}
 
 
 def serve_configuration() -> dict[str, Any]:
     """Return the configuration in the form that `cluster.render.serve_config` renders."""
-    holds = {"Gateway": 8.0, "Transcriber": 4.0, "Synthesizer": 8.0, "LanguageModel": 16.0}
-    most = {"Gateway": 2, "Transcriber": 4, "Synthesizer": 2, "LanguageModel": 1}
-    gpus = {"Gateway": 0.0, "Transcriber": 0.5, "Synthesizer": 0.4, "LanguageModel": 1.0}
     policy = {
-        "stages": {name: {"calls_per_replica": holds[name], "max_replicas": most[name]} for name in holds},
+        "stages": {
+            name: {"calls_per_replica": holds, "max_replicas": most} for name, (holds, most, _) in LAYOUT.items()
+        },
         "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 8, "period_s": 1},
     }
-    deployments = [
-        {
-            "name": name,
-            "max_ongoing_requests": 1000,
-            "graceful_shutdown_timeout_s": 120 if name == "Gateway" else 2,
-            "graceful_shutdown_wait_loop_s": 0.2,
-            "autoscaling_config": {
-                "min_replicas": 1,
-                "max_replicas": most[name],
-                "upscale_delay_s": 0,
-                "downscale_delay_s": 0,
-                "look_back_period_s": 4,
-            },
-            "ray_actor_options": {
-                "num_cpus": 0,
-                "num_gpus": gpus[name],
-                **({"resources": {"head": 1}} if name == "Gateway" else {}),
-            },
-        }
-        for name in holds
-    ]
+    application = {
+        "name": APPLICATION,
+        "route_prefix": None,
+        "import_path": "tests.ray.apps.fractional:build",
+        "deployments": [_deployment(name, most, gpus) for name, (_, most, gpus) in LAYOUT.items()],
+        "autoscaling_policy": {"policy_function": "autoscaling.ray_adapter:CallsPolicy", "policy_kwargs": policy},
+    }
+    return {"proxy_location": "Disabled", "applications": [application]}
+
+
+def _deployment(name: str, most: int, gpus: float) -> dict[str, Any]:
+    is_gateway = name == "Gateway"
     return {
-        "proxy_location": "Disabled",
-        "applications": [
-            {
-                "name": APPLICATION,
-                "route_prefix": None,
-                "import_path": "tests.ray.apps.fractional:build",
-                "deployments": deployments,
-                "autoscaling_policy": {
-                    "policy_function": "autoscaling.ray_adapter:CallsPolicy",
-                    "policy_kwargs": policy,
-                },
-            }
-        ],
+        "name": name,
+        "max_ongoing_requests": 1000,
+        # A gateway that goes lets its calls end.
+        "graceful_shutdown_timeout_s": 120 if is_gateway else 2,
+        "graceful_shutdown_wait_loop_s": 0.2,
+        "autoscaling_config": {
+            "min_replicas": 1,
+            "max_replicas": most,
+            "upscale_delay_s": 0,
+            "downscale_delay_s": 0,
+            "look_back_period_s": 12,
+        },
+        "ray_actor_options": {
+            "num_cpus": 0,
+            "num_gpus": gpus,
+            **({"resources": {"head": 1}} if is_gateway else {}),
+        },
     }
 
 
@@ -121,6 +124,7 @@ def look(began_s: float, phase: str, calls: Calls | None) -> dict[str, Any]:
         "phase": phase,
         "calls": calls.in_progress() if calls else 0,
         "running": {name: int(d.replica_states.get("RUNNING", 0)) for name, d in deployments.items()},
+        "waiting": {name: int(d.replica_states.get("STARTING", 0)) for name, d in deployments.items()},
         "gpu_nodes": sum(1 for node in nodes if node["Resources"].get("GPU")),
         "broken": dict(calls.broken) if calls else {},
     }
@@ -155,7 +159,7 @@ def main() -> None:
     print(json.dumps({"places": places()}), flush=True)  # noqa: T201
     calls = Calls()
     calls.open(MOST_CALLS)
-    until(lambda row: row["running"]["Transcriber"] == 4 and row["running"]["Gateway"] == 2, began_s, "up", calls)
+    until(lambda row: row["running"]["Transcriber"] == 3 and row["running"]["Gateway"] == 2, began_s, "up", calls)
     calls.close(KEPT_CALLS)
     until(lambda row: row["running"]["Transcriber"] == 1 and row["gpu_nodes"] <= 2, began_s, "down", calls)
     before = dict(calls.beats)
