@@ -58,7 +58,7 @@ def relaxed(patterns: Sequence[Pattern], needs: Sequence[int]) -> tuple[float, l
     top = [-float(need) for need in needs] + [0.0]
     row_names = [len(needs) + index for index in range(len(rows))]
     column_names = list(range(len(needs)))
-    while (column := min(range(len(needs)), key=top.__getitem__)) is not None and top[column] < -_ROUNDING:
+    while top[column := min(range(len(needs)), key=top.__getitem__)] < -_ROUNDING:
         row = _leaving(rows, column)
         _pivot(rows, top, row, column)
         row_names[row], column_names[column] = column_names[column], row_names[row]

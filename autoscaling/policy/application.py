@@ -81,8 +81,8 @@ class ApplicationLimits:
 
     stages: Mapping[str, StageShare]
     lead_s: float = 180.0
-    headroom: float = 0.06
-    deviations: float = 2.5
+    headroom: float = 0.1
+    deviations: float = 2.0
     warm_calls: float = 0.0
     hold_s: float = 240.0
     period_s: float = 5.0

@@ -27,6 +27,8 @@ _BURST_DEVIATIONS = 2.5
 # This much of a slope, in its standard deviations, is not believed; one of so many deviations is believed whole.
 _SLOPE_DOUBT = 1.0
 _SLOPE_SURE = 3.0
+# A minute of readings: fewer say nothing of a slope.
+_LEAST_RATES = 12
 _LENGTH_LEARNING = 0.05
 _LENGTH_BOUNDS_S = (10.0, 3600.0)
 
@@ -112,7 +114,7 @@ def _rates(readings: tuple[CallReading, ...]) -> list[tuple[float, float, float]
 
 
 def _believable_slope(rates: list[tuple[float, float, float]], mean: float) -> float:
-    if len(rates) < 4:
+    if len(rates) < _LEAST_RATES:
         return 0.0
     middle = sum(at for at, _, _ in rates) / len(rates)
     spread = sum((at - middle) ** 2 for at, _, _ in rates)

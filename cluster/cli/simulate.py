@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import rich.box
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pipelines.errors import ConfigError
@@ -35,7 +35,7 @@ def simulate(  # noqa: PLR0917 - one argument per command-line option
     devices: Annotated[str, typer.Option(help="Devices of the plan, with commas.")] = "l40s",
     ray_targets: Annotated[
         str, typer.Option(help="Ray's default policy beside it: its targets, as shares of a replica's calls.")
-    ] = "0.7,0.85",
+    ] = "0.7,0.8",
     sweep: Annotated[
         list[str] | None, typer.Option(help=f"Try several values, as headroom=0,0.05. Of: {', '.join(SWEPT)}.")
     ] = None,
@@ -104,14 +104,11 @@ def _tried(
             policies[0].name = "calls " + " ".join(f"{name}={value:g}" for name, value in limits.items())
             policies[0].name = policies[0].name.strip()
             tasks = {policy.name: progress.add_task(policy.name, total=1.0) for policy in policies}
-            trials.append(
-                try_policies(
-                    trace,
-                    scenario,
-                    policies,
-                    lambda name, share, tasks=tasks: progress.update(tasks[name], completed=share),
-                )
-            )
+
+            def show(name: str, share: float, tasks: dict[str, TaskID] = tasks) -> None:
+                progress.update(tasks[name], completed=share)
+
+            trials.append(try_policies(trace, scenario, policies, show))
     return trials
 
 

@@ -213,8 +213,8 @@ class ScalingConfig(Section):
         default="ray", description="ray: each deployment by its ongoing requests; calls: one budget of calls for all"
     )
     lead_s: float = Field(default=180, ge=0, description="from an order to a replica that serves, machine included")
-    headroom: float = Field(default=0.06, ge=0)
-    deviations: float = Field(default=2.5, ge=0, description="of a Poisson count, kept free for chance")
+    headroom: float = Field(default=0.1, ge=0)
+    deviations: float = Field(default=2.0, ge=0, description="of a Poisson count, kept free for chance")
     warm_calls: int = Field(default=0, ge=0, description="room kept above all else")
     hold_s: float = Field(default=240, ge=0, description="before replicas go")
     period_s: float = Field(default=5, gt=0)

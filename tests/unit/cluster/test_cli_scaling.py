@@ -71,7 +71,7 @@ def test_simulation_of_a_recorded_trace_is_written(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     rows = json.loads((out / "simulation.json").read_text())
     assert {row["policy"] for row in rows} == {
-        "calls headroom=0.05", "calls headroom=0.2", "ray default at 70%", "ray default at 85%",
+        "calls headroom=0.05", "calls headroom=0.2", "ray default at 70%", "ray default at 80%",
     }  # fmt: skip
     assert (out / "simulation.png").stat().st_size > 10_000
 
