@@ -3,8 +3,9 @@
     python -m deployments.profiling REQUEST.json        (`voxray profile` writes it and reads the answers)
 
 Prints JSON lines: `{"step": ..., "of": ...}` as it goes, at last `{"profile": {...}}`. The engine is the one that the
-configuration names, made as a replica makes it; on a machine with a GPU it runs there. Load is a closed loop: n workers
-that each ask again as soon as they have been answered, for n of `WORKERS`.
+configuration names, made as a replica makes it; on a machine with a GPU it runs there. First the most that it sustains
+is found, with askers that ask again as soon as they have been answered; then latency is measured at shares of that,
+with requests that come by chance, as those of callers do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import random
 import subprocess
 import sys
 import time
@@ -29,7 +31,9 @@ from deployments.engine_choice import EngineChoice
 from pipelines.audio.wav import pcm_16k_from_wav
 from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
 
-WORKERS = (1, 2, 4, 8)
+WORKERS = (1, 4, 16)
+LOADS = (0.25, 0.5, 0.75, 0.9, 1.0)
+_LEAST_REQUESTS = 20
 SPOKEN = "How many days do I have to return something I bought?"
 _CLAUSE = "Regular shipping is free from fifty dollars on, and takes three to five days."
 _PASSAGE = "Returns: unused items can be returned within 30 days of delivery, with the receipt. " * 6
@@ -117,33 +121,48 @@ async def _first(items: AsyncIterator[Any]) -> float:
     return first_s
 
 
-async def measure(ask: Ask, workers: int, seconds: float) -> LoadPoint:
-    """Return throughput and latency with `workers` askers in a closed loop."""
-    latencies_ms: list[float] = []
+async def sustained(ask: Ask, workers: int, seconds: float) -> float:
+    """Return the requests per second that `workers` get answered, each asking again as soon as it has been."""
     began_s = time.perf_counter()
 
-    async def work(worker: int) -> None:
+    async def work(worker: int) -> int:
         turn = 0
-        while time.perf_counter() - began_s < seconds or not turn:
-            asked_s = time.perf_counter()
-            first_s = await ask(worker * 1_000_000 + workers * 10_000 + turn)
-            latencies_ms.append((first_s - asked_s) * 1000)
+        while time.perf_counter() - began_s < seconds:
+            await ask(workers * 1_000_000 + worker * 10_000 + turn)
             turn += 1
+        return turn
 
-    await asyncio.gather(*(work(worker) for worker in range(workers)))
-    took_s = time.perf_counter() - began_s
+    answered = sum(await asyncio.gather(*(work(worker) for worker in range(workers))))
+    return answered / (time.perf_counter() - began_s)
+
+
+async def measure(ask: Ask, requests_s: float, seconds: float) -> LoadPoint:
+    """Return the latency under a load of requests that come by chance (Poisson), whether others are done or not."""
+    rng = random.Random(requests_s)
+    latencies_ms: list[float] = []
+    tasks: list[asyncio.Task[None]] = []
+    began_s = due_s = time.perf_counter()
+
+    async def one(number: int, asked_s: float) -> None:
+        latencies_ms.append((await ask(100_000_000 + number) - asked_s) * 1000)
+
+    while due_s - began_s < max(seconds, _LEAST_REQUESTS / requests_s):
+        # A loop that was late asks at once and counts from when it should have asked.
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))  # noqa: TID251 - arrivals are times
+        tasks.append(asyncio.create_task(one(len(tasks), due_s)))
+        due_s += rng.expovariate(requests_s)
+    await asyncio.gather(*tasks)
     latencies_ms.sort()
     p50, p95 = (latencies_ms[min(len(latencies_ms) - 1, int(share * len(latencies_ms)))] for share in (0.5, 0.95))
-    return LoadPoint(round(len(latencies_ms) / took_s, 2), round(p50, 1), round(p95, 1))
+    return LoadPoint(round(requests_s, 2), round(p50, 1), round(p95, 1))
 
 
 def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
-    """Return the points with which a profile is valid: each sustains more, none is faster than a lighter one."""
+    """Return the points with a p95 that never falls: a heavier load that happened to do better proves nothing."""
     kept: list[LoadPoint] = []
     for point in sorted(points, key=lambda point: point.requests_s):
-        if not kept or point.requests_s > kept[-1].requests_s * 1.02:
-            p95 = max(point.p95_ms, kept[-1].p95_ms if kept else 0.0)
-            kept.append(LoadPoint(point.requests_s, point.p50_ms, p95))
+        p95 = max(point.p95_ms, kept[-1].p95_ms if kept else 0.0)
+        kept.append(LoadPoint(point.requests_s, point.p50_ms, p95))
     return tuple(kept)
 
 
@@ -171,15 +190,20 @@ def profile_engine(stage: str, choice: EngineChoice, recording: Path, seconds: f
     began_s = time.perf_counter()
     subject = open_subject(stage, choice, recording)
     start_s = time.perf_counter() - began_s
-    points = []
+    steps = len(WORKERS) + len(LOADS)
+    top = 0.0
     for step, workers in enumerate(WORKERS):
-        _say({"step": step, "of": len(WORKERS), "what": f"{subject.engine}: {workers} at once"})
-        points.append(asyncio.run(measure(subject.ask, workers, seconds)))
+        _say({"step": step, "of": steps, "what": f"{subject.engine}: {workers} at once"})
+        top = max(top, asyncio.run(sustained(subject.ask, workers, seconds)))
+    points = []
+    for step, load in enumerate(LOADS, start=len(WORKERS)):
+        _say({"step": step, "of": steps, "what": f"{subject.engine}: {load:.0%} of {top:.1f} requests/s"})
+        points.append(asyncio.run(measure(subject.ask, top * load, seconds)))
     device, memory_bytes = device_of(subject.replicas)
     source = (
         f"measured {date.today().isoformat()} on {psutil.cpu_count()} cores {platform.machine()}, "
-        f"{subject.replicas.threads} thread(s), device {device}, {seconds:g} s at each of {WORKERS} at once: "
-        f"{subject.remark}"
+        f"{subject.replicas.threads} thread(s), device {device}, {seconds:g} s a load, "
+        f"requests by chance at shares of the most that 1 to {WORKERS[-1]} askers got: {subject.remark}"
     )
     return EngineProfile(
         engine=subject.engine,
