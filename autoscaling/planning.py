@@ -5,7 +5,7 @@ replica is loaded, how many there are, and how they share devices.
 
 (the sum of the p95 is more than the p95 of the sum: the plan errs to the safe side). For each stage every device that
 has a profile, shares of it, and loads on it are options: a latency, and the price of what all its replicas take. The
-combinations within the target that are cheapest by parts are packed onto real machines, and the cheapest packing wins.
+combinations within the target that promise to be cheapest are packed onto real machines; the cheapest packing wins.
 """
 
 from __future__ import annotations
@@ -73,14 +73,25 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class StageOption:
-    """One way to run one stage; `price` is that of the parts of machines that all its replicas take."""
+    """One way to run one stage.
+
+    Attributes:
+        parts: how many slots' worth all its replicas take, by their scarcest resource.
+        slot: the cheapest that one fits on.
+    """
 
     profile: EngineProfile
     share: float
     latency_ms: float
     calls_per_replica: int
     load: float
-    price: float
+    parts: float
+    slot: SlotKind
+
+    @property
+    def price(self) -> float:
+        """Price per hour of the parts."""
+        return self.parts * self.slot.price
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +201,8 @@ def _loaded(
 ) -> Iterator[StageOption]:
     isolation = _isolation(request, catalog.devices.get(profile.device))
     usable = share if share == 1.0 else share * (1 - SHARING_LOSS[isolation])
-    price = _price_of_part(profile, share, request, catalog)
-    if price is None:
+    slot, part = _cheapest_slot(profile, share, request, catalog)
+    if slot is None:
         return
     for load in LOADS:
         requests_s = profile.points[-1].requests_s * usable * load
@@ -199,31 +210,47 @@ def _loaded(
         latency = profile.latency_ms(requests_s, usable, slowdown(share, isolation))
         if calls >= 1 and latency is not None:
             in_the_way = 0.0 if profile.stage == "gateway" else latency
-            yield StageOption(profile, share, in_the_way, calls, load, price * math.ceil(request.wanted / calls))
+            parts = part * math.ceil(request.wanted / calls)
+            yield StageOption(profile, share, in_the_way, calls, load, parts, slot)
 
 
-def _price_of_part(profile: EngineProfile, share: float, request: PlanRequest, catalog: MachineCatalog) -> float | None:
-    """Return the price per hour of what a replica takes of the cheapest machine that it fits on."""
-    prices = []
+def _cheapest_slot(
+    profile: EngineProfile, share: float, request: PlanRequest, catalog: MachineCatalog
+) -> tuple[SlotKind | None, float]:
+    """Return the slot on which a replica's part is cheapest, and that part; None when it fits on none."""
+    best: tuple[SlotKind | None, float] = (None, 0.0)
     for machine in catalog.machines:
         slot = slot_of(machine, catalog.devices.get(machine.device))
         demand = demand_of(profile, share, request.isolation, catalog.devices.get(machine.device))
         if machine.device != profile.device or demand is None:
             continue
-        parts = [need / have for need, have in zip(demand, slot.capacity, strict=True) if need]
-        if max(parts, default=0) <= 1:
-            prices.append(slot.price * max(parts))
-    return min(prices, default=None)
+        part = max(
+            (need / have if have else math.inf for need, have in zip(demand, slot.capacity, strict=True) if need)
+        )
+        if part <= 1 and (best[0] is None or part * slot.price < best[1] * best[0].price):
+            best = (slot, part)
+    return best
 
 
 def _cheapest(options: Sequence[Sequence[StageOption]], budget_ms: float) -> list[tuple[StageOption, ...]]:
-    """Return the cheapest combinations within the budget, by price of parts."""
+    """Return the combinations within the budget that promise to be cheapest."""
     within = (
-        (sum(option.price for option in combination), index, combination)
+        (_promised_price(combination), index, combination)
         for index, combination in enumerate(itertools.product(*options))
         if sum(option.latency_ms for option in combination) <= budget_ms
     )
     return [combination for _, _, combination in heapq.nsmallest(_PACKED_COMBINATIONS, within)]
+
+
+def _promised_price(combination: Sequence[StageOption]) -> float:
+    """Return the price of a combination if its parts fill whole machines perfectly."""
+    parts: dict[SlotKind, float] = {}
+    for option in combination:
+        parts[option.slot] = parts.get(option.slot, 0.0) + option.parts
+    return sum(
+        math.ceil(needed / slot.slots_per_machine - 1e-9) * slot.slots_per_machine * slot.price
+        for slot, needed in parts.items()
+    )
 
 
 def _packed(

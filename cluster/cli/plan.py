@@ -196,7 +196,7 @@ def _print(found: Plan, prices: str, console: Console) -> None:
         table.add_row(pattern.slot.machine, str(count), holds, *_use(found, pattern))
     console.print(table)
     bought = ", ".join(f"{count} x {name}" for name, count in sorted(packing.machines.items()))
-    method = "every packing was tried" if packing.is_exact else "heuristic"
+    method = "every packing was tried; what is above is machines not filled" if packing.is_exact else "heuristic"
     lines = (
         f"machines    {bought}",
         f"cost        ${packing.price:.2f} an hour, ${found.cost_per_call_minute:.5f} per call-minute at full use",
@@ -210,9 +210,9 @@ def _print(found: Plan, prices: str, console: Console) -> None:
 
 
 def _print_stages(found: Plan, console: Console) -> None:
-    table = Table(box=rich.box.SIMPLE_HEAD, title="stages", title_justify="left")
-    for title in ("stage", "on", "share", "replicas", "calls each", "load", "p95 ms", "memory"):
-        table.add_column(title, justify="left" if title in ("stage", "on") else "right")
+    table = Table(box=rich.box.SIMPLE_HEAD, title="stages", title_justify="left", pad_edge=False)
+    for title in ("stage", "on", "share", "replicas", "calls", "load", "p95 ms", "memory"):
+        table.add_column(title, justify="left" if title in ("stage", "on") else "right", no_wrap=True)
     for stage in found.stages:
         option, memory = stage.option, stage.memory
         limit = f"{memory.limit_bytes / 2**30:.1f} GiB{'' if memory.is_enforced else ' *'}" if memory else "-"
@@ -237,7 +237,7 @@ def _use(found: Plan, pattern: Any) -> tuple[str, str]:
 def _print_assumptions(found: Plan, request: PlanRequest, prices: str, console: Console) -> None:
     console.print("\nassumed", style="bold")
     console.print(f"  a draft begins after {request.silence_ms:.0f} ms of silence; hops take {request.hops_ms:.0f} ms")
-    console.print("  no replica is loaded beyond 75% of what its engine sustains, so neighbours leave a quarter")
+    console.print("  no replica is loaded beyond 75% of what its engine sustains; `calls` is for each replica")
     console.print(f"  prices: {prices}", highlight=False, soft_wrap=True)
     sources: Mapping[str, str] = {s.option.profile.engine: s.option.profile.source for s in found.stages}
     for engine, source in sources.items():
