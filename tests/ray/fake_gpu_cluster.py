@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The name that the fake provider gives the head; with another the autoscaler starts heads for ever.
 HEAD_TYPE = "ray.head.default"
 IDLE_MIN = 0.1
-MOST_NODES = 3
+MOST_NODES = 4
 START_S = 60
 _NO_COMMANDS = (
     "initialization_commands",

@@ -1,4 +1,4 @@
-"""The policy on a real Ray cluster with fake GPU nodes: a load that comes and goes. One run, four looks at it.
+"""The policy on a real Ray cluster with fake GPU nodes: a load that comes and goes. One run, a few looks at it.
 
 The rows can be kept for a plot: VOXRAY_TEST_TIMELINE=rows.jsonl, then `python -m tests.bench.plot_timeline`.
 """
@@ -47,30 +47,25 @@ def the(said: list[dict[str, Any]], key: str) -> Any:
     return next(line[key] for line in said if key in line)
 
 
-def test_two_fractional_deployments_share_a_gpu_and_the_third_gets_a_node_of_its_own(
-    said: list[dict[str, Any]],
-) -> None:
+def test_two_fractional_deployments_share_one_gpu(said: list[dict[str, Any]]) -> None:
     places = the(said, "places")
-    (transcriber,), (synthesizer,), (model,) = places["Transcriber"], places["Synthesizer"], places["LanguageModel"]
-    assert transcriber == synthesizer
-    assert model[0] != transcriber[0]
-    assert transcriber[1] == model[1] == "0"
+    assert [len(places[name]) for name in FRACTIONAL] == [1, 2]
+    assert len({tuple(place) for name in FRACTIONAL for place in places[name]}) == 1
+    assert places["Transcriber"][0][1] == "0"
+    assert looks(said, "start")[-1]["gpu_nodes"] == 1
 
 
-def test_what_does_not_fit_on_the_gpus_there_are_waits_for_a_node(said: list[dict[str, Any]]) -> None:
-    with_one = [row for row in looks(said, "start") if row["gpu_nodes"] == 1]
-    assert with_one
-    assert all(sum(row["running"][name] for name in (*FRACTIONAL, "LanguageModel")) < 3 for row in with_one)
-    with_two = [row for row in looks(said, "up") if row["gpu_nodes"] == 2]
-    assert any(row["waiting"]["Transcriber"] for row in with_two)
-    assert max(row["running"]["Transcriber"] for row in with_two) == 1
+def test_the_third_waits_for_a_node_of_its_own(said: list[dict[str, Any]]) -> None:
+    with_one = [row for row in looks(said, "up") if row["gpu_nodes"] == 1]
+    assert any(row["waiting"]["LanguageModel"] for row in with_one)
+    assert all(row["running"]["LanguageModel"] == 0 and row["running"]["Transcriber"] == 1 for row in with_one)
 
 
 def test_load_brings_replicas_and_nodes(said: list[dict[str, Any]]) -> None:
     last = looks(said, "up")[-1]
     assert last["calls"] == 16
-    assert last["running"] == {"Gateway": 2, "Transcriber": 3, "Synthesizer": 1, "LanguageModel": 1}
-    assert last["gpu_nodes"] == 3
+    assert last["running"] == {"Gateway": 2, "Transcriber": 3, "Synthesizer": 2, "LanguageModel": 1}
+    assert last["gpu_nodes"] >= 3
 
 
 def test_replicas_and_nodes_go_with_the_load_and_no_call_in_progress_notices(said: list[dict[str, Any]]) -> None:
@@ -78,8 +73,10 @@ def test_replicas_and_nodes_go_with_the_load_and_no_call_in_progress_notices(sai
     assert last["calls"] == 3
     assert last["running"]["Transcriber"] == 1
     assert last["gpu_nodes"] == 2
+    assert last["running"]["LanguageModel"] == 1
     kept = the(said, "kept_beats_in_a_second")
     assert len(kept) == 3
     assert all(beats > 0 for beats in kept.values())
     assert all(row["broken"] == {} for row in said if "broken" in row)
-    assert looks(said, "end")[-1]["calls"] == 0
+    last = looks(said, "end")[-1]
+    assert (last["calls"], last["running"]["LanguageModel"], last["gpu_nodes"]) == (0, 0, 1)
