@@ -27,7 +27,7 @@ from cluster.services.processes import end, find_marked
 ROOT = Path(__file__).resolve().parents[2]
 # The name that the fake provider gives the head; with another the autoscaler starts heads for ever.
 HEAD_TYPE = "ray.head.default"
-IDLE_MIN = 0.1
+IDLE_MIN = 0.05
 MOST_NODES = 4
 START_S = 60
 _NO_COMMANDS = (

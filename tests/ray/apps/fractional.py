@@ -1,7 +1,7 @@
 """A small application that scales as the product does: the product's policy and meters, stages that only wait.
 
 Gateway (the head) ── counts calls; each is a stream of numbers until it is told to end
-Transcriber 0.5 GPU, Synthesizer 0.4 GPU ── fit on one GPU together
+Transcriber 0.5 GPU, two Synthesizers 0.25 GPU each ── fit on one GPU together
 LanguageModel 1 GPU ── needs a node of its own
 """
 

@@ -41,7 +41,7 @@ def serve_configuration() -> dict[str, Any]:
             name: {"calls_per_replica": holds, "min_replicas": least, "max_replicas": most}
             for name, (holds, least, most, _) in LAYOUT.items()
         },
-        "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 8, "period_s": 1},
+        "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 6, "period_s": 1},
     }
     application = {
         "name": APPLICATION,
