@@ -158,12 +158,16 @@ async def measure(ask: Ask, requests_s: float, seconds: float) -> LoadPoint:
 
 
 def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
-    """Return the points with a p95 that never falls: a heavier load that happened to do better proves nothing."""
+    """Return the points with latencies that never fall with the load.
+
+    A heavier load that was served faster proves that the lighter one can be: something else had the machine then.
+    """
     kept: list[LoadPoint] = []
-    for point in sorted(points, key=lambda point: point.requests_s):
-        p95 = max(point.p95_ms, kept[-1].p95_ms if kept else 0.0)
-        kept.append(LoadPoint(point.requests_s, point.p50_ms, p95))
-    return tuple(kept)
+    for point in sorted(points, key=lambda point: -point.requests_s):
+        p50 = min([point.p50_ms, *(heavier.p50_ms for heavier in kept)])
+        p95 = min([point.p95_ms, *(heavier.p95_ms for heavier in kept)])
+        kept.append(LoadPoint(point.requests_s, p50, p95))
+    return tuple(reversed(kept))
 
 
 def device_of(replicas: ReplicaConfig) -> tuple[str, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from dataclasses import replace
 
 import pytest
 
@@ -81,3 +83,19 @@ def test_refused_calls_are_demand_but_have_no_length() -> None:
         memory = remember(memory, CallReading(step * 5.0, 1800, step * 100.0, step * 50.0))
     assert memory.mean_call_s == pytest.approx(180, rel=0.02)
     assert arrival_trend(memory).per_s == pytest.approx(20, rel=0.05)
+
+
+def test_dispersion_of_poisson_arrivals_is_near_one_and_of_wild_ones_is_learned() -> None:
+    rng = random.Random(1)
+    steady, _ = after([rng.gauss(10, math.sqrt(10 / 5)) for _ in range(600)], calls=1800)
+    assert steady.dispersion < 2
+    wild, _ = after([rng.choice([2.0, 18.0]) for _ in range(50) for _ in [0] * 12], calls=1800)
+    bursts, _ = after([rate for _ in range(25) for rate in [2.0] * 12 + [18.0] * 12], calls=1800)
+    assert bursts.dispersion > 10
+    assert wild.dispersion > steady.dispersion
+
+
+def test_wild_arrivals_are_believed_less() -> None:
+    calm, reading = after([10.0] * 36 + [20.0] * 12, calls=1800)
+    wild = replace(calm, dispersion=30.0)
+    assert 1800 < anticipated_calls(wild, reading, 180) < anticipated_calls(calm, reading, 180)
