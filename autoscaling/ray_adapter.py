@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from autoscaling.policy.application import (
@@ -35,7 +36,8 @@ class CallsPolicy:
     """The application-level policy: one budget of calls for all stages. Made and called by Serve's controller.
 
     Args:
-        stages: by deployment: `calls_per_replica`, `min_replicas`, `max_replicas`, `price_per_hour`, `signals`.
+        stages: by deployment: `calls_per_replica`, `price_per_hour`, `signals`. Bounds come with each context: Serve changes
+            them in place, but replaces every replica when the arguments of a policy change.
         limits: numbers of `ApplicationLimits`.
         schedule: entries of `days`, `start`, `end`, `calls`.
         utc_offset_min: zone of the schedule.
@@ -69,7 +71,7 @@ class CallsPolicy:
             targets={name: context.target_num_replicas for name, context in by_name.items()},
             stages={name: _stage(context, now_s) for name, context in by_name.items() if name != GATEWAY},
         )
-        decision, self._memory = scale_application(snapshot, self._memory, self._limits)
+        decision, self._memory = scale_application(snapshot, self._memory, self._bounded(by_name))
         wanted: dict[Any, int] = {}
         for deployment, context in contexts.items():
             name = context.deployment_name
@@ -79,11 +81,24 @@ class CallsPolicy:
                 wanted[deployment] = decision.replicas[name]
         return wanted, {}
 
+    def _bounded(self, by_name: Mapping[str, Any]) -> ApplicationLimits:
+        """Return the limits with the bounds that the deployments have now; stages that are not there are left out."""
+        stages = {
+            name: replace(
+                share,
+                min_replicas=by_name[name].capacity_adjusted_min_replicas,
+                max_replicas=by_name[name].capacity_adjusted_max_replicas,
+            )
+            for name, share in self._limits.stages.items()
+            if name in by_name
+        }
+        return replace(self._limits, stages=stages)
+
     def _variant(self, name: str, context: Any, now_s: float) -> int:
         share = self._limits.stages.get(name.partition(VARIANT_MARK)[0])
         holds = share.calls_per_replica if share else 1.0
-        config = context.config
-        limits = StageLimits(holds, {}, 0, config.max_replicas, hold_s=self._variant_idle_s)
+        most = context.capacity_adjusted_max_replicas
+        limits = StageLimits(holds, {}, 0, most, hold_s=self._variant_idle_s)
         snapshot = StageSnapshot(now_s, context.current_num_replicas, context.total_num_requests)
         decision, self._variants[name] = scale_variant(snapshot, self._variants.get(name, VariantMemory()), limits)
         return decision.replicas

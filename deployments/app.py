@@ -1,9 +1,10 @@
 """The application at a glance:
 
-    client ── WebSocket ── Gateway ──┬── Transcriber      whole utterances, growing while the caller speaks
-                                     ├── Retriever        one question, a few passages
-                                     ├── LanguageModel    a prompt in, clauses out
-                                     └── Synthesizer      a clause in, audio out
+    client ── WebSocket ── Gateway ──┬── Transcriber          whole utterances, growing while the caller speaks
+                                     ├── Retriever            one question, a few passages
+                                     ├── LanguageModel        a prompt in, clauses out
+                                     ├── LanguageModelNeuron  the same on other machines, if there are both kinds
+                                     └── Synthesizer          a clause in, audio out
 
 Audio frames stay in the gateway's process (voice activity, turn ends, the session core). What crosses a hop is an
 utterance, a question, a clause. `build` gives the structure; the numbers (replicas, resources, threads) are in the
@@ -24,11 +25,14 @@ from deployments.engine_choice import EngineChoice
 from deployments.gateway.admission import Admission
 from deployments.gateway.asgi import create_app
 from deployments.gateway.opening import RemoteEngines, service_opener
+from deployments.gateway.service import ToldToGateway
 from deployments.handles import RemoteLanguageModel, RemoteRecognizer, RemoteRetriever, RemoteSynthesizer
 from deployments.language_model import LanguageModel
 from deployments.retriever import Retriever
+from deployments.routing import RoutedLanguageModel
 from deployments.synthesizer import Synthesizer
 from deployments.transcriber import Transcriber
+from pipelines import ports
 
 
 class Gateway:
@@ -41,13 +45,16 @@ class Gateway:
         retriever: DeploymentHandle,
         language_model: DeploymentHandle,
         synthesizer: DeploymentHandle,
+        *,
+        neuron_language_model: DeploymentHandle | None = None,
     ) -> None:
         self._choice = choice
         self._admission = Admission(choice.config.gateway.max_calls)
+        self._app: FastAPI | None = None
         self._remote = RemoteEngines(
             recognize=RemoteRecognizer(transcriber).recognize,
             retriever=RemoteRetriever(retriever),
-            language_model=RemoteLanguageModel(language_model),
+            language_model=language_model_over(choice.config, language_model, neuron_language_model),
             synthesizer=RemoteSynthesizer(synthesizer),
         )
 
@@ -55,7 +62,22 @@ class Gateway:
         """Make the application that Serve's ingress runs (the hook of `serve.ingress(None)`)."""
         name = self._choice.config.gateway.api_key_env
         api_key = secret(process_environment(), name, needed_by="gateway.api_key_env")
-        return create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission))
+        self._app = create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission))
+        return self._app
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take what may change under calls in progress (`serve_config.told_to_gateway`); calls that are open go on.
+
+        Serve calls it once after the application has started, and again at every change.
+        """
+        assert self._app is not None
+        self._app.state.service.tell(ToldToGateway(**user_config))
+
+    async def open_calls(self) -> int:
+        """Return how many calls this replica holds."""
+        assert self._app is not None
+        calls: int = self._app.state.service.admission.calls
+        return calls
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._admission.stats()
@@ -68,14 +90,30 @@ def build(args: dict[str, Any]) -> serve.Application:
         args: `config` (the typed configuration as plain data), `addresses` (of the services), `models` (paths).
     """
     config = VoxrayConfig.model_validate(args["config"])
-    choice = EngineChoice(config, args["models"], args["addresses"]["milvus_uri"])
+    addresses = args["addresses"]
+    choice = EngineChoice(config, args["models"], addresses["milvus_uri"], addresses["objects_url"])
+    second_pool: dict[str, Any] = {}
+    if config.language_model.neuron.is_second_pool:
+        second_pool["neuron_language_model"] = deployed(LanguageModel, "LanguageModelNeuron").bind(
+            choice.neuron_language_model
+        )
     return deployed(serve.ingress(None)(Gateway), "Gateway").bind(
         choice,
         deployed(Transcriber).bind(choice.recognizer),
         deployed(Retriever).bind(choice.retriever),
         deployed(LanguageModel).bind(choice.language_model),
         deployed(Synthesizer).bind(choice.synthesizer),
+        **second_pool,
     )
+
+
+def language_model_over(
+    config: VoxrayConfig, main: DeploymentHandle, second: DeploymentHandle | None
+) -> ports.LanguageModel:
+    """Return the language model as the gateway uses it: one pool, or two behind one port."""
+    if second is None:
+        return RemoteLanguageModel(main)
+    return RoutedLanguageModel({"main": RemoteLanguageModel(main), "neuron": RemoteLanguageModel(second)}, config)
 
 
 def deployed(cls: type, name: str = "") -> serve.Deployment:

@@ -1,17 +1,23 @@
 """From configuration to engines: which class stands behind each port, with which weights.
 
 Engine modules are imported inside the functions: a replica loads only the libraries of its own engine.
+
+The arguments of the application hold what every replica reads. What only one engine reads stands in the runtime
+environment of its replicas (`cluster.render.serve_config`), so that a change of it replaces no other;
+`in_this_replica` adds it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.render.serve_config import ENGINE_VARIABLE
 from deployments.language_model import LanguageModelEngine
 from deployments.synthesizer import SynthesizerEngine
 from deployments.transcriber import RecognizerEngine
@@ -26,11 +32,13 @@ class EngineChoice:
     Attributes:
         models: directory of each model, by catalog name.
         milvus_uri: where the vector store answers.
+        objects_url: the object store, a folder or s3:// URL.
     """
 
     config: VoxrayConfig
     models: Mapping[str, str]
     milvus_uri: str = ""
+    objects_url: str = ""
 
     def speech_detector(self) -> SpeechDetector:
         gateway = self.config.gateway
@@ -58,7 +66,8 @@ class EngineChoice:
         return detector
 
     def recognizer(self) -> RecognizerEngine:
-        transcriber = self.config.transcriber
+        here = self.in_this_replica()
+        transcriber = here.config.transcriber
         if transcriber.engine == "scripted":
             from deployments.engines.scripted_recognizer import ScriptedRecognizer
 
@@ -67,14 +76,15 @@ class EngineChoice:
 
         _yield_cpu(transcriber.replicas)
         return WhisperRecognizer(
-            self._folder(transcriber.model),
+            here._folder(transcriber.model),
             threads=transcriber.replicas.threads,
             language=transcriber.language,
-            prompt=self.config.agent.expected_words,
+            prompt=here.config.agent.expected_words,
         )
 
     def retriever(self) -> Retriever:
-        retriever = self.config.retriever
+        here = self.in_this_replica()
+        retriever = here.config.retriever
         if retriever.engine == "scripted":
             from deployments.engines.scripted import ScriptedRetriever
 
@@ -83,30 +93,46 @@ class EngineChoice:
         from deployments.engines.milvus_retriever import MilvusRetriever
 
         _yield_cpu(retriever.replicas)
-        encoder = SentenceEncoder(self._folder(retriever.embedding_model), threads=retriever.replicas.threads)
+        encoder = SentenceEncoder(here._folder(retriever.embedding_model), threads=retriever.replicas.threads)
         encoder.encode(["warm up"])
-        milvus = self.config.services.milvus
+        milvus = here.config.services.milvus
         token = secret(process_environment(), milvus.token_env, needed_by="services.milvus.token_env")
         return MilvusRetriever(self.milvus_uri, milvus.alias, encoder, token=token)
 
     def language_model(self) -> LanguageModelEngine:
-        model = self.config.language_model
+        here = self.in_this_replica()
+        model = here.config.language_model
+        if model.engine == "neuron":
+            return here._neuron(model.replicas)
         if model.engine == "scripted":
             from deployments.engines.scripted import ScriptedLanguageModel
 
             return ScriptedLanguageModel()
-        if model.engine == "neuron":
-            from deployments.engines.neuron import NeuronLanguageModel, NeuronSettings
-
-            folder = self._folder(model.model)
-            return NeuronLanguageModel(NeuronSettings(folder, folder / "neuron", max_model_len=model.max_model_len))
         from deployments.engines.vllm_engine import VllmLanguageModel
 
         _yield_cpu(model.replicas)
-        return VllmLanguageModel.from_config(self._folder(model.model), model)
+        return VllmLanguageModel.from_config(here._folder(model.model), model)
+
+    def neuron_language_model(self) -> LanguageModelEngine:
+        """Make the engine of the second pool (`language_model.neuron`)."""
+        here = self.in_this_replica()
+        neuron = here.config.language_model.neuron
+        if neuron.device == "scripted":
+            from deployments.engines.scripted import ScriptedLanguageModel
+
+            return ScriptedLanguageModel()
+        return here._neuron(neuron.replicas)
+
+    def _neuron(self, replicas: ReplicaConfig) -> LanguageModelEngine:
+        from deployments.engines.neuron import open_neuron_engine
+
+        model = self.config.language_model
+        url = artifacts_url(self.config, self.objects_url)
+        return open_neuron_engine(self._folder(model.model), model, replicas.neuron_cores, url)
 
     def synthesizer(self) -> SynthesizerEngine:
-        synthesizer = self.config.synthesizer
+        here = self.in_this_replica()
+        synthesizer = here.config.synthesizer
         if synthesizer.engine == "scripted":
             from deployments.engines.scripted import ScriptedSynthesizer
 
@@ -114,7 +140,17 @@ class EngineChoice:
         from deployments.engines.piper import PiperSynthesizer
 
         _yield_cpu(synthesizer.replicas)
-        return PiperSynthesizer(self._file(synthesizer.model, "*.onnx"), threads=synthesizer.replicas.threads)
+        return PiperSynthesizer(here._file(synthesizer.model, "*.onnx"), threads=synthesizer.replicas.threads)
+
+    def in_this_replica(self) -> EngineChoice:
+        """Return this choice with what the replica's own environment adds: one section, and the paths of its models."""
+        text = process_environment().get(ENGINE_VARIABLE, "")
+        if not text:
+            return self
+        own = json.loads(text)
+        section = type(getattr(self.config, own["section"])).model_validate(own["settings"])
+        config = self.config.model_copy(update={own["section"]: section})
+        return replace(self, config=config, models={**self.models, **own["models"]})
 
     def _folder(self, model: str) -> Path:
         try:
@@ -134,3 +170,8 @@ def _yield_cpu(replicas: ReplicaConfig) -> None:
     """Lower this process's priority as configured; the engine's threads inherit it."""
     if replicas.niceness:
         os.nice(replicas.niceness)
+
+
+def artifacts_url(config: VoxrayConfig, objects_url: str) -> str:
+    """Return where compiled Neuron engines lie."""
+    return config.language_model.neuron.artifacts_url or f"{objects_url.rstrip('/')}/neuron"

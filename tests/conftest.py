@@ -6,7 +6,7 @@ import pytest
 
 from cluster.config.environment import process_environment
 
-CATEGORIES = frozenset({"unit", "contract", "ray", "e2e", "browser", "bench"})
+CATEGORIES = frozenset({"unit", "contract", "ray", "e2e", "browser", "terraform", "terraform_apply", "bench"})
 
 
 @pytest.hookimpl(tryfirst=True)

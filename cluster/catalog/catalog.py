@@ -83,6 +83,10 @@ class ModelCatalog:
             raise ModelMissing(f"the model {name} is not on this machine: `voxray models fetch {name}` gets it")
         return self._files(find_entry(self.entries, name))
 
+    def place(self, name: str) -> Path:
+        """Return where the model's files lie, or would lie once fetched."""
+        return self._files(find_entry(self.entries, name))
+
     def fetch(self, name: str, progress: Progress | None = None) -> Path:
         """Get the model, if it is not here already, and return the folder with its files.
 
@@ -223,10 +227,16 @@ def names_used_by(config: VoxrayConfig) -> list[str]:
         (config.gateway.turn_engine, config.gateway.turn_model),
         (config.transcriber.engine, config.transcriber.model),
         (config.language_model.engine, config.language_model.model),
+        (_neuron_engine(config), config.language_model.model),
         (config.retriever.embedding_engine, config.retriever.embedding_model),
         (config.synthesizer.engine, config.synthesizer.model),
     )
     return list(dict.fromkeys(model for engine, model in named if engine != "scripted"))
+
+
+def _neuron_engine(config: VoxrayConfig) -> str:
+    neuron = config.language_model.neuron
+    return neuron.device if neuron.is_second_pool else "scripted"
 
 
 def _has_hash(path: Path, sha256: str) -> bool:

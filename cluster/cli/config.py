@@ -64,7 +64,9 @@ def _rows(tree: dict[str, Any], above: KeyPath, loaded: LoadedConfig) -> list[tu
             rows.append((f"{indent}{key}:", ""))
             rows += _rows(value, path, loaded)
         else:
-            scalar = yaml.safe_dump(masked(value) if isinstance(value, str) else value, width=10_000)
+            scalar = yaml.safe_dump(
+                masked(value) if isinstance(value, str) else value, width=10_000, default_flow_style=True
+            )
             text = scalar.removesuffix("...\n").strip()
             rows.append((f"{indent}{key}: {text}", loaded.origins.get(path, "default")))
     return rows

@@ -116,9 +116,8 @@ def settings_of(found: Plan) -> dict[str, Any]:
 def _section(stage: StagePlan) -> dict[str, Any]:
     option = stage.option
     replicas: dict[str, Any] = {
-        # A range even where one is enough: what is fixed is out of the policy's hands.
         "min_replicas": 1,
-        "max_replicas": max(stage.replicas, 2),
+        "max_replicas": max(stage.replicas, 1),
         "num_cpus": option.profile.cpu_cores,
         "calls": option.calls_per_replica,
     }

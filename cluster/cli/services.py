@@ -1,4 +1,4 @@
-"""`voxray up`, `down`, `restart`, `status`, `logs`, and `voxray render serve`."""
+"""`voxray up`, `down`, `restart`, `status` and `logs`."""
 
 from __future__ import annotations
 
@@ -64,9 +64,11 @@ def restart(profile: ProfileOption = None, file: FileOption = None, drain: Drain
 
 def status(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Show what runs, where, and how it is. Exit code: 0 all up, 3 not running, 4 degraded."""
-    from cluster.lifecycle.status import UP, look
+    from cluster.lifecycle.running import head_of
+    from cluster.lifecycle.status import UP, look, look_elsewhere
 
-    found = look(_config(profile, file))
+    config = _config(profile, file)
+    found = look_elsewhere(*head_of(config)) if config.ray.address else look(config)
     table = Table("service", "state", "pid", box=rich.box.SIMPLE, pad_edge=False)
     # An address must be copied whole: folded, never cut.
     table.add_column("address", overflow="fold")
@@ -79,7 +81,8 @@ def status(profile: ProfileOption = None, file: FileOption = None) -> None:
         table.add_row(row.name, f"[{style}]{row.state}[/]", pid, row.address, _duration_text(row.uptime_s), memory)
     console = Console()
     console.print(table)
-    console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB")
+    if not config.ray.address:
+        console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB")
     raise typer.Exit(found.exit_code)
 
 
@@ -112,25 +115,6 @@ def logs(
                 typer.echo(line)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
-
-
-render = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Render files for other systems."
-)
-
-
-@render.callback()
-def _render_root() -> None:
-    """Keep `serve` a sub-command although it is the only one."""
-
-
-@render.command("serve")
-def render_serve(profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Print the Ray Serve configuration (YAML) of a profile."""
-    from cluster.render.serve_config import configured_addresses, render_yaml
-
-    config = _config(profile, file)
-    typer.echo(render_yaml(config, configured_addresses(config)), nl=False)
 
 
 def _duration_text(seconds: float | None) -> str:

@@ -71,6 +71,12 @@ def _language_model_engine(config: VoxrayConfig) -> Iterator[Problem]:
         yield Problem(("language_model", "engine"), "does not run on Inferentia; allowed there: neuron, scripted")
     if model.engine == "neuron" and not replicas.neuron_cores:
         yield Problem(("language_model", "replicas", "neuron_cores"), "the engine neuron needs at least 1")
+    neuron = model.neuron
+    if neuron.is_second_pool and model.engine == "neuron":
+        yield Problem(("language_model", "neuron", "is_second_pool"), "is for another engine's side; here neuron is it")
+    if neuron.is_second_pool and (neuron.replicas.num_gpus or not neuron.replicas.neuron_cores):
+        message = "the Neuron pool needs whole NeuronCores, and no GPU (num_gpus)"
+        yield Problem(("language_model", "neuron", "replicas", "neuron_cores"), message)
     if 0 < replicas.num_gpus < 1 and model.gpu_memory_utilization > replicas.num_gpus:
         message = (
             f"is a share of the whole GPU, of which this deployment has {replicas.num_gpus:g} "
@@ -120,6 +126,11 @@ def _is_loopback(host: str) -> bool:
 def _local_head_size(config: VoxrayConfig) -> Iterator[Problem]:
     if config.ray.address:
         return
+    neuron = config.language_model.neuron
+    wanted_cores = neuron.replicas.min_replicas * neuron.replicas.neuron_cores if neuron.is_second_pool else 0
+    if wanted_cores > config.ray.neuron_cores:
+        message = f"the Neuron pool's smallest number of replicas asks for {wanted_cores}; they would wait for ever"
+        yield Problem(("ray", "neuron_cores"), message)
     needed = sum(replicas.min_replicas * replicas.num_cpus for _, replicas in _replicas(config))
     if needed > config.ray.num_cpus:
         yield Problem(
@@ -136,14 +147,9 @@ def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
     if config.scaling.policy != "calls":
         return
     for name, replicas in _replicas(config):
-        if replicas.max_replicas > replicas.min_replicas and not replicas.calls:
+        if (name == "gateway" or replicas.max_replicas > replicas.min_replicas) and not replicas.calls:
             message = "must say how many calls one replica holds (`voxray plan` does), for scaling.policy = calls"
             yield Problem((name, "replicas", "calls"), message)
-    if config.gateway.replicas.max_replicas == config.gateway.replicas.min_replicas:
-        message = (
-            "must be above gateway.replicas.min_replicas: with scaling.policy = calls, the gateways count the calls"
-        )
-        yield Problem(("gateway", "replicas", "max_replicas"), message)
 
 
 def _addresses(config: VoxrayConfig) -> Iterator[Problem]:

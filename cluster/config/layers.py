@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from cluster.config.environment import KeyPath, Override
-from cluster.config.schema import Section, VoxrayConfig
+from cluster.config.schema import VoxrayConfig
+from cluster.config.section import Section
 from pipelines.errors import ConfigError
 
 Tree = dict[str, Any]

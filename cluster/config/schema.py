@@ -6,18 +6,12 @@ Nothing here touches the world: no path is created, no address resolved, no envi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from cluster.config.section import Fraction, Port, Section
+from cluster.config.topology import TopologyConfig
 
 
 class PathsConfig(Section):
@@ -41,7 +35,12 @@ class RayConfig(Section):
         description="logical CPUs of a local head; more than real ones, since replicas are mostly idle",
     )
     object_store_bytes: int = Field(default=256 * 1024 * 1024, ge=80 * 1024 * 1024)
+    neuron_cores: int = Field(default=0, ge=0, description="logical NeuronCores of a local head, for a rehearsal")
     dashboard_port: Port = 0
+    dashboard_url: str = Field(
+        default="", description="the head's REST API, for `voxray deploy` to a cluster that exists"
+    )
+    token_env: str = Field(default="", description="variable with the token of that cluster")
     start_timeout_s: float = Field(default=120, gt=0)
     deploy_timeout_s: float = Field(
         default=600, gt=0, description="from the submission of the application until it serves"
@@ -105,6 +104,12 @@ class ReplicaConfig(Section):
     neuron_cores: int = Field(default=0, ge=0, description="whole cores: Neuron cannot share one")
     max_ongoing_requests: int = Field(default=100, ge=1)
     threads: int = Field(default=1, ge=1, description="CPU threads of the engine")
+    surge_percent: int = Field(
+        default=100,
+        ge=0,
+        le=100,
+        description="replicas that a roll-out may start before old ones stop; 0 where there is no room for them",
+    )
     niceness: int = Field(default=0, ge=0, le=19, description="how readily the replica gives up the CPU to others")
     calls: float = Field(default=0, ge=0, description="calls that one holds within the target; `voxray plan` says it")
     price_per_hour: float = Field(default=0, ge=0, description="of one replica, for scaling.ceiling_per_hour")
@@ -148,6 +153,43 @@ class TranscriberConfig(Section):
     replicas: ReplicaConfig = ReplicaConfig()
 
 
+class NeuronReplicaConfig(ReplicaConfig):
+    """A replica on NeuronCores: a small compiled batch."""
+
+    num_cpus: float = Field(default=4.0, ge=0)
+    neuron_cores: int = Field(default=2, ge=0, description="whole cores; 2 or 8")
+    max_ongoing_requests: int = Field(default=8, ge=1)
+
+
+class NeuronEngineConfig(Section):
+    """The language model on Inferentia: its compiled shapes, and whether it runs as a second pool beside `vllm`.
+
+    The shapes of one compiled engine are `language_model.max_model_len`, and here the batch, cores and prompt buckets.
+    """
+
+    is_second_pool: bool = Field(default=False, description="beside the pool of language_model.engine, behind one port")
+    artifacts_url: str = Field(
+        default="", description='where compiled engines lie: s3://... or a folder; "": neuron/ of services.objects.url'
+    )
+    sdk: str = Field(default="2.30", description="Neuron SDK of the image; part of an artefact's key")
+    device: Literal["neuron", "cpu", "scripted"] = Field(
+        default="neuron",
+        description="cpu: a rehearsal of the shell over the CPU build of vLLM; scripted: no model",
+    )
+    max_num_seqs: int = Field(default=4, ge=1, description="compiled batch")
+    buckets: tuple[int, ...] = Field(default=(512, 1024, 2048, 4096), description="compiled prompt lengths, rising")
+    replicas: NeuronReplicaConfig = NeuronReplicaConfig()
+
+
+class RoutingConfig(Section):
+    """How a request chooses between two pools of the language model (`autoscaling.pool_choice`)."""
+
+    main_price: float = Field(default=2.0, gt=0, description="of a token on the main pool, in any unit")
+    neuron_price: float = Field(default=1.0, gt=0, description="of a token on the Neuron pool, in the same unit")
+    first_retry_s: float = Field(default=1.0, gt=0, description="a pool that failed rests this long; doubles each time")
+    longest_retry_s: float = Field(default=30.0, gt=0)
+
+
 class LanguageModelConfig(Section):
     engine: Literal["vllm", "neuron", "scripted"] = "vllm"
     model: str = "smollm2-135m-instruct"
@@ -160,6 +202,8 @@ class LanguageModelConfig(Section):
     gpu_memory_utilization: Fraction = 0.85
     # Where stages share cores, speech that has begun must not wait for words that nobody hears yet.
     replicas: ReplicaConfig = ReplicaConfig(niceness=5)
+    neuron: NeuronEngineConfig = NeuronEngineConfig()
+    routing: RoutingConfig = RoutingConfig()
 
 
 class RetrieverConfig(Section):
@@ -183,8 +227,8 @@ class AgentConfig(Section):
     company: str = "Fernhollow Outfitters"
     expected_words: str = Field(
         default="Hello, Fernhollow Outfitters. The warranty on the Larkspur and the Meadow tent, the Ridgeway "
-        "backpack, the Stormcrest jacket, the Nightjar sleeping bag, the Emberlite stove, order FH1042, "
-        "the Duluth store.",
+        "backpack, the Stormcrest jacket, the Nightjar sleeping bag, the Emberlite stove, "
+        "shipping of order FH1042 to the Duluth store.",
         max_length=400,
         description="names as callers say them, which the recogniser takes as said before; empty: none",
     )
@@ -246,3 +290,4 @@ class VoxrayConfig(Section):
     agent: AgentConfig = AgentConfig()
     scaling: ScalingConfig = ScalingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    topology: TopologyConfig = TopologyConfig()

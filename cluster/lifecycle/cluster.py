@@ -21,6 +21,7 @@ from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.addresses import ClusterState
 from cluster.lifecycle.deployment import read_progress
 from cluster.lifecycle.head import RAY_GRACE_S
+from cluster.lifecycle.history import open_history
 from cluster.lifecycle.layout import (
     Layout,
     find_orphans,
@@ -200,6 +201,7 @@ class _Bringup:
                 logs = self._folder.ray / "session_latest" / "logs"
                 rollout = Rollout(api, APPLICATION, logs, self._steps.console)
                 rollout.submit_and_wait(rendered, self._config.ray.deploy_timeout_s)
+                open_history(state.objects_url).add("up", rendered)
                 step.result = "deployed"
             wait_for_ingress(state.http_url, INGRESS_WAIT_S)
             self._supervisor.remember_deployed(wanted)

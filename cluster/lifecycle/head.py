@@ -11,6 +11,7 @@ Three things that Ray does not do by itself:
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 import urllib.error
@@ -21,6 +22,7 @@ from pathlib import Path
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.haproxy import write_wrapper
 from cluster.lifecycle.loopback import SETUP_HOOK, SETUP_HOOK_VARIABLE
+from cluster.render.environment import DRIVER_SWITCHES, node_environment
 from cluster.services.folder import StateFolder, make_private
 from cluster.services.ports import LOOPBACK
 from cluster.services.spec import ServiceSpec
@@ -36,9 +38,6 @@ PORT_NAMES = (
     "ray.haproxy-stats",
     "ray.haproxy-metrics",
 )
-HAPROXY_THREADS = 1
-HAPROXY_MAX_CONNECTIONS = 4096
-METRIC_PUSH_INTERVAL_S = 2
 # On a busy machine Ray's own orderly end takes longer, and saves nothing that the sweep would lose.
 RAY_GRACE_S = 5.0
 
@@ -61,14 +60,11 @@ def driver_environment(token_file: Path, address: str) -> dict[str, str]:
     `RAY_SERVE_*` must be the same in every process that uses a Serve handle.
     """
     return {
+        **DRIVER_SWITCHES,
         "RAY_ADDRESS": address,
-        "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
         "RAY_ENABLE_AUTO_CONNECT": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     }
 
 
@@ -76,39 +72,24 @@ def head_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[s
     """Return the environment of `ray start`; every Ray process, replicas included, inherits it."""
     common = driver_environment(folder.token_file, "")
     del common["RAY_ADDRESS"]
-    push_s = str(METRIC_PUSH_INTERVAL_S)
     return {
+        **node_environment(config),
         **common,
-        **_haproxy_environment(config, folder, ports),
+        **_haproxy_environment(folder, ports),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["ray.fallback"]),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(config.ingress.drain_s),
-        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": push_s,
-        "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": push_s,
-        # Serve replaces a proxy that has not said "ready" in 5 s: on a busy machine that never ends.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        # A local head that has died is not replaced by itself; what it leaves must not linger.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
         # On SIGTERM the head would wait 30 s for calls to move to other nodes; there are none (`down --drain` waits).
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         SETUP_HOOK_VARIABLE: SETUP_HOOK,
-        # A constructor that fails twice fails always; with models that take a minute to load, say so soon.
-        "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "2",
-        # Replicas have an environment of their own, so workers started in advance would never be used.
-        "RAY_enable_worker_prestart": "0",
-        "RAY_prestart_worker_first_driver": "0",
         "RAY_num_workers_soft_limit": "1",
     }
 
 
-def _haproxy_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> dict[str, str]:
+def _haproxy_environment(folder: StateFolder, ports: Mapping[str, int]) -> dict[str, str]:
     sockets = folder.ray / "h"
-    seconds = str(config.ingress.longest_call_s)
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder.run / "haproxy"),
-        # A replica change makes HAProxy reload; the old process then cuts its sockets after this time.
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": seconds,
-        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": seconds,
-        "RAY_SERVE_HAPROXY_NBTHREAD": str(HAPROXY_THREADS),
-        "RAY_SERVE_HAPROXY_MAXCONN": str(HAPROXY_MAX_CONNECTIONS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["ray.haproxy-stats"]),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["ray.haproxy-metrics"]),
         # Serve adds the node's id (56 characters): short names, for the limit on socket paths.
@@ -122,7 +103,7 @@ def _haproxy_environment(config: VoxrayConfig, folder: StateFolder, ports: Mappi
 
 def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> tuple[str, ...]:
     """Return the command line of `ray start`. The log monitor (copies workers' output to drivers) is left out."""
-    options = {
+    options: dict[str, object] = {
         "--node-ip-address": LOOPBACK,
         "--port": ports["ray"],
         "--dashboard-host": LOOPBACK,
@@ -138,6 +119,8 @@ def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int
         "--include-log-monitor": "false",
     }
     flags = ("--head", "--block", "--no-monitor", "--disable-usage-stats")
+    if config.ray.neuron_cores:
+        options["--resources"] = json.dumps({"neuron_cores": config.ray.neuron_cores})
     pairs = [f"{name}={value}" for name, value in options.items()]
     return (sys.executable, "-m", "cluster.lifecycle.ray_head", "start", *flags, *pairs)
 

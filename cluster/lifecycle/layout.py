@@ -54,8 +54,8 @@ def lay_out(config: VoxrayConfig, folder: StateFolder, supervisor: Supervisor, *
     """
     if has_head and config.ray.address:
         raise ConfigError(
-            f"ray.address = {config.ray.address!r}: this command starts a local head; to a cluster that exists, "
-            "submit the output of `voxray render serve`"
+            f"ray.address = {config.ray.address!r}: this command starts a local head; a cluster that exists is "
+            "changed by `voxray deploy` (on Kubernetes by the output of `voxray render kuberay`)"
         )
     names = [
         *(() if config.services.redis.url else ("redis",)),

@@ -77,6 +77,18 @@ def look(config: VoxrayConfig) -> ClusterStatus:
     return ClusterStatus((*rows, *(serve_rows or [StatusRow("application", DOWN)])), sum(memory.values()))
 
 
+def look_elsewhere(dashboard_url: str, token: str) -> ClusterStatus:
+    """Return how the application of a cluster on other machines is; memory is not known from here."""
+    with ServeApi(dashboard_url, token) as api:
+        answer = api.status()
+    progress = read_progress(answer, APPLICATION)
+    rows = [StatusRow("application", UP if progress.is_running else progress.state.lower(), address=dashboard_url)]
+    for line in progress.deployments:
+        state = UP if line.state == "HEALTHY" and line.running >= line.wanted else line.state.lower()
+        rows.append(StatusRow(line.name, f"{state} {line.running}/{line.wanted}" if state != UP else UP))
+    return ClusterStatus(tuple(rows), 1)
+
+
 def _with_rest(
     head: StatusRow, rows: Iterable[StatusRow], serve: list[StatusRow], memory: Mapping[int, int]
 ) -> StatusRow:

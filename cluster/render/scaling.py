@@ -6,36 +6,22 @@ to nothing: the policy holds what it has decided by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from autoscaling.policy.stages import TARGETS
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.render.placement import Placed, deployments_of
 
-# Section of the configuration to deployment.
-DEPLOYMENTS: Mapping[str, str] = {
-    "gateway": "Gateway",
-    "transcriber": "Transcriber",
-    "retriever": "Retriever",
-    "language_model": "LanguageModel",
-    "synthesizer": "Synthesizer",
-}
 POLICY = "autoscaling.ray_adapter:CallsPolicy"
 # Metrics are pushed every 2 s (`lifecycle.head`) and the last one counts; Serve wants to look back for more than 10 s.
 LOOK_BACK_S = 12
 _MIB = 2**20
 
 
-def replicas_of(config: VoxrayConfig, section: str) -> ReplicaConfig:
-    """Return how the deployment of a section is laid out."""
-    replicas: ReplicaConfig = getattr(config, section).replicas
-    return replicas
-
-
-def replica_range(config: VoxrayConfig, section: str) -> dict[str, Any]:
+def replica_range(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     """Return the fixed number of a deployment, or the bounds within which it scales."""
-    replicas = replicas_of(config, section)
-    if replicas.min_replicas == replicas.max_replicas:
+    replicas = placed.replicas
+    if not _is_scaled(config, placed):
         return {"num_replicas": replicas.min_replicas}
     bounds: dict[str, Any] = {
         "min_replicas": replicas.min_replicas,
@@ -55,9 +41,10 @@ def application_policy(config: VoxrayConfig) -> dict[str, Any]:
     scaling = config.scaling
     arguments: dict[str, Any] = {
         "stages": {
-            deployment: _share(config, section)
-            for section, deployment in DEPLOYMENTS.items()
-            if replicas_of(config, section).min_replicas < replicas_of(config, section).max_replicas
+            placed.name: _share(config, placed)
+            for placed in deployments_of(config)
+            # A second pool of the language model takes what the router gives it, not every call.
+            if _is_scaled(config, placed) and not placed.is_second_pool
         },
         "limits": scaling.model_dump(
             include={
@@ -71,23 +58,27 @@ def application_policy(config: VoxrayConfig) -> dict[str, Any]:
     return {"autoscaling_policy": {"policy_function": POLICY, "policy_kwargs": arguments}}
 
 
-def _share(config: VoxrayConfig, section: str) -> dict[str, Any]:
-    replicas = replicas_of(config, section)
-    signals = dict(TARGETS[section]) if section != "gateway" else {}
-    if section == "language_model":
+def _is_scaled(config: VoxrayConfig, placed: Placed) -> bool:
+    """Whether Serve's policy sees a deployment; it sees the gateways even in a fixed number, since they count calls."""
+    replicas = placed.replicas
+    counts_calls = not placed.section and config.scaling.policy == "calls"
+    return replicas.min_replicas < replicas.max_replicas or counts_calls
+
+
+def _share(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
+    replicas = placed.replicas
+    signals = dict(TARGETS[placed.section]) if placed.section else {}
+    if placed.section == "language_model":
         signals["in_flight"] = float(config.language_model.max_num_seqs)
     return {
         "calls_per_replica": replicas.calls,
-        "min_replicas": replicas.min_replicas,
-        "max_replicas": replicas.max_replicas,
         "price_per_hour": replicas.price_per_hour,
         "signals": signals,
     }
 
 
-def sharing_variables(config: VoxrayConfig, section: str) -> dict[str, str]:
+def sharing_variables(config: VoxrayConfig, replicas: ReplicaConfig) -> dict[str, str]:
     """Return what the MPS daemon is told of a replica that shares a GPU: its memory, and its part of the processors."""
-    replicas = replicas_of(config, section)
     if config.scaling.gpu_isolation != "mps" or not 0 < replicas.num_gpus < 1:
         return {}
     variables = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(max(1, round(replicas.num_gpus * 100)))}

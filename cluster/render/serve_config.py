@@ -1,8 +1,15 @@
 """The Ray Serve configuration (a ServeDeploySchema) of a profile.
 
 Who says what: `deployments.app:build` sets the structure (which deployment calls which), the `deployments` list here
-carries the numbers (replicas, resources, threads), so that an operator can change a number in place and Serve applies
-it without touching the rest. The whole typed configuration travels as plain data in `args`.
+carries the numbers (replicas, resources, threads). What Serve does with a change depends on where it stands, so each
+setting stands where its change costs least:
+
+| stands in | holds | a change |
+|---|---|---|
+| `deployments[].num_replicas` and the like | counts, limits, time-outs | in place |
+| the gateway's `user_config` | names shown to clients, whether calls are accepted | in place; calls go on |
+| an engine's runtime environment | its own section, the paths of its models | replaces that engine's replicas |
+| `args` | what the gateway reads, addresses of services, the code's fingerprint | replaces every replica |
 
 Pure and deterministic: the same configuration and addresses render the same text, byte for byte.
 """
@@ -11,19 +18,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
-from cluster.render.scaling import DEPLOYMENTS, application_policy, replica_range, replicas_of, sharing_variables
+from cluster.catalog.catalog import ModelCatalog, names_used_by
+from cluster.config.schema import VoxrayConfig
+from cluster.render.placement import POOL_LABEL, Placed, deployments_of
+from cluster.render.scaling import application_policy, replica_range, sharing_variables
+from cluster.render.times import call_times
+from cluster.render.yaml_text import yaml_text
 
 APPLICATION = "voxray"
 IMPORT_PATH = "deployments.app:build"
-# Time a replica gets beyond the drain, to end what it still does.
-SHUTDOWN_MARGIN_S = 10
+# The variable in an engine's runtime environment that holds its own section of the tree, and its models, as JSON.
+ENGINE_VARIABLE = "VOXRAY_ENGINE"
+# Keys of the engines' sections that the gateway reads: with them it decides, so they are the same for all its calls.
+GATEWAY_READS = {
+    "transcriber": {"partial_interval_ms"},
+    "language_model": {"max_tokens", "first_clause_budget_ms", "routing", "neuron"},
+    "retriever": {"limit", "budget_ms"},
+    "synthesizer": set[str](),
+}
+# Serve applies these itself, in place; no replica reads them.
+_COUNTS = {
+    "calls",
+    "gpu_memory_bytes",
+    "max_ongoing_requests",
+    "max_replicas",
+    "min_replicas",
+    "num_cpus",
+    "price_per_hour",
+    "surge_percent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +86,13 @@ def render_serve_config(
         import_path: the application builder.
         build: fingerprint of the code; a change makes Serve replace the replicas. Empty: left out.
     """
+    gateway = config.gateway
+    named = ((gateway.vad_engine, gateway.vad_model), (gateway.turn_engine, gateway.turn_model))
+    gateway_models = [model for engine, model in named if engine != "scripted"]
     args: dict[str, Any] = {
-        "config": config.model_dump(mode="json"),
+        "config": gateway_settings(config),
         "addresses": {key: value for key, value in asdict(addresses).items() if key not in ("http_port", "models")},
-        "models": dict(sorted(addresses.models.items())),
+        "models": _paths(addresses, gateway_models),
     }
     if build:
         args["build"] = build
@@ -79,16 +110,56 @@ def render_serve_config(
                 "route_prefix": "/",
                 "import_path": import_path,
                 "args": args,
-                "deployments": _deployments(config),
+                "deployments": [_deployment(config, placed, addresses) for placed in deployments_of(config)],
                 **application_policy(config),
             }
         ],
     }
 
 
+def gateway_settings(config: VoxrayConfig) -> dict[str, Any]:
+    """Return the part of the tree that the gateway reads, as plain data; what is left out has no effect on it."""
+    tree = config.model_dump(mode="json", exclude={"ray": True, "topology": True, "paths": True, "scaling": True})
+    for section, read in GATEWAY_READS.items():
+        tree[section] = {key: value for key, value in tree[section].items() if key in read}
+    second_pool = tree["language_model"]["neuron"]["is_second_pool"]
+    tree["language_model"]["neuron"] = {"is_second_pool": second_pool}
+    tree["gateway"]["replicas"] = _without_counts(tree["gateway"]["replicas"])
+    tree["ingress"].pop("port")
+    return tree
+
+
+def engine_settings(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
+    """Return what the replicas of one engine read besides the gateway's part: their section, and their models."""
+    own: dict[str, Any] = getattr(config, placed.section).model_dump(mode="json", exclude={"routing": True})
+    own["replicas"] = _without_counts(own["replicas"])
+    if placed.section == "language_model":
+        own["neuron"]["replicas"] = _without_counts(own["neuron"]["replicas"])
+        own = {key: value for key, value in own.items() if _is_read_by(placed, key)}
+    names = [value for key, value in own.items() if key == "model" or key.endswith("_model")]
+    return {"section": placed.section, "settings": own, "models": _paths(addresses, names)}
+
+
+def _is_read_by(placed: Placed, key: str) -> bool:
+    # What only the other pool of the language model reads must not replace this one's replicas.
+    if placed.pool == "neuron":
+        return key in ("engine", "model", "max_model_len", "neuron", *(() if placed.is_second_pool else ("replicas",)))
+    return key != "neuron"
+
+
+def told_to_gateway(config: VoxrayConfig, *, accepts_calls: bool = True) -> dict[str, Any]:
+    """Return the gateway's `user_config`: what may change under calls in progress."""
+    return {
+        "accepts_calls": accepts_calls,
+        "model": config.language_model.model,
+        "transcription_model": config.transcriber.model,
+        "voice": config.synthesizer.model,
+    }
+
+
 def render_yaml(config: VoxrayConfig, addresses: ServeAddresses) -> str:
     """Return the configuration as the text of a YAML file."""
-    return yaml.safe_dump(render_serve_config(config, addresses), sort_keys=False, width=120)
+    return yaml_text(render_serve_config(config, addresses))
 
 
 def fingerprint(rendered: Mapping[str, Any]) -> str:
@@ -105,47 +176,60 @@ def configured_addresses(config: VoxrayConfig) -> ServeAddresses:
         sql_url=services.sql.url or "sqlite:///voxray.sqlite",
         objects_url=services.objects.url or "objects",
         http_port=config.ingress.port or 8000,
+        models=node_models(config) if config.ray.address else {},
     )
 
 
-def _deployments(config: VoxrayConfig) -> list[dict[str, Any]]:
-    # The gateway keeps its sockets for the drain; the others only finish what runs.
-    drain_s = config.ingress.drain_s
-    return [
-        _deployment(
-            deployment,
-            replicas_of(config, section),
-            drain_s + SHUTDOWN_MARGIN_S if section == "gateway" else SHUTDOWN_MARGIN_S,
-            {**_VARIABLES.get(section, _ENGINE_VARIABLES), **sharing_variables(config, section)},
-            replica_range(config, section),
-        )
-        for section, deployment in DEPLOYMENTS.items()
-    ]
+def node_models(config: VoxrayConfig) -> dict[str, str]:
+    """Return where each model lies on the nodes of a cluster, by name: `voxray models fetch` puts it there."""
+    paths = config.paths.model_copy(update={"models": Path(config.topology.models_folder)})
+    catalog = ModelCatalog.load(config.model_copy(update={"paths": paths}), {})
+    return {name: str(catalog.place(name)) for name in names_used_by(config)}
+
+
+def _paths(addresses: ServeAddresses, names: Iterable[str]) -> dict[str, str]:
+    return {name: addresses.models[name] for name in sorted(set(names)) if name in addresses.models}
+
+
+def _without_counts(replicas: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in replicas.items() if key not in _COUNTS}
 
 
 # Weights come from the catalog only: a library that would look on the network is a defect, and a delay.
 _ENGINE_VARIABLES = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-# NeMo registers a vLLM plugin that breaks vLLM's start.
-_VARIABLES: Mapping[str, Mapping[str, str]] = {
-    "gateway": {},
-    "language_model": {**_ENGINE_VARIABLES, "VLLM_PLUGINS": ""},
-}
+# NeMo registers a vLLM plugin that breaks vLLM's start; on Neuron, vLLM's plugin is what makes it run.
+_VLLM_VARIABLES = {**_ENGINE_VARIABLES, "VLLM_PLUGINS": ""}
 
 
-def _deployment(
-    name: str, replicas: ReplicaConfig, shutdown_s: int, variables: Mapping[str, str], counts: Mapping[str, Any]
-) -> dict[str, Any]:
+def _deployment(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
+    times = call_times(config)
+    is_gateway = not placed.section
     return {
-        "name": name,
-        **counts,
-        "max_ongoing_requests": replicas.max_ongoing_requests,
-        "graceful_shutdown_timeout_s": shutdown_s,
+        "name": placed.name,
+        **replica_range(config, placed),
+        **({"user_config": told_to_gateway(config)} if is_gateway else {}),
+        "max_ongoing_requests": placed.replicas.max_ongoing_requests,
+        # The gateway keeps its sockets for the drain; the others only finish what runs.
+        "graceful_shutdown_timeout_s": times.gateway_shutdown_s if is_gateway else times.engine_shutdown_s,
+        # Old replicas answer until the new ones are ready; else a stage with one replica would be missing meanwhile.
+        "max_surge_percent": placed.replicas.surge_percent,
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
-        "ray_actor_options": {
-            "num_cpus": replicas.num_cpus,
-            "num_gpus": replicas.num_gpus,
-            **({"resources": {"neuron_cores": replicas.neuron_cores}} if replicas.neuron_cores else {}),
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(replicas.threads), **variables}},
-        },
+        "ray_actor_options": _actor_options(config, placed, addresses),
     }
+
+
+def _actor_options(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
+    replicas = placed.replicas
+    variables = {"OMP_NUM_THREADS": str(replicas.threads), **sharing_variables(config, replicas)}
+    if placed.section:
+        has_plugins = placed.pool == "neuron" and config.language_model.neuron.device == "neuron"
+        variables |= _VLLM_VARIABLES if placed.is_vllm and not has_plugins else _ENGINE_VARIABLES
+        variables[ENGINE_VARIABLE] = json.dumps(engine_settings(config, placed, addresses), sort_keys=True)
+    options: dict[str, Any] = {"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus}
+    if replicas.neuron_cores:
+        options["resources"] = {"neuron_cores": replicas.neuron_cores}
+    # Nodes of a local head carry no labels.
+    if config.topology.pools():
+        options["label_selector"] = {POOL_LABEL: placed.pool}
+    return {**options, "runtime_env": {"env_vars": variables}}

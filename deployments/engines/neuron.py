@@ -1,5 +1,5 @@
 """vLLM on AWS Inferentia: never run by its authors, who had no such machine. What can be checked without one is
-pure (`neuron_arguments`) and tested; the rest is `vllm_engine.AsyncDeltaSource`, which runs elsewhere.
+pure (`neuron_arguments`) and tested; the shell around it runs in rehearsal over the CPU build (`neuron.device: cpu`).
 
 Neuron compiles for fixed shapes: lengths, batch and buckets are part of the artefact. An artefact is compiled by a
 job and stored; a replica that finds none refuses to start rather than compile for many minutes in front of callers.
@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployments.engines.vllm_engine import AsyncDeltaSource, VllmLanguageModel
+from cluster.config.schema import LanguageModelConfig
+from deployments.engines.neuron_artifacts import ArtifactKey, fetch_artifacts, open_store
+from deployments.engines.vllm_engine import AsyncDeltaSource, DeltaSource, VllmLanguageModel, open_source
+from deployments.engines.vllm_settings import VllmSettings, environment
 from pipelines.errors import ConfigError
 
 _BLOCK_TOKENS = 32
@@ -82,14 +86,78 @@ def neuron_environment(settings: NeuronSettings) -> dict[str, str]:
 class NeuronLanguageModel(VllmLanguageModel):
     """Implements `pipelines.ports.LanguageModel` on NeuronCores.
 
+    Args:
+        settings: the compiled shapes.
+        open_source: makes the engine; None: vLLM with the Neuron plugin. A rehearsal gives the CPU build.
+
     Raises:
         ConfigError: wrong shapes, or no compiled artefact.
     """
 
-    def __init__(self, settings: NeuronSettings) -> None:
+    def __init__(self, settings: NeuronSettings, open_source: Callable[[], DeltaSource] | None = None) -> None:
         arguments = neuron_arguments(settings)
         if not settings.artifacts_dir.is_dir() or not any(settings.artifacts_dir.iterdir()):
             raise ConfigError(f"no compiled model in {settings.artifacts_dir}; run the compile job for these shapes")
         for name, value in neuron_environment(settings).items():
             os.environ.setdefault(name, value)
-        self._open(AsyncDeltaSource(arguments), settings.model_dir, settings.max_model_len)
+        source = open_source() if open_source else AsyncDeltaSource(arguments)
+        self._open(source, settings.model_dir, settings.max_model_len)
+
+
+def artifact_key(model_dir: Path, config: LanguageModelConfig, cores: int) -> ArtifactKey:
+    """Return the key of the compiled engine that a configuration needs.
+
+    Args:
+        model_dir: the model's files as the catalog lays them (`NAME/REVISION/files`).
+        config: model and shapes.
+        cores: NeuronCores of one replica.
+    """
+    neuron = config.neuron
+    return ArtifactKey(
+        model=config.model,
+        revision=model_dir.parent.name,
+        sdk=neuron.sdk,
+        max_model_len=config.max_model_len,
+        max_num_seqs=neuron.max_num_seqs,
+        tensor_parallel_size=cores,
+        buckets=neuron.buckets,
+        block_tokens=_BLOCK_TOKENS,
+    )
+
+
+def neuron_settings(model_dir: Path, artifacts_dir: Path, key: ArtifactKey) -> NeuronSettings:
+    """Return the settings of an engine compiled for `key`."""
+    return NeuronSettings(
+        model_dir, artifacts_dir, key.max_model_len, key.max_num_seqs, key.tensor_parallel_size, key.buckets
+    )
+
+
+def open_neuron_engine(model_dir: Path, config: LanguageModelConfig, cores: int, url: str) -> NeuronLanguageModel:
+    """Fetch the compiled engine of a configuration and open it. Blocks: a download, then the load.
+
+    Args:
+        model_dir: the model's files.
+        config: model, shapes, and the device.
+        cores: NeuronCores that this replica has.
+        url: where compiled engines lie.
+
+    Raises:
+        ConfigError: wrong shapes, or nothing compiled for them; says what to compile.
+        EngineError: the store cannot be reached (retryable).
+    """
+    key = artifact_key(model_dir, config, cores)
+    neuron_arguments(neuron_settings(model_dir, model_dir, key))  # wrong shapes are told before a long download
+    artifacts_dir = fetch_artifacts(open_store(url), key, model_dir.parent / "compiled")
+    settings = neuron_settings(model_dir, artifacts_dir, key)
+    if config.neuron.device == "neuron":
+        return NeuronLanguageModel(settings)
+    stand_in = VllmSettings(
+        model_dir,
+        max_model_len=key.max_model_len,
+        max_num_seqs=key.max_num_seqs,
+        kv_cache_bytes=config.kv_cache_bytes,
+        lookahead_tokens=0,
+    )
+    for name, value in environment(stand_in).items():
+        os.environ.setdefault(name, value)
+    return NeuronLanguageModel(settings, lambda: open_source(stand_in))

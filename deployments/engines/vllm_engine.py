@@ -46,7 +46,7 @@ class VllmLanguageModel:
     def __init__(self, settings: VllmSettings) -> None:
         for name, value in environment(settings).items():
             os.environ.setdefault(name, value)
-        self._open(_open_source(settings), settings.model_dir, settings.max_model_len)
+        self._open(open_source(settings), settings.model_dir, settings.max_model_len)
 
     def _open(self, source: DeltaSource, model_dir: Path, max_model_len: int) -> None:
         self._source = source
@@ -151,7 +151,8 @@ class AsyncDeltaSource:
         self._engine.shutdown()
 
 
-def _open_source(settings: VllmSettings) -> DeltaSource:
+def open_source(settings: VllmSettings) -> DeltaSource:
+    """Start vLLM as the settings say: in this process on CPU, in processes of its own on a GPU."""
     arguments = engine_arguments(settings)
     if settings.device != "cpu":
         return AsyncDeltaSource(arguments)

@@ -13,21 +13,26 @@ class Admission:
 
     Attributes:
         calls: in progress.
-        arrivals: that ever asked, refused ones included: what a forecast needs.
+        arrivals: that ever asked, refused ones included: what a forecast needs. Those that a draining gateway sends on
+            are counted where they arrive.
         refused: of these.
+        is_draining: while True nobody is admitted.
     """
 
     def __init__(self, max_calls: int) -> None:
         self._max_calls = max_calls
         self.calls = self.arrivals = self.refused = 0
+        self.is_draining = False
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Hold a place for the duration of a call.
 
         Raises:
-            CapacityError: this replica is full.
+            CapacityError: this replica is full, or drains.
         """
+        if self.is_draining:
+            raise CapacityError("This gateway takes no new calls: it is being drained; try again later.")
         self.arrivals += 1
         if self.calls >= self._max_calls:
             self.refused += 1

@@ -44,7 +44,8 @@ router = APIRouter(prefix="/v1")
 async def health(request: Request) -> dict[str, Any]:
     """Say that the gateway answers, and how full it is."""
     service: GatewayService = request.app.state.service
-    return {"status": "ok", "calls": service.admission.calls}
+    status = "draining" if service.admission.is_draining else "ok"
+    return {"status": status, "calls": service.admission.calls}
 
 
 @open_router.get("/metrics")

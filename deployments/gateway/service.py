@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deployments.gateway.admission import Admission
 from deployments.gateway.call import CallSettings
 from deployments.gateway.metrics import GatewayMetrics
 from pipelines.recognition import Recognizer
 from pipelines.runner import Engines
+
+
+@dataclass(frozen=True, slots=True)
+class ToldToGateway:
+    """What an operator may change under calls in progress; it holds for the calls that begin after it.
+
+    Attributes:
+        accepts_calls: False: new calls are refused, open ones go on (a drain).
+        model: name of the language model, shown to clients.
+        transcription_model: name of the recogniser, shown to clients.
+        voice: name of the voice, shown to clients.
+    """
+
+    accepts_calls: bool
+    model: str
+    transcription_model: str
+    voice: str
 
 
 @dataclass(slots=True)
@@ -31,6 +48,16 @@ class GatewayService:
     api_key: str = ""
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     live: dict[str, float] = field(default_factory=dict)
+
+    def tell(self, told: ToldToGateway) -> None:
+        """Take what an operator has changed."""
+        self.admission.is_draining = not told.accepts_calls
+        self.call_settings = replace(
+            self.call_settings,
+            defaults=replace(self.call_settings.defaults, voice=told.voice),
+            model=told.model,
+            transcription_model=told.transcription_model,
+        )
 
     @staticmethod
     def new_session_id() -> str:

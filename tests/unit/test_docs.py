@@ -56,7 +56,7 @@ def broken_links(page: Path) -> Iterator[str]:
 
 def commands_in(text: str) -> set[tuple[str, ...]]:
     """Return the `voxray` commands that a page names, with their sub-commands where it names these."""
-    found = re.findall(r"`(?:\.venv/bin/)?voxray ((?:[a-z]+ ?)+)", text)
+    found = re.findall(r"`(?:\.venv/bin/)?voxray ((?:[a-z][a-z0-9-]* ?)+)", text)
     return {tuple(words.split()) for words in found}
 
 

@@ -36,6 +36,9 @@ class Gateway:
     def __init__(self, stages: list[DeploymentHandle]) -> None:
         self._stages = stages
 
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take what the product's gateway takes; nothing here depends on it."""
+
     @api.get("/healthz")
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}

@@ -37,10 +37,7 @@ LAYOUT: dict[str, tuple[float, int, int, float]] = {
 def serve_configuration() -> dict[str, Any]:
     """Return the configuration in the form that `cluster.render.serve_config` renders."""
     policy = {
-        "stages": {
-            name: {"calls_per_replica": holds, "min_replicas": least, "max_replicas": most}
-            for name, (holds, least, most, _) in LAYOUT.items()
-        },
+        "stages": {name: {"calls_per_replica": holds} for name, (holds, _, _, _) in LAYOUT.items()},
         "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 6, "period_s": 1},
     }
     application = {

@@ -17,8 +17,8 @@ from cluster.render.scaling import application_policy
 pytestmark = pytest.mark.unit
 
 STAGES = {
-    "Gateway": {"calls_per_replica": 50, "min_replicas": 1, "max_replicas": 10},
-    "Transcriber": {"calls_per_replica": 10, "min_replicas": 1, "max_replicas": 50, "signals": {"lag_ms": 200}},
+    "Gateway": {"calls_per_replica": 50},
+    "Transcriber": {"calls_per_replica": 10, "signals": {"lag_ms": 200}},
 }
 LIMITS = {"headroom": 0.0, "deviations": 0.0, "period_s": 1.0, "hold_s": 60.0}
 
@@ -41,7 +41,8 @@ def context(name: str, now_s: float, replicas: int, metrics: dict[str, dict[str,
         total_num_requests=requests,
         raw_metrics=raw,
         current_time=now_s,
-        config=SimpleNamespace(max_replicas=3),
+        capacity_adjusted_min_replicas=1,
+        capacity_adjusted_max_replicas=10 if name == "Gateway" else 50,
     )
 
 
@@ -66,6 +67,16 @@ def test_calls_of_all_gateways_decide_all_stages() -> None:
 def test_gateways_that_have_not_spoken_change_nothing() -> None:
     policy = CallsPolicy(STAGES, LIMITS)
     assert decide(policy, gateways(0, {}), context("Transcriber", 0, 7, {})) == {"Gateway": 1, "Transcriber": 7}
+
+
+def test_bounds_are_those_that_the_deployment_has_now() -> None:
+    policy = CallsPolicy(STAGES, LIMITS)
+    narrow = context("Transcriber", 0, 1, {})
+    narrow.capacity_adjusted_max_replicas = 4
+    assert decide(policy, gateways(0, {"a": 95}), narrow)["Transcriber"] == 4
+    narrow = context("Transcriber", 2, 4, {})
+    narrow.capacity_adjusted_max_replicas = 9
+    assert decide(policy, gateways(2, {"a": 95}), narrow)["Transcriber"] == 9
 
 
 def test_worst_replica_of_a_stage_presses() -> None:
@@ -113,7 +124,7 @@ def test_rendered_arguments_make_the_policy() -> None:
     policy = CallsPolicy(**json.loads(json.dumps(rendered["policy_kwargs"])))
     nine_on_thursday = 9 * 3600.0  # 1970-01-01
     wanted = decide(policy, gateways(nine_on_thursday, {"a": 0}), context("LanguageModel", nine_on_thursday, 1, {}))
-    assert wanted == {"Gateway": 2, "LanguageModel": 1}
+    assert wanted == {"Gateway": 1, "LanguageModel": 1}
 
 
 def test_without_the_policy_nothing_is_rendered() -> None:

@@ -1,0 +1,120 @@
+"""`voxray deploy`, `drain`, `rollback`: changes of a running cluster, with calls in progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import rich.box
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+from cluster.config.schema import VoxrayConfig
+from cluster.render.changes import Changes
+
+ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+CALLS_LEFT = 4
+
+
+def deploy(profile: ProfileOption = None, file: FileOption = None, dry_run: DryOption = False) -> None:
+    """Put the configuration into force on the running cluster; calls go on. Undone if it does not come up."""
+    from cluster.cli.models import shown_progress
+    from cluster.lifecycle import operations
+
+    config, console = _config(profile, file), Console()
+    with shown_progress() as progress, _told_when_interrupted():
+        made = operations.deploy(
+            config, console, show=lambda changes: _show(changes, console) and not dry_run, progress=progress
+        )
+    if made is not None:
+        console.print(f"deployed as number {made.number}; `voxray rollback` puts back the one before")
+
+
+def rollback(
+    profile: ProfileOption = None,
+    file: FileOption = None,
+    to: Annotated[int | None, typer.Option(help="Number of a deployment; none: the one before the present.")] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="Only list what was deployed.")] = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Put the previous deployed configuration back; calls go on."""
+    from cluster.lifecycle import operations
+
+    config, console = _config(profile, file), Console()
+    if show_list:
+        table = Table("number", "when (UTC)", "what", box=rich.box.SIMPLE, pad_edge=False)
+        for item in operations.history(config, console):
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(item.at_s))
+            table.add_row(str(item.number), when, item.what)
+        console.print(table)
+        return
+    with _told_when_interrupted():
+        made = operations.rollback(config, console, to=to, show=lambda changes: _show(changes, console) and not dry_run)
+    if made is not None:
+        console.print(f"{made.what}: in force as number {made.number}")
+
+
+def drain(
+    profile: ProfileOption = None,
+    file: FileOption = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", help="Longest wait in seconds; none: ingress.longest_call_s.")
+    ] = None,
+) -> None:
+    """Refuse new calls, and wait until the open ones have ended. Exit code 4: some are left."""
+    from cluster.lifecycle import operations
+
+    config, console = _config(profile, file), Console()
+    wait_s = config.ingress.longest_call_s if timeout_s is None else timeout_s
+    shown: list[int] = []
+
+    def show(calls: int) -> None:
+        if shown[-1:] != [calls]:
+            shown.append(calls)
+            console.print(f"  {calls} calls are open")
+
+    left = operations.drain(config, console, timeout_s=wait_s, show=show)
+    if left:
+        typer.echo(f"voxray: {left} calls are still open after {wait_s:g} s; new ones are refused", err=True)
+        raise typer.Exit(CALLS_LEFT)
+    console.print("drained: no call is open, new ones are refused; `voxray deploy` lets calls in again")
+
+
+@contextmanager
+def _told_when_interrupted() -> Iterator[None]:
+    """Say what Ctrl-C leaves behind: Serve goes on with a roll-out that it has accepted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "voxray: interrupted; a roll-out that was submitted goes on (`voxray status`), and is not in the history. "
+            "`voxray deploy` or `voxray rollback` replaces it",
+            err=True,
+        )
+        raise
+
+
+def _show(changes: Changes, console: Console) -> bool:
+    if changes.is_empty:
+        console.print("nothing changes")
+        return True
+    for change in changes.deployments:
+        keys = f" ({', '.join(change.keys)})" if change.keys else ""
+        console.print(f"  {change.deployment:<20} {change.effect}{keys}", highlight=False)
+    told = "open calls stay" if changes.keeps_calls else "gateways are replaced: their calls drain (ingress.drain_s)"
+    console.print(f"  {told}", highlight=False)
+    return True
+
+
+def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
+    return load_config(profile, file, process_environment())

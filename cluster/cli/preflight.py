@@ -1,0 +1,47 @@
+"""`voxray preflight`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import rich.box
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+
+ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+]
+HereOption = Annotated[
+    bool | None,
+    typer.Option("--here/--elsewhere", help="Whether replicas run on this machine; default: without ray.address."),
+]
+
+
+def preflight(profile: ProfileOption = None, file: FileOption = None, here: HereOption = None) -> None:
+    """Check, without network, whether the configuration can work; exit code 2 with the reasons and fixes when not."""
+    from cluster.lifecycle import attach
+    from cluster.preflight import inspect
+    from cluster.preflight.check import RULES
+
+    environment = process_environment()
+    config = load_config(profile, file, environment)
+    is_here = not config.ray.address if here is None else here
+    is_running = not config.ray.address and attach(config) is not None
+    findings = inspect(config, environment, is_here=is_here, is_running=is_running)
+    console = Console()
+    where = "here" if is_here else "elsewhere"
+    if not findings:
+        console.print(f"preflight of the profile {config.profile} ({where}): {len(RULES)} rules, nothing found")
+        return
+    table = Table("rule", "problem", "then", "fix", box=rich.box.SIMPLE, show_lines=True)
+    for finding in findings:
+        table.add_row(finding.rule, finding.problem, finding.consequence, finding.fix)
+    console.print(table)
+    typer.echo(f"voxray: {len(findings)} findings; it would not work as it is", err=True)
+    raise typer.Exit(2)

@@ -1,0 +1,247 @@
+"""Changes of a running cluster, with calls in progress: `deploy`, `drain`, `rollback`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from cluster.catalog.progress import Progress
+from cluster.config.environment import process_environment
+from cluster.config.schema import VoxrayConfig
+from cluster.lifecycle.history import DeployedConfig
+from cluster.lifecycle.jobs_api import JobsApi
+from cluster.lifecycle.rollout import Rollout, wait_for_ingress
+from cluster.lifecycle.running import RunningCluster, running_cluster
+from cluster.lifecycle.serve_api import ServeApi
+from cluster.preflight import inspect, refuse
+from cluster.render.changes import Changes, changes_between
+from cluster.render.serve_config import APPLICATION, IMPORT_PATH, fingerprint
+from cluster.services.errors import ServiceError
+from pipelines.errors import ConfigError
+
+INGRESS_WAIT_S = 60.0
+POLL_S = 1.0
+
+
+def deploy(
+    config: VoxrayConfig,
+    console: Console,
+    *,
+    show: Callable[[Changes], bool] = lambda _: True,
+    progress: Progress | None = None,
+    import_path: str = IMPORT_PATH,
+) -> DeployedConfig | None:
+    """Put a configuration into force on the running cluster; return its record, or None when nothing was to do.
+
+    Open calls go on, as far as the change lets them (`cluster.render.changes`). A deployment that fails is undone: the
+    configuration before it is put back.
+
+    Args:
+        config: the tree.
+        console: where progress is shown.
+        show: told what will happen; False ends it there, with nothing changed.
+        progress: told about downloads of weights.
+        import_path: the application's builder.
+
+    Raises:
+        ConfigError: the preflight refuses it, or it needs a restart.
+        ServiceError: it did not come up; the message tells what is in force now.
+    """
+    refuse(inspect(config, process_environment(), is_here=not config.ray.address, is_running=True))
+    with (
+        running_cluster(config, "deploy", console) as cluster,
+        ServeApi(cluster.dashboard_url, cluster.token) as api,
+    ):
+        rendered = cluster.rendered(import_path, progress)
+        current = cluster.history.last()
+        if current is not None:
+            changes = changes_between(_in_force(api, current.rendered), rendered)
+            _refuse_restart(changes)
+            if not show(changes) or changes.is_empty:
+                return None
+        return _put_into_force(cluster, api, rendered, ("deploy", None), console)
+
+
+def rollback(
+    config: VoxrayConfig,
+    console: Console,
+    *,
+    to: int | None = None,
+    show: Callable[[Changes], bool] = lambda _: True,
+) -> DeployedConfig | None:
+    """Put the configuration before the present one back, or the one with the number `to`; return the new record.
+
+    Code, addresses of services and the ingress stay as they are now: they belong to the cluster, not to a roll-out.
+
+    Raises:
+        ServiceError: there is nothing to go back to, or it did not come up.
+    """
+    with (
+        running_cluster(config, "rollback", console) as cluster,
+        ServeApi(cluster.dashboard_url, cluster.token) as api,
+    ):
+        current = cluster.history.last()
+        if current is None:
+            raise ServiceError("history", "nothing was deployed here yet")
+        present = current.rendered
+        target = (
+            cluster.history.get(to)
+            if to is not None
+            else cluster.history.before(current, lambda earlier: _with_cluster_of(earlier, present))
+        )
+        if target is None:
+            raise ServiceError("history", f"there is no deployment before number {current.number} to go back to")
+        rendered = _with_cluster_of(target.rendered, present)
+        if not show(changes_between(_in_force(api, present), rendered)):
+            return None
+        return _put_into_force(cluster, api, rendered, (f"rollback to {target.number}", target.origin), console)
+
+
+def drain(
+    config: VoxrayConfig, console: Console, *, timeout_s: float, show: Callable[[int], None] = lambda _: None
+) -> int:
+    """Refuse new calls on all gateways, and wait until the open ones have ended; return how many are left.
+
+    New calls get 503 with `Retry-After` before the handshake. `deploy` lets calls in again.
+
+    Args:
+        config: the tree.
+        console: where progress is shown.
+        timeout_s: longest wait.
+        show: told the number of open calls, whenever it was counted.
+
+    Raises:
+        ServiceError: nothing was deployed, or the gateways cannot be asked.
+    """
+    with (
+        running_cluster(config, "drain", console) as cluster,
+        ServeApi(cluster.dashboard_url, cluster.token) as api,
+    ):
+        current = cluster.history.last()
+        if current is None:
+            raise ServiceError("history", "nothing was deployed here yet")
+        drained = copy.deepcopy(current.rendered)
+        _gateway(drained)["user_config"]["accepts_calls"] = False
+        _submit(cluster, api, drained, console)
+        cluster.remember(fingerprint(drained))
+        return _wait_for_calls(cluster, timeout_s, show)
+
+
+def history(config: VoxrayConfig, console: Console) -> list[DeployedConfig]:
+    """Return what was deployed, oldest first."""
+    with running_cluster(config, "rollback", console) as cluster:
+        return cluster.history.all()
+
+
+def _put_into_force(
+    cluster: RunningCluster,
+    api: ServeApi,
+    rendered: dict[str, Any],
+    came: tuple[str, int | None],
+    console: Console,
+) -> DeployedConfig:
+    what, origin = came
+    current = cluster.history.last()
+    try:
+        _submit(cluster, api, rendered, console)
+    except ServiceError as error:
+        if current is None:
+            raise
+        _undo(cluster, api, current, error, console=console)
+        raise ServiceError(
+            error.service, f"{error}\nnumber {current.number}, which was in force before, is so again"
+        ) from error
+    cluster.remember(fingerprint(rendered))
+    return cluster.history.add(what, rendered, origin)
+
+
+def _undo(
+    cluster: RunningCluster, api: ServeApi, former: DeployedConfig, failure: ServiceError, *, console: Console
+) -> None:
+    try:
+        _submit(cluster, api, former.rendered, console)
+    except ServiceError as error:
+        raise ServiceError(
+            failure.service, f"{failure}\nnumber {former.number} was put back, and does not come up either: {error}"
+        ) from failure
+    cluster.remember(fingerprint(former.rendered))
+
+
+def _submit(cluster: RunningCluster, api: ServeApi, rendered: dict[str, Any], console: Console) -> None:
+    # Whatever happens from here on, `voxray up` must not take the old configuration for granted.
+    cluster.remember("")
+    Rollout(api, APPLICATION, cluster.logs, console).submit_and_wait(rendered, cluster.config.ray.deploy_timeout_s)
+    if cluster.http_url:
+        wait_for_ingress(cluster.http_url, INGRESS_WAIT_S)
+
+
+def _refuse_restart(changes: Changes) -> None:
+    if changes.needs_restart:
+        raise ConfigError(
+            f"Serve takes {' and '.join(changes.needs_restart)} only when it starts: `voxray restart --drain`, or on a "
+            "cluster of several machines a second cluster"
+        )
+
+
+def _in_force(api: ServeApi, deployed: dict[str, Any]) -> dict[str, Any]:
+    """Return what runs: what was deployed last, with what a drain has changed since."""
+    application = api.status().get("applications", {}).get(APPLICATION, {}).get("deployed_app_config") or {}
+    found = next((item for item in application.get("deployments", []) if item["name"] == "Gateway"), None)
+    if found is None:
+        return {**deployed, "applications": [{**deployed["applications"][0], "deployments": []}]}
+    running = copy.deepcopy(deployed)
+    _gateway(running)["user_config"] = found.get("user_config")
+    return running
+
+
+def _with_cluster_of(target: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """Return `target` on the cluster that runs `current`: its ports and services, its code."""
+    made = copy.deepcopy(target)
+    for key in ("proxy_location", "http_options"):
+        made[key] = current[key]
+    args, now = made["applications"][0]["args"], current["applications"][0]["args"]
+    args["addresses"] = now["addresses"]
+    if "build" in now:
+        args["build"] = now["build"]
+    return made
+
+
+def _gateway(rendered: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        item for item in rendered["applications"][0]["deployments"] if item["name"] == "Gateway"
+    )
+    return found
+
+
+def _wait_for_calls(cluster: RunningCluster, timeout_s: float, show: Callable[[int], None]) -> int:
+    python = sys.executable if cluster.local else "python"
+    command = f"{shlex.quote(python)} -m deployments.drain_watch {timeout_s:g}"
+    calls = -1
+    with JobsApi(cluster.dashboard_url, cluster.token) as jobs:
+        job = f"voxray-drain-{secrets.token_hex(6)}"
+        jobs.submit(job, command, cluster.job_variables, {"what": "drain"})
+        try:
+            while True:
+                state = jobs.state(job)
+                printed = jobs.logs(job)
+                counts = [json.loads(line)["calls"] for line in printed.splitlines() if line.startswith('{"calls"')]
+                if counts:
+                    calls = counts[-1]
+                    show(calls)
+                if state is None or state.has_ended:
+                    break
+                time.sleep(POLL_S)  # noqa: TID251 -- Ray has no way to wait for a job by REST
+        except BaseException:
+            jobs.stop(job)
+            raise
+    if calls < 0:
+        raise ServiceError("drain", f"the gateways could not be asked for their calls:\n{printed[-2000:]}")
+    return calls

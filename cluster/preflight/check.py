@@ -1,0 +1,42 @@
+"""Runs all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cluster.catalog.catalog import ModelCatalog
+from cluster.config.schema import VoxrayConfig
+from cluster.preflight import addresses, machines, models, secrets, times
+from cluster.preflight.finding import Finding, Inspection, Rule
+from cluster.services.ports import is_port_free
+from pipelines.errors import ConfigError
+
+RULES: tuple[Rule, ...] = (*times.RULES, *machines.RULES, *addresses.RULES, *secrets.RULES, *models.RULES)
+
+
+def inspect(
+    config: VoxrayConfig, environment: Mapping[str, str], *, is_here: bool, is_running: bool = False
+) -> list[Finding]:
+    """Return all that would go wrong, in the order of the rules.
+
+    Args:
+        config: the tree.
+        environment: variables of this process.
+        is_here: the replicas will run on this machine, so models and secrets must be on it.
+        is_running: the cluster runs already, so its ports are taken, by itself.
+    """
+    catalog = ModelCatalog.load(config, environment)
+    inspection = Inspection(config, catalog, environment, is_here, (lambda _: True) if is_running else is_port_free)
+    return [finding for rule in RULES for finding in rule(inspection)]
+
+
+def refuse(findings: list[Finding]) -> None:
+    """Return when there are none.
+
+    Raises:
+        ConfigError: one message that names every finding with its fix.
+    """
+    if not findings:
+        return
+    lines = [f"  - {finding}" for finding in findings]
+    raise ConfigError("\n".join([f"{len(findings)} findings of the preflight; nothing was changed:", *lines]))

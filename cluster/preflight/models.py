@@ -1,0 +1,127 @@
+"""Whether the weights, the images and the compiled engines can be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from cluster.catalog.catalog import names_used_by
+from cluster.catalog.entries import HuggingFaceSource
+from cluster.preflight.finding import Finding, Inspection, Rule
+from cluster.render.images import image_of
+from cluster.render.placement import deployments_of
+
+# 4 MiB is what one gRPC message between replicas holds; an utterance is sent whole, at 32,000 bytes a second.
+MESSAGE_BYTES = 4 * 1024 * 1024
+UTTERANCE_BYTES_PER_S = 32_000
+_KINDS = {
+    ("transcriber", "model"): "recognition",
+    ("language_model", "model"): "language-model",
+    ("retriever", "embedding_model"): "embedding",
+    ("synthesizer", "model"): "speech",
+    ("gateway", "vad_model"): "voice-activity",
+    ("gateway", "turn_model"): "turn-end",
+}
+
+
+def _models_are_known(inspection: Inspection) -> Iterator[Finding]:
+    for name in names_used_by(inspection.config):
+        if name not in inspection.catalog.entries:
+            yield Finding(
+                "unknown-model",
+                f"no model of the catalog is called {name!r}",
+                "no node can load it",
+                "a name from `voxray models list`, or an entry in paths.catalog",
+            )
+
+
+def _models_do_what_they_are_for(inspection: Inspection) -> Iterator[Finding]:
+    used = names_used_by(inspection.config)
+    for (section, key), kind in _KINDS.items():
+        name = getattr(getattr(inspection.config, section), key)
+        entry = inspection.catalog.entries.get(name)
+        if entry is not None and name in used and entry.kind != kind:
+            yield Finding(
+                "wrong-kind",
+                f"{section}.{key} names {name}, whose kind is {entry.kind}",
+                "the engine fails while it loads",
+                f"a model of the kind {kind} (`voxray models list`)",
+            )
+
+
+def _weights_can_be_had(inspection: Inspection) -> Iterator[Finding]:
+    catalog = inspection.catalog
+    for name in names_used_by(inspection.config):
+        entry = catalog.entries.get(name)
+        if entry is None or catalog.is_installed(name):
+            continue
+        if not catalog.is_pinned(name):
+            yield Finding(
+                "no-hash",
+                f"{name} is not on this machine, and the catalog knows no hash of its files",
+                "every node refuses to fetch it",
+                f"`voxray models pin {name}` once, and its hashes in an entry of your own catalog (paths.catalog)",
+            )
+        elif inspection.is_on_nodes and isinstance(entry.source, HuggingFaceSource):
+            yield Finding(
+                "outside-source",
+                f"{name} comes from Hugging Face, and nodes of a private network do not reach it",
+                "no node can fetch it",
+                f"copy it to {inspection.config.services.objects.url or 'the object store'} and give it an entry with "
+                "`source: {type: s3}` in your own catalog (paths.catalog)",
+            )
+
+
+def _compiled_engines_lie_where_nodes_look(inspection: Inspection) -> Iterator[Finding]:
+    neuron = inspection.config.language_model.neuron
+    uses = any(placed.pool == "neuron" for placed in deployments_of(inspection.config))
+    url = neuron.artifacts_url
+    if uses and inspection.is_on_nodes and url and urlsplit(url).scheme != "s3":
+        yield Finding(
+            "artifacts",
+            f"language_model.neuron.artifacts_url is {url!r}, a folder of each node by itself",
+            "no replica finds a compiled engine, and none starts",
+            "s3://BUCKET/PREFIX, or empty: neuron/ of services.objects.url",
+        )
+    if uses and inspection.is_on_nodes and neuron.device != "neuron":
+        yield Finding(
+            "rehearsal",
+            f"language_model.neuron.device is {neuron.device}, which is for rehearsals",
+            "the Inferentia machines are paid for, and their CPUs do the work",
+            "language_model.neuron.device: neuron",
+        )
+
+
+def _images_are_named(inspection: Inspection) -> Iterator[Finding]:
+    for pool in inspection.config.topology.pools():
+        image = image_of(inspection.config, pool)
+        name, _, tag = image.rpartition(":")
+        if not name.strip("/") or image.startswith("/") or not tag or "/" in tag or tag == "latest":
+            yield Finding(
+                "image",
+                f"the image of the pool {pool} is {image!r}",
+                "nodes run another image than the one that was tested, or none",
+                f"topology.image_repository and topology.image_tag (not latest), or topology.{pool}.image",
+            )
+
+
+def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
+    longest_s = inspection.config.turn.max_utterance_s
+    if longest_s * UTTERANCE_BYTES_PER_S > MESSAGE_BYTES:
+        yield Finding(
+            "utterance",
+            f"turn.max_utterance_s is {longest_s}, and a message between replicas holds "
+            f"{MESSAGE_BYTES // UTTERANCE_BYTES_PER_S} s of audio",
+            "long utterances are never recognised",
+            f"turn.max_utterance_s at most {MESSAGE_BYTES // UTTERANCE_BYTES_PER_S}",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    _models_are_known,
+    _models_do_what_they_are_for,
+    _weights_can_be_had,
+    _compiled_engines_lie_where_nodes_look,
+    _images_are_named,
+    _utterances_fit_in_a_message,
+)

@@ -1,0 +1,12 @@
+"""The tree as a settings file that nodes carry: for `voxray models fetch` before Ray starts there, and for jobs."""
+
+from __future__ import annotations
+
+from cluster.config.schema import VoxrayConfig
+from cluster.render.yaml_text import yaml_text
+
+
+def config_file(config: VoxrayConfig) -> str:
+    """Return what a node must be told, as YAML; class defaults are left out, and so is what no node reads."""
+    tree = config.model_dump(mode="json", exclude_defaults=True, exclude={"topology": True})
+    return yaml_text({"profile": config.profile, **tree})

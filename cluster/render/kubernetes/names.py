@@ -1,0 +1,30 @@
+"""Names and labels that the manifests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.config.schema import VoxrayConfig
+
+HEAD = "head"
+# The node group of Terraform for operators, names and the head.
+SYSTEM_NODES = "system"
+CONFIG_MOUNT = "/etc/voxray"
+CONFIG_KEY = "voxray.yaml"
+DEFAULT_INGRESS_PORT = 8000
+
+
+def metadata(config: VoxrayConfig, suffix: str = "") -> dict[str, Any]:
+    """Return the metadata of an object of this cluster."""
+    name = f"{config.topology.name}-{suffix}" if suffix else config.topology.name
+    return {"name": name, "namespace": config.topology.namespace, "labels": own_labels(config)}
+
+
+def own_labels(config: VoxrayConfig) -> dict[str, str]:
+    """Return the labels of everything that belongs to this cluster; selectors match on them."""
+    return {"app.kubernetes.io/name": "voxray", "app.kubernetes.io/instance": config.topology.name}
+
+
+def ingress_port(config: VoxrayConfig) -> int:
+    """Return the port of the ingress on every node."""
+    return config.ingress.port or DEFAULT_INGRESS_PORT

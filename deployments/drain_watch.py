@@ -1,0 +1,36 @@
+"""Prints how many calls are open on all gateways, until none is (`voxray drain` runs it in the cluster as a job).
+
+Only a process within the cluster can ask every gateway: the ingress passes a request to one of them, to the least busy.
+One JSON object a line: {"calls": 3, "gateways": 2}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import ray
+from ray import serve
+
+APPLICATION = "voxray"
+POLL_S = 1.0
+
+
+def main() -> None:
+    """Watch until no call is open; the argument is the longest time in seconds. Exit code 1: calls are left."""
+    deadline = time.monotonic() + float(sys.argv[1])
+    ray.init(log_to_driver=False, logging_level="ERROR")
+    gateways = serve.get_deployment_handle("Gateway", APPLICATION)
+    while True:
+        calls: list[int] = gateways.broadcast("open_calls").results()
+        print(json.dumps({"calls": sum(calls), "gateways": len(calls)}), flush=True)  # noqa: T201 -- its only output
+        if not sum(calls):
+            return
+        if time.monotonic() > deadline:
+            sys.exit(1)
+        time.sleep(POLL_S)  # noqa: TID251 -- gateways tell no one when a call ends
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+variable "name" {
+  description = "Name of the environment. It begins the name of every resource."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
+    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource; the cost reports group by them."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
+}
+
+variable "vpc_id" {
+  description = "VPC of the cluster."
+  type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
+}
+
+variable "node_subnet_ids" {
+  description = "Subnets of the machines, one a zone. Ray tries them in turn when a zone has no capacity."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.node_subnet_ids) >= 2
+    error_message = "Machines need subnets in two zones at least."
+  }
+}
+
+variable "service_subnet_ids" {
+  description = "Subnets of the head's load balancer."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.service_subnet_ids) >= 2
+    error_message = "Name subnets in two zones at least."
+  }
+}
+
+variable "node_security_group_id" {
+  description = "Security group of the machines."
+  type        = string
+
+  validation {
+    condition     = startswith(var.node_security_group_id, "sg-")
+    error_message = "node_security_group_id begins with sg-."
+  }
+}
+
+variable "operator_cidrs" {
+  description = "Networks from which operators reach dashboard and jobs; empty for nobody (Session Manager always works)."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.operator_cidrs : can(cidrnetmask(cidr)) && !endswith(cidr, "/0")])
+    error_message = "operator_cidrs are IPv4 networks, never the whole internet."
+  }
+}
+
+variable "key_arns" {
+  description = "ARN of the key of each class: volumes, logs."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["volumes", "logs"], keys(var.key_arns))) == 0
+    error_message = "key_arns needs volumes and logs."
+  }
+}
+
+variable "role_names" {
+  description = "Name of the role of each workload."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest"], keys(var.role_names))) == 0
+    error_message = "role_names needs head, gateway, nvidia, neuron and ingest."
+  }
+}
+
+variable "role_arns" {
+  description = "ARN of the role of each workload."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest"], keys(var.role_arns))) == 0
+    error_message = "role_arns needs head, gateway, nvidia, neuron and ingest."
+  }
+}
+
+variable "instance_profile_names" {
+  description = "Name of the instance profile of each workload."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest"], keys(var.instance_profile_names))) == 0
+    error_message = "instance_profile_names needs head, gateway, nvidia, neuron and ingest."
+  }
+}
+
+variable "autoscaling_role_arn" {
+  description = "Service-linked role that starts the head."
+  type        = string
+
+  validation {
+    condition     = startswith(var.autoscaling_role_arn, "arn:")
+    error_message = "autoscaling_role_arn is an ARN."
+  }
+}
+
+variable "machine_images" {
+  description = "AMI of each kind of machine: cpu, nvidia, neuron. Needs container runtime, AWS CLI v2, and the driver of its accelerator."
+  type        = map(string)
+
+  validation {
+    condition     = alltrue([for kind, id in var.machine_images : contains(["cpu", "nvidia", "neuron"], kind) && can(regex("^ami-[0-9a-f]{8,17}$", id))]) && contains(keys(var.machine_images), "cpu")
+    error_message = "machine_images maps cpu (always) and nvidia and neuron (as used) to AMI ids."
+  }
+}
+
+variable "container_images" {
+  description = "Image of each kind of machine, by digest or immutable tag: cpu, nvidia, neuron. All with the same Ray and Python."
+  type        = map(string)
+
+  validation {
+    condition     = contains(keys(var.container_images), "cpu") && alltrue([for image in var.container_images : can(regex("[:@]", image)) && !endswith(image, ":latest")])
+    error_message = "container_images name a tag other than latest, or a digest, and hold cpu at least."
+  }
+}
+
+variable "head" {
+  description = "Machine of the Ray head. It runs no replicas."
+  type = object({
+    instance_type = optional(string, "m7i.xlarge")
+    disk_gib      = optional(number, 100)
+  })
+  default = {}
+
+  validation {
+    condition     = var.head.disk_gib >= 50
+    error_message = "The head needs a disk of 50 GiB at least, for its image and logs."
+  }
+}
+
+variable "pools" {
+  description = "Pools of workers, by name. `cpus`, `gpus`, `neuron_cores` and `memory_gib` are what Ray may schedule on one machine; `takes_calls`: gateways run there."
+  type = map(object({
+    kind             = string
+    workload         = string
+    instance_type    = string
+    min              = optional(number, 0)
+    max              = number
+    cpus             = number
+    gpus             = optional(number, 0)
+    neuron_cores     = optional(number, 0)
+    memory_gib       = optional(number, 0)
+    accelerator_type = optional(string)
+    disk_gib         = optional(number, 200)
+    spot             = optional(bool, false)
+    takes_calls      = optional(bool, false)
+    idle_timeout_s   = optional(number)
+  }))
+
+  validation {
+    condition     = !contains(keys(var.pools), "head") && alltrue([for name, _ in var.pools : can(regex("^[a-z][a-z0-9-]{1,20}$", name))])
+    error_message = "A pool's name is 2 to 21 lower-case letters, digits and dashes, and not head."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : contains(["cpu", "nvidia", "neuron"], pool.kind) && contains(keys(var.machine_images), pool.kind) && contains(keys(var.container_images), pool.kind)])
+    error_message = "A pool's kind is cpu, nvidia or neuron, and machine_images and container_images have an image of that kind."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : contains(["gateway", "nvidia", "neuron", "ingest"], pool.workload)])
+    error_message = "A pool's workload is gateway, nvidia, neuron or ingest."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : (pool.kind == "nvidia") == (pool.gpus > 0) && (pool.kind == "neuron") == (pool.neuron_cores > 0)])
+    error_message = "nvidia pools, and only they, have gpus; neuron pools, and only they, have neuron_cores."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : pool.min >= 0 && pool.max >= pool.min && pool.cpus >= 0 && alltrue([for n in [pool.min, pool.max, pool.cpus, pool.gpus, pool.neuron_cores, pool.memory_gib] : floor(n) == n])])
+    error_message = "min, max, cpus, gpus, neuron_cores and memory_gib are whole numbers from 0, and max is not below min."
+  }
+
+  validation {
+    condition     = alltrue([for pool in var.pools : !(pool.spot && pool.workload != "ingest")])
+    error_message = "Spot machines are for ingest only: AWS takes them away with two minutes' notice, and calls are longer."
+  }
+}
+
+variable "environment" {
+  description = "Environment of every Ray process, over the defaults of this module."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for key, value in var.environment : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key)) && !can(regex("['\n]", value))])
+    error_message = "Names are those of variables; values have no quote and no line break."
+  }
+}
+
+variable "secret_environment" {
+  description = "Secrets that Ray processes find in their environment: name of the variable to secret, key in it (of a JSON secret), and the workloads that get it."
+  type = map(object({
+    secret_arn = string
+    key        = optional(string)
+    workloads  = set(string)
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for name, secret in var.secret_environment : can(regex("^[A-Z][A-Z0-9_]*$", name)) && (secret.key == null || can(regex("^[a-z_]+$", secret.key)))])
+    error_message = "Names are capitals, digits and _; keys are small letters and _."
+  }
+}
+
+variable "longest_call_s" {
+  description = "Longest call in seconds: connections live that long through every change of the cluster."
+  type        = number
+  default     = 3600
+
+  validation {
+    condition     = var.longest_call_s >= 60 && var.longest_call_s <= 3600
+    error_message = "longest_call_s is 60 to 3600."
+  }
+}
+
+variable "idle_timeout_minutes" {
+  description = "Minutes after which a machine without work is ended."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.idle_timeout_minutes >= 1
+    error_message = "idle_timeout_minutes is 1 or more."
+  }
+}
+
+variable "ray_token_secret_arn" {
+  description = "Secret that holds the token of the Ray cluster."
+  type        = string
+
+  validation {
+    condition     = startswith(var.ray_token_secret_arn, "arn:")
+    error_message = "ray_token_secret_arn is an ARN."
+  }
+}
+
+variable "redis_secret_arn" {
+  description = "Secret that holds the AUTH token of Redis."
+  type        = string
+
+  validation {
+    condition     = startswith(var.redis_secret_arn, "arn:")
+    error_message = "redis_secret_arn is an ARN."
+  }
+}
+
+variable "redis_address" {
+  description = "Host and port of Redis, where the head keeps the cluster's state."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^:/]+:[0-9]+$", var.redis_address))
+    error_message = "redis_address is HOST:PORT."
+  }
+}
+
+variable "artifacts_bucket" {
+  description = "Bucket from which machines take the rendered files, under cluster/NAME/."
+  type        = string
+
+  validation {
+    condition     = length(var.artifacts_bucket) > 0
+    error_message = "artifacts_bucket is not empty."
+  }
+}
+
+variable "calls_target_group_arn" {
+  description = "Target group of the ingress, in which machines with gateways register themselves."
+  type        = string
+
+  validation {
+    condition     = startswith(var.calls_target_group_arn, "arn:")
+    error_message = "calls_target_group_arn is an ARN."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that the machines' logs are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([30, 60, 90, 180, 365, 400, 545, 731], var.log_retention_days)
+    error_message = "log_retention_days is one of 30, 60, 90, 180, 365, 400, 545, 731."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether the head's load balancer refuses to be deleted."
+  type        = bool
+  default     = true
+}

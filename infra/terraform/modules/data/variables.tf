@@ -1,0 +1,289 @@
+variable "name" {
+  description = "Name of the environment. It begins the name of every resource."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
+    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource; the cost reports group by them."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Permissions boundary that the company prescribes for roles; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn is the ARN of an IAM policy, or null."
+  }
+}
+
+variable "key_arns" {
+  description = "ARN of the key of each class: storage, recordings, databases, secrets, volumes (output of the module security)."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["storage", "recordings", "databases", "secrets", "volumes"], keys(var.key_arns))) == 0
+    error_message = "key_arns needs storage, recordings, databases, secrets and volumes."
+  }
+}
+
+variable "role_names" {
+  description = "Name of the role of each workload (output of the module security)."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway", "nvidia", "neuron", "ingest", "milvus"], keys(var.role_names))) == 0
+    error_message = "role_names needs head, gateway, nvidia, neuron, ingest and milvus."
+  }
+}
+
+variable "vpc_id" {
+  description = "VPC of the databases."
+  type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Subnets of the databases, in two zones at least."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) >= 2
+    error_message = "Databases need subnets in two zones at least."
+  }
+}
+
+variable "availability_zones" {
+  description = "Zones of the environment; the Milvus disk lies in the first."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.availability_zones) >= 1
+    error_message = "Name one zone at least."
+  }
+}
+
+variable "client_security_group_ids" {
+  description = "Security groups that may connect to the databases, by a name of your choice."
+  type        = map(string)
+
+  validation {
+    condition     = length(var.client_security_group_ids) > 0 && alltrue([for id in values(var.client_security_group_ids) : startswith(id, "sg-")])
+    error_message = "client_security_group_ids are ids of security groups, one at least."
+  }
+}
+
+variable "s3_endpoint_id" {
+  description = "VPC endpoint by which alone objects are read and written."
+  type        = string
+
+  validation {
+    condition     = startswith(var.s3_endpoint_id, "vpce-")
+    error_message = "s3_endpoint_id begins with vpce-."
+  }
+}
+
+variable "object_principal_arns" {
+  description = "Roles (patterns allowed) that may bring objects from outside of the VPC, such as the pipeline that uploads models. Never for recordings."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.object_principal_arns : can(regex("^arn:[a-z-]+:(iam|sts)::[0-9]{12}:.+", arn))])
+    error_message = "object_principal_arns are ARNs of IAM principals of a named account."
+  }
+}
+
+variable "destroyable" {
+  description = "Whether `terraform destroy` may delete databases, images and full buckets (never recordings). False in production."
+  type        = bool
+  default     = false
+}
+
+variable "secret_recovery_window_days" {
+  description = "Days in which the deletion of a secret can be taken back. With 0 its name is free again at once."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.secret_recovery_window_days == 0 || (var.secret_recovery_window_days >= 7 && var.secret_recovery_window_days <= 30)
+    error_message = "secret_recovery_window_days is 0, or 7 to 30."
+  }
+}
+
+variable "recording_retention_days" {
+  description = "Days that a recorded call is locked; the day after, it is deleted."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.recording_retention_days >= 1 && var.recording_retention_days <= 3650
+    error_message = "recording_retention_days is 1 to 3650."
+  }
+}
+
+variable "recording_lock_mode" {
+  description = "GOVERNANCE lets a named administrator erase a recording (on a person's request), COMPLIANCE lets nobody."
+  type        = string
+  default     = "GOVERNANCE"
+
+  validation {
+    condition     = contains(["GOVERNANCE", "COMPLIANCE"], var.recording_lock_mode)
+    error_message = "recording_lock_mode is GOVERNANCE or COMPLIANCE."
+  }
+}
+
+variable "ingest_retention_days" {
+  description = "Days that checkpoints and intermediate files of ingest jobs are kept; 0 for ever."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.ingest_retention_days >= 0
+    error_message = "ingest_retention_days is 0 or more."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that access logs of buckets and load balancers are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = var.log_retention_days >= 1
+    error_message = "log_retention_days is 1 or more."
+  }
+}
+
+variable "redis_node_type" {
+  description = "Machine type of Redis."
+  type        = string
+  default     = "cache.t4g.small"
+
+  validation {
+    condition     = startswith(var.redis_node_type, "cache.")
+    error_message = "redis_node_type begins with cache."
+  }
+}
+
+variable "redis_nodes" {
+  description = "Redis nodes: 1, or more for automatic failover to another zone."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.redis_nodes >= 1 && var.redis_nodes <= 6
+    error_message = "redis_nodes is 1 to 6."
+  }
+}
+
+variable "redis_snapshot_days" {
+  description = "Days that Redis snapshots are kept."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.redis_snapshot_days >= 1 && var.redis_snapshot_days <= 35
+    error_message = "redis_snapshot_days is 1 to 35."
+  }
+}
+
+variable "postgres_version" {
+  description = "PostgreSQL version; from 15 on, connections must use TLS."
+  type        = string
+  default     = "16.4"
+
+  validation {
+    condition     = try(tonumber(split(".", var.postgres_version)[0]), 0) >= 15
+    error_message = "postgres_version is 15 or newer: before, TLS is not forced."
+  }
+}
+
+variable "postgres_instance_class" {
+  description = "Machine type of PostgreSQL."
+  type        = string
+  default     = "db.t4g.medium"
+
+  validation {
+    condition     = startswith(var.postgres_instance_class, "db.")
+    error_message = "postgres_instance_class begins with db."
+  }
+}
+
+variable "postgres_storage_gib" {
+  description = "Disk of PostgreSQL in GiB; it grows by itself to four times that."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.postgres_storage_gib >= 20
+    error_message = "postgres_storage_gib is 20 or more."
+  }
+}
+
+variable "postgres_multi_az" {
+  description = "Whether PostgreSQL has a standby in another zone."
+  type        = bool
+  default     = false
+}
+
+variable "postgres_backup_days" {
+  description = "Days that PostgreSQL backups are kept."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.postgres_backup_days >= 1 && var.postgres_backup_days <= 35
+    error_message = "postgres_backup_days is 1 to 35."
+  }
+}
+
+variable "milvus_metadata_gib" {
+  description = "Disk for Milvus's metadata, in GiB."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.milvus_metadata_gib >= 10
+    error_message = "milvus_metadata_gib is 10 or more."
+  }
+}
+
+variable "maintenance_window" {
+  description = "Weekly hour of maintenance of the databases, UTC."
+  type        = string
+  default     = "sun:03:00-sun:04:00"
+
+  validation {
+    condition     = can(regex("^(mon|tue|wed|thu|fri|sat|sun):[0-2][0-9]:[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):[0-2][0-9]:[0-5][0-9]$", var.maintenance_window))
+    error_message = "maintenance_window looks like sun:03:00-sun:04:00."
+  }
+}
+
+variable "image_repositories" {
+  description = "Image repositories to make: one per image of a pool, and on Kubernetes one per mirrored image."
+  type        = set(string)
+  default     = ["cpu", "nvidia", "neuron", "milvus"]
+
+  validation {
+    condition     = alltrue([for name in var.image_repositories : can(regex("^[a-z0-9][a-z0-9/_.-]*$", name))])
+    error_message = "Repository names are lower-case letters, digits and / _ . -"
+  }
+}

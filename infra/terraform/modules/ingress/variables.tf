@@ -1,0 +1,153 @@
+variable "name" {
+  description = "Name of the environment. It begins the name of every resource."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
+    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource; the cost reports group by them."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
+}
+
+variable "vpc_id" {
+  description = "VPC of the load balancer."
+  type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "vpc_id begins with vpc-."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Subnets of the load balancer, one a zone."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) >= 2
+    error_message = "Name subnets in two zones at least."
+  }
+}
+
+variable "node_security_group_id" {
+  description = "Security group of the machines that take calls."
+  type        = string
+
+  validation {
+    condition     = startswith(var.node_security_group_id, "sg-")
+    error_message = "node_security_group_id begins with sg-."
+  }
+}
+
+variable "caller_cidrs" {
+  description = "Networks from which calls come. Private networks only."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.caller_cidrs) > 0 && alltrue([for cidr in var.caller_cidrs : can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.|100\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\\.)", cidr)) && can(cidrnetmask(cidr))])
+    error_message = "caller_cidrs are private IPv4 networks (RFC 1918 or 100.64.0.0/10), one at least."
+  }
+}
+
+variable "tls_at" {
+  description = "Where TLS ends: load_balancer (needs certificate_arn), or node (passed through, HAProxy or a sidecar ends it)."
+  type        = string
+  default     = "load_balancer"
+
+  validation {
+    condition     = contains(["load_balancer", "node"], var.tls_at)
+    error_message = "tls_at is load_balancer or node."
+  }
+}
+
+variable "certificate_arn" {
+  description = "ACM certificate of the name that clients connect to."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.tls_at == "node" || can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
+    error_message = "With tls_at = load_balancer, certificate_arn is the ARN of an ACM certificate."
+  }
+}
+
+variable "longest_call_s" {
+  description = "Longest call in seconds: so long a machine that is taken out keeps its connections. 3600 at most (a limit of AWS)."
+  type        = number
+  default     = 3600
+
+  validation {
+    condition     = var.longest_call_s >= 60 && var.longest_call_s <= 3600
+    error_message = "longest_call_s is 60 to 3600: AWS delays deregistration by an hour at most."
+  }
+}
+
+variable "tcp_idle_timeout_s" {
+  description = "Seconds without traffic after which a connection is cut, with tls_at = node. With load_balancer it is 350, by AWS."
+  type        = number
+  default     = 3600
+
+  validation {
+    condition     = var.tcp_idle_timeout_s >= 60 && var.tcp_idle_timeout_s <= 6000
+    error_message = "tcp_idle_timeout_s is 60 to 6000."
+  }
+}
+
+variable "node_port" {
+  description = "Port at which Kubernetes nodes take calls (a NodePort); null without Kubernetes."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.node_port == null || try(var.node_port >= 30000 && var.node_port <= 32767, false)
+    error_message = "node_port is 30000 to 32767, or null."
+  }
+}
+
+variable "serving" {
+  description = "Who takes new calls: machines (EC2), or kubernetes (needs node_port). Calls in progress stay where they are."
+  type        = string
+  default     = "machines"
+
+  validation {
+    condition     = var.serving == "machines" || (var.serving == "kubernetes" && var.node_port != null)
+    error_message = "serving is machines, or kubernetes with a node_port."
+  }
+}
+
+variable "logs_bucket" {
+  description = "Bucket of access logs."
+  type        = string
+
+  validation {
+    condition     = length(var.logs_bucket) > 0
+    error_message = "logs_bucket is not empty."
+  }
+}
+
+variable "private_link_principals" {
+  description = "AWS principals that may connect by PrivateLink (each connection is still accepted by hand); empty for no PrivateLink."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.private_link_principals : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:.+$", arn))])
+    error_message = "private_link_principals are ARNs of accounts, users or roles; never *."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether the load balancer refuses to be deleted."
+  type        = bool
+  default     = true
+}

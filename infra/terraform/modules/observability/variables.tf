@@ -1,0 +1,122 @@
+variable "name" {
+  description = "Name of the environment. It begins the name of every resource."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
+    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource; the cost reports group by them."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key in keys(var.tags) : !startswith(key, "aws:")])
+    error_message = "AWS takes 50 tags a resource (a few are added here), and keeps keys that begin with aws: to itself."
+  }
+}
+
+variable "logs_key_arn" {
+  description = "Key of logs, metrics and alarms."
+  type        = string
+
+  validation {
+    condition     = startswith(var.logs_key_arn, "arn:")
+    error_message = "logs_key_arn is an ARN."
+  }
+}
+
+variable "role_names" {
+  description = "Name of the role of each workload; all of them may write metrics."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(["head", "gateway"], keys(var.role_names))) == 0
+    error_message = "role_names needs head and gateway."
+  }
+}
+
+variable "alarm_emails" {
+  description = "Addresses that alarms and budget warnings go to; each must confirm once."
+  type        = set(string)
+
+  validation {
+    condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
+    error_message = "alarm_emails are e-mail addresses."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "Monthly budget in US dollars: a warning at 80% spent, and when the forecast reaches 100%."
+  type        = number
+
+  validation {
+    condition     = var.monthly_budget_usd > 0
+    error_message = "monthly_budget_usd is above 0."
+  }
+}
+
+variable "answer_objective_s" {
+  description = "Seconds from the caller's last word to the answer's first audio at the gateway that 95 of 100 answers keep."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.answer_objective_s > 0 && var.answer_objective_s <= 10
+    error_message = "answer_objective_s is above 0 and at most 10."
+  }
+}
+
+variable "head_group_name" {
+  description = "Group of the Ray head; null where Kubernetes keeps the head."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.head_group_name == null || try(length(var.head_group_name) > 0, false)
+    error_message = "head_group_name is null, or not empty."
+  }
+}
+
+variable "load_balancer_suffix" {
+  description = "How CloudWatch names the load balancer of calls."
+  type        = string
+
+  validation {
+    condition     = length(var.load_balancer_suffix) > 0
+    error_message = "load_balancer_suffix is not empty."
+  }
+}
+
+variable "target_group_suffix" {
+  description = "How CloudWatch names the target group of calls."
+  type        = string
+
+  validation {
+    condition     = length(var.target_group_suffix) > 0
+    error_message = "target_group_suffix is not empty."
+  }
+}
+
+variable "redis_id" {
+  description = "Replication group of Redis."
+  type        = string
+
+  validation {
+    condition     = length(var.redis_id) > 0
+    error_message = "redis_id is not empty."
+  }
+}
+
+variable "postgres_id" {
+  description = "PostgreSQL instance."
+  type        = string
+
+  validation {
+    condition     = length(var.postgres_id) > 0
+    error_message = "postgres_id is not empty."
+  }
+}
