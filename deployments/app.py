@@ -22,6 +22,7 @@ from ray.serve.handle import DeploymentHandle
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import VoxrayConfig
 from deployments.engine_choice import EngineChoice
+from deployments.gateway.admission import Admission
 from deployments.gateway.asgi import create_app
 from deployments.gateway.opening import RemoteEngines, service_opener
 from deployments.gateway.service import ToldToGateway
@@ -48,6 +49,7 @@ class Gateway:
         neuron_language_model: DeploymentHandle | None = None,
     ) -> None:
         self._choice = choice
+        self._admission = Admission(choice.config.gateway.max_calls)
         self._app: FastAPI | None = None
         self._remote = RemoteEngines(
             recognize=RemoteRecognizer(transcriber).recognize,
@@ -60,7 +62,7 @@ class Gateway:
         """Make the application that Serve's ingress runs (the hook of `serve.ingress(None)`)."""
         name = self._choice.config.gateway.api_key_env
         api_key = secret(process_environment(), name, needed_by="gateway.api_key_env")
-        self._app = create_app(lambda: service_opener(self._choice, self._remote, api_key))
+        self._app = create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission))
         return self._app
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -76,6 +78,9 @@ class Gateway:
         assert self._app is not None
         calls: int = self._app.state.service.admission.calls
         return calls
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._admission.stats()
 
 
 def build(args: dict[str, Any]) -> serve.Application:

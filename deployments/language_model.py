@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Protocol
 
+from deployments.load import LoadMeter
 from pipelines.errors import EngineError
 from pipelines.ports import Clause, GenerationRequest
 
@@ -33,12 +34,18 @@ class LanguageModel:
         # Warming up runs an event loop of its own, and this constructor is called on Serve's.
         with ThreadPoolExecutor(max_workers=1) as executor:
             executor.submit(self._engine.warm_up).result()
+        self._load = LoadMeter()
 
     def check_health(self) -> None:
         if not self._engine.is_alive:
             raise EngineError("language_model", "the engine has died", retryable=True)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
-        async with aclosing(self._engine.generate(request)) as clauses:  # type: ignore[type-var]
-            async for clause in clauses:
-                yield clause
+        with self._load.request() as load:
+            async with aclosing(self._engine.generate(request)) as clauses:  # type: ignore[type-var]
+                async for clause in clauses:
+                    self._load.first_output(load)
+                    yield clause
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ray.util.metrics import Counter, Histogram
 
+from deployments.load import LoadMeter
 from pipelines.ports import Passage, RetrievalQuery
 from pipelines.ports import Retriever as RetrieverEngine
 
@@ -64,6 +65,11 @@ class Retriever:
     def __init__(self, make_engine: Callable[[Callable[[RetrievalTiming], None]], RetrieverEngine]) -> None:
         # Serve constructs replicas on the event loop that calls them, which is the one the store's client belongs to.
         self._engine = make_engine(RetrievalMetrics().record)
+        self._load = LoadMeter()
 
     async def search(self, query: RetrievalQuery) -> list[Passage]:
-        return await self._engine.search(query)
+        with self._load.request():
+            return await self._engine.search(query)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
+from deployments.load import LoadMeter
 from pipelines.ports import SpeechChunk, SpeechRequest
+
+BYTES_A_SECOND = 24_000 * 2
 
 
 class SynthesizerEngine(Protocol):
@@ -25,8 +28,15 @@ class Synthesizer:
     def __init__(self, make_engine: Callable[[], SynthesizerEngine]) -> None:
         self._engine = make_engine()
         self._engine.warm_up()
+        self._load = LoadMeter()
 
     async def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
-        async with aclosing(self._engine.synthesize(request)) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
+        with self._load.request() as load:
+            async with aclosing(self._engine.synthesize(request)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    self._load.first_output(load)
+                    load.audio_s += len(chunk.pcm_24k) / BYTES_A_SECOND
+                    yield chunk
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

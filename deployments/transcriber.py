@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from deployments.load import LoadMeter
 from pipelines.recognition import Recognition
 
 
@@ -24,6 +25,11 @@ class Transcriber:
     def __init__(self, make_engine: Callable[[], RecognizerEngine]) -> None:
         self._engine = make_engine()
         self._engine.warm_up()
+        self._load = LoadMeter()
 
     async def recognize(self, pcm_16k: bytes) -> Recognition:
-        return await self._engine.recognize(pcm_16k)
+        with self._load.request():
+            return await self._engine.recognize(pcm_16k)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from urllib.parse import parse_qsl, urlsplit
 
+from autoscaling.policy.schedule import parse_entry
 from cluster.config.environment import KeyPath
 from cluster.config.problems import Problem
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
@@ -137,6 +138,20 @@ def _local_head_size(config: VoxrayConfig) -> Iterator[Problem]:
         )
 
 
+def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
+    for index, entry in enumerate(config.scaling.schedule):
+        try:
+            parse_entry(entry.days, entry.start, entry.end, entry.calls)
+        except ValueError as error:
+            yield Problem(("scaling", "schedule", str(index)), str(error))
+    if config.scaling.policy != "calls":
+        return
+    for name, replicas in _replicas(config):
+        if (name == "gateway" or replicas.max_replicas > replicas.min_replicas) and not replicas.calls:
+            message = "must say how many calls one replica holds (`voxray plan` does), for scaling.policy = calls"
+            yield Problem((name, "replicas", "calls"), message)
+
+
 def _addresses(config: VoxrayConfig) -> Iterator[Problem]:
     services = config.services
     wanted: dict[KeyPath, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -211,6 +226,7 @@ RULES: tuple[Callable[[VoxrayConfig], Iterator[Problem]], ...] = (
     _turn_times,
     _ingress,
     _local_head_size,
+    _scaling,
     _addresses,
     _secrets,
     _model_names,

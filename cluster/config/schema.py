@@ -111,6 +111,9 @@ class ReplicaConfig(Section):
         description="replicas that a roll-out may start before old ones stop; 0 where there is no room for them",
     )
     niceness: int = Field(default=0, ge=0, le=19, description="how readily the replica gives up the CPU to others")
+    calls: float = Field(default=0, ge=0, description="calls that one holds within the target; `voxray plan` says it")
+    price_per_hour: float = Field(default=0, ge=0, description="of one replica, for scaling.ceiling_per_hour")
+    gpu_memory_bytes: int = Field(default=0, ge=0, description="of its GPU, that one may take; 0: no limit is set")
 
 
 class GatewayConfig(Section):
@@ -242,6 +245,34 @@ class AgentConfig(Section):
     refusal: str = "I'm sorry, I don't have that information."
 
 
+class ScheduledCalls(Section):
+    """Room for `calls` on `days` (mon-fri, sat,sun or all) from `start` to `end` (08:00), in the schedule's zone."""
+
+    days: str = "all"
+    start: str
+    end: str
+    calls: int = Field(ge=1)
+
+
+class ScalingConfig(Section):
+    """How replicas follow the calls. docs/scaling.md explains each value."""
+
+    policy: Literal["ray", "calls"] = Field(
+        default="ray", description="ray: each deployment by its ongoing requests; calls: one budget of calls for all"
+    )
+    lead_s: float = Field(default=180, ge=0, description="from an order to a replica that serves, machine included")
+    headroom: float = Field(default=0.1, ge=0)
+    deviations: float = Field(default=2.0, ge=0, description="of a Poisson count, kept free for chance")
+    warm_calls: int = Field(default=0, ge=0, description="room kept above all else")
+    hold_s: float = Field(default=240, ge=0, description="before replicas go")
+    period_s: float = Field(default=5, gt=0)
+    ceiling_per_hour: float = Field(default=0, ge=0, description="most that replicas may cost; 0: no ceiling")
+    schedule: tuple[ScheduledCalls, ...] = ()
+    utc_offset_min: int = Field(default=0, ge=-720, le=840, description="zone of the schedule")
+    variant_idle_s: float = Field(default=600, gt=0, description="before an unused variant of a tenant goes to zero")
+    gpu_isolation: Literal["time-slice", "mps", "mig"] = "time-slice"
+
+
 class TelemetryConfig(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -261,5 +292,6 @@ class VoxrayConfig(Section):
     retriever: RetrieverConfig = RetrieverConfig()
     synthesizer: SynthesizerConfig = SynthesizerConfig()
     agent: AgentConfig = AgentConfig()
+    scaling: ScalingConfig = ScalingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     topology: TopologyConfig = TopologyConfig()

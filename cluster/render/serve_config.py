@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.catalog.catalog import ModelCatalog, names_used_by
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.config.schema import VoxrayConfig
 from cluster.render.placement import POOL_LABEL, Placed, deployments_of
+from cluster.render.scaling import application_policy, replica_range, sharing_variables
 from cluster.render.times import call_times
 from cluster.render.yaml_text import yaml_text
 
@@ -41,7 +42,16 @@ GATEWAY_READS = {
     "synthesizer": set[str](),
 }
 # Serve applies these itself, in place; no replica reads them.
-_COUNTS = {"min_replicas", "max_replicas", "num_cpus", "max_ongoing_requests", "surge_percent"}
+_COUNTS = {
+    "calls",
+    "gpu_memory_bytes",
+    "max_ongoing_requests",
+    "max_replicas",
+    "min_replicas",
+    "num_cpus",
+    "price_per_hour",
+    "surge_percent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,7 @@ def render_serve_config(
                 "import_path": import_path,
                 "args": args,
                 "deployments": [_deployment(config, placed, addresses) for placed in deployments_of(config)],
+                **application_policy(config),
             }
         ],
     }
@@ -195,7 +206,7 @@ def _deployment(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses)
     is_gateway = not placed.section
     return {
         "name": placed.name,
-        **_replica_count(placed.replicas),
+        **replica_range(config, placed),
         **({"user_config": told_to_gateway(config)} if is_gateway else {}),
         "max_ongoing_requests": placed.replicas.max_ongoing_requests,
         # The gateway keeps its sockets for the drain; the others only finish what runs.
@@ -210,7 +221,7 @@ def _deployment(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses)
 
 def _actor_options(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
     replicas = placed.replicas
-    variables = {"OMP_NUM_THREADS": str(replicas.threads)}
+    variables = {"OMP_NUM_THREADS": str(replicas.threads), **sharing_variables(config, replicas)}
     if placed.section:
         has_plugins = placed.pool == "neuron" and config.language_model.neuron.device == "neuron"
         variables |= _VLLM_VARIABLES if placed.is_vllm and not has_plugins else _ENGINE_VARIABLES
@@ -222,16 +233,3 @@ def _actor_options(config: VoxrayConfig, placed: Placed, addresses: ServeAddress
     if config.topology.pools():
         options["label_selector"] = {POOL_LABEL: placed.pool}
     return {**options, "runtime_env": {"env_vars": variables}}
-
-
-def _replica_count(replicas: ReplicaConfig) -> dict[str, Any]:
-    if replicas.min_replicas == replicas.max_replicas:
-        return {"num_replicas": replicas.min_replicas}
-    return {
-        "autoscaling_config": {
-            "min_replicas": replicas.min_replicas,
-            "max_replicas": replicas.max_replicas,
-            # Leave room: a replica that is full refuses, and a new one takes time to come.
-            "target_ongoing_requests": max(1, replicas.max_ongoing_requests * 7 // 10),
-        }
-    }

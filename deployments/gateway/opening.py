@@ -102,14 +102,19 @@ def call_settings_from(config: VoxrayConfig) -> CallSettings:
 
 
 def service_opener(
-    choice: EngineChoice, remote: RemoteEngines, api_key: str
+    choice: EngineChoice, remote: RemoteEngines, api_key: str, admission: Admission | None = None
 ) -> AbstractAsyncContextManager[GatewayService]:
-    """Return the context in which a gateway serves; local engines live as long as it is entered."""
-    return _open_service(choice, remote, api_key)
+    """Return the context in which a gateway serves; local engines live as long as it is entered.
+
+    `admission` is for who wants to read its counts; None: one of its own.
+    """
+    return _open_service(choice, remote, api_key, admission or Admission(choice.config.gateway.max_calls))
 
 
 @asynccontextmanager
-async def _open_service(choice: EngineChoice, remote: RemoteEngines, api_key: str) -> AsyncIterator[GatewayService]:
+async def _open_service(
+    choice: EngineChoice, remote: RemoteEngines, api_key: str, admission: Admission
+) -> AsyncIterator[GatewayService]:
     config = choice.config
     detector: Any = choice.speech_detector()
     turn_detector: Any = choice.turn_detector()
@@ -133,7 +138,7 @@ async def _open_service(choice: EngineChoice, remote: RemoteEngines, api_key: st
             engines=engines,
             recognize=remote.recognize,
             call_settings=call_settings_from(config),
-            admission=Admission(config.gateway.max_calls),
+            admission=admission,
             api_key=api_key,
         )
     finally:

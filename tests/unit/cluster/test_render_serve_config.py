@@ -47,8 +47,9 @@ def test_every_setting_reaches_a_replica_or_serve_itself() -> None:
     for deployment in application["deployments"]:
         own = json.loads(deployment["ray_actor_options"]["runtime_env"]["env_vars"].get(ENGINE_VARIABLE, "{}"))
         reached |= set(_leaves(own.get("settings", {}), (own.get("section", ""),)))
-    elsewhere = {"ray", "topology", "paths"}  # for those who lay out nodes; no replica reads them
+    elsewhere = {"ray", "topology", "paths", "scaling"}  # for those who lay out nodes; no replica reads them
     counts = {"min_replicas", "max_replicas", "num_cpus", "max_ongoing_requests", "surge_percent"}
+    counts |= {"calls", "price_per_hour", "gpu_memory_bytes"}  # for the scaling policy, and for who shares a GPU
     missing = {path for path in set(_leaves(config.model_dump(mode="json"))) - reached if path[0] not in elsewhere}
     assert {path for path in missing if path[-1] not in counts} == {("ingress", "port")}
 

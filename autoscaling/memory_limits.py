@@ -1,0 +1,55 @@
+"""What each engine must be told so that it stays within its part of a GPU's memory.
+
+A plan is worth nothing if one engine takes what it finds, and vLLM alone would fill the device: Ray isolates no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoscaling.engine_profile import EngineProfile
+from autoscaling.machines import DeviceKind, Isolation
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """The limit of one replica.
+
+    Attributes:
+        limit_bytes: of device memory.
+        settings: keys of the configuration, relative to the deployment's section.
+        environment: variables of the replica's process.
+        is_enforced: False when nothing but the engine's own habit keeps it within the limit.
+    """
+
+    limit_bytes: int
+    settings: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    is_enforced: bool = True
+
+
+def memory_limit(profile: EngineProfile, device: DeviceKind, share: float, isolation: Isolation) -> MemoryLimit:
+    """Return what to tell a replica of an engine that has `share` of a device.
+
+    * vLLM takes a fraction of the whole device (`gpu_memory_utilization`).
+    * Under MPS the daemon enforces memory and processors for each client, whatever the engine.
+    * A MIG instance is a device of its own: the fraction is of the instance, and nothing else is needed.
+    """
+    limit = profile.memory_bytes
+    settings: dict[str, float] = {}
+    environment: dict[str, str] = {}
+    if profile.memory_control == "vllm":
+        whole = device.memory_bytes if isolation is not Isolation.MIG else max(limit, 1)
+        settings["gpu_memory_utilization"] = min(0.95, _rounded_up(limit / whole))
+    if isolation is Isolation.MPS:
+        environment["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={-(-limit // MIB)}M"
+        environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(max(1, round(share * 100)))
+    is_enforced = isolation is not Isolation.TIME_SLICE or profile.memory_control == "vllm"
+    return MemoryLimit(limit, settings, environment, is_enforced)
+
+
+def _rounded_up(fraction: float) -> float:
+    return -(-fraction * 1000 // 1) / 1000

@@ -1,0 +1,1 @@
+"""Which replicas share a device: exact when small, within a shown gap when big. See `packer`."""

@@ -1,0 +1,82 @@
+"""The packing problem: replicas of a few classes onto as cheap slots as possible.
+
+A slot is one device with its part of the machine (a machine without devices is one slot). All amounts are integers, so
+that "fits" is exact: shares in thousandths of the device, memory in bytes, cores in thousandths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Thousandths of the device, bytes of its memory, thousandths of a core, bytes of the machine's memory.
+Amounts = tuple[int, int, int, int]
+# How many replicas of each class, in the order of the items.
+Counts = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A class of replicas. `demands`: what one needs on each kind of device that it can run on."""
+
+    name: str
+    count: int
+    demands: Mapping[str, Amounts]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotKind:
+    """A kind of slot: the device that it has, what it holds, and its part of the machine's price."""
+
+    machine: str
+    device: str
+    capacity: Amounts
+    price: float
+    slots_per_machine: int = 1
+
+    def fits(self, items: Sequence[Item], counts: Counts) -> bool:
+        """Whether so many replicas of each class fit on one slot of this kind."""
+        used = [0, 0, 0, 0]
+        for item, count in zip(items, counts, strict=True):
+            if count:
+                demand = item.demands.get(self.device)
+                if demand is None:
+                    return False
+                used = [have + count * need for have, need in zip(used, demand, strict=True)]
+        return all(have <= room for have, room in zip(used, self.capacity, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A way to fill one slot."""
+
+    slot: SlotKind
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """A plan of slots.
+
+    Attributes:
+        patterns: fillings with how many slots have them; counts are what is really placed.
+        machines: machines by kind.
+        price: of all machines, per hour.
+        bound: no packing costs less.
+        is_exact: found by trying everything; only a machine that is not filled up can then be above the bound.
+    """
+
+    patterns: tuple[tuple[Pattern, int], ...]
+    machines: Mapping[str, int]
+    price: float
+    bound: float
+    is_exact: bool
+
+    @property
+    def gap(self) -> float:
+        """How far above the bound the price may be, as a share of it."""
+        return self.price / self.bound - 1 if self.bound > 0 else 0.0
+
+
+class DoesNotFit(ValueError):
+    """A class of replicas fits on no slot, not even alone."""

@@ -1,0 +1,146 @@
+"""One policy for each stage: what hurts its callers, and the number of replicas that ends the hurt.
+
+| stage | signals (of the replica that is worst off) |
+|---|---|
+| gateway | share of its places that calls hold |
+| transcriber | share of the time in which it works, lag: how much longer recognitions take than the fastest |
+| retriever | lag: what waiting adds to a search |
+| language model | requests in flight of those that run together, time to the first clause, KV cache in use |
+| synthesizer | time to the first audio, real-time factor |
+
+A signal at its target wants the replicas that there are; above, in proportion more. The neediest signal decides. Up
+goes at once and by at most `GROWTH`; down goes when every signal has been low for `hold_s`, and never below the calls
+or requests in progress.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoscaling.policy.holding import Peaks, hold_peak
+
+# Between here and the target nothing changes, so that one replica more or less does not swing the count.
+_COMFORT = 0.8
+# A latency says that there are too few, not how many: one step grows by half at most.
+GROWTH = 1.5
+
+# What each stage must stay under. Times in ms, shares of 1. What an engine does not report presses nothing.
+TARGETS: Mapping[str, Mapping[str, float]] = {
+    "gateway": {"occupancy": 0.85},
+    "transcriber": {"busy": 0.85, "lag_ms": 250.0},
+    "retriever": {"lag_ms": 100.0},
+    "language_model": {"first_output_ms": 800.0, "kv_use": 0.85},
+    "synthesizer": {"first_output_ms": 300.0, "real_time_factor": 0.7},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StageSnapshot:
+    """One stage now.
+
+    Attributes:
+        now_s: seconds on any steady clock.
+        replicas: that run.
+        in_progress: calls (gateway) or requests (engines) in progress, in all.
+        readings: signal to value, of the worst replica; a signal that is missing says nothing.
+    """
+
+    now_s: float
+    replicas: int
+    in_progress: float = 0.0
+    readings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageLimits:
+    """What binds one stage.
+
+    Attributes:
+        holds: calls or requests that one replica holds.
+        targets: signal to the value that it must stay under.
+        hold_s: how long all signals must have been low before replicas go.
+    """
+
+    holds: float
+    targets: Mapping[str, float]
+    min_replicas: int = 1
+    max_replicas: int = 1
+    hold_s: float = 120.0
+
+    def bound(self, replicas: float, floor: int = 0) -> int:
+        """Return a count within the bounds; `floor` (what is in progress) may exceed the smallest, not the largest."""
+        return max(self.min_replicas, min(self.max_replicas, max(math.ceil(replicas), floor)))
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """Wanted counts of the recent past."""
+
+    peaks: Peaks = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageDecision:
+    """How many replicas, and the signal that decided ("" when none pressed)."""
+
+    replicas: int
+    pressed_by: str = ""
+
+
+def scale_stage(snapshot: StageSnapshot, memory: StageMemory, limits: StageLimits) -> tuple[StageDecision, StageMemory]:
+    """Decide one stage by its own signals."""
+    floor = math.ceil(snapshot.in_progress / limits.holds - 1e-9)
+    if snapshot.replicas == 0:
+        return StageDecision(limits.bound(min(floor, 1), floor)), memory
+    pressure, name = pressure_of(snapshot.readings, limits.targets)
+    wanted = snapshot.replicas * _step(pressure)
+    held, peaks = hold_peak(memory.peaks, snapshot.now_s, wanted, limits.hold_s)
+    return StageDecision(limits.bound(held, floor), name if pressure > 1 else ""), StageMemory(peaks)
+
+
+def pressure_of(readings: Mapping[str, float], targets: Mapping[str, float]) -> tuple[float, str]:
+    """Return the largest ratio of a reading to its target, and its signal; (1, "") when nothing is known."""
+    ratios = [(readings[name] / target, name) for name, target in targets.items() if name in readings and target > 0]
+    return max(ratios, default=(1.0, ""))
+
+
+def _step(pressure: float) -> float:
+    """Return the factor on the replicas that a pressure asks for."""
+    if pressure > 1:
+        return min(pressure, GROWTH)
+    return 1.0 if pressure >= _COMFORT else pressure / _COMFORT
+
+
+def scale_gateway(
+    snapshot: StageSnapshot, memory: StageMemory, limits: StageLimits
+) -> tuple[StageDecision, StageMemory]:
+    """Decide the gateways: calls over places. Readings of replicas are not needed, the sum of calls is exact."""
+    places = max(snapshot.replicas, 1) * limits.holds
+    readings = {"occupancy": snapshot.in_progress / places}
+    counted = StageSnapshot(snapshot.now_s, snapshot.replicas, snapshot.in_progress, readings)
+    return scale_stage(counted, memory, limits)
+
+
+@dataclass(frozen=True, slots=True)
+class VariantMemory:
+    """When a tenant's variant was last in use; None: not seen yet."""
+
+    used_s: float | None = None
+
+
+def scale_variant(
+    snapshot: StageSnapshot, memory: VariantMemory, limits: StageLimits
+) -> tuple[StageDecision, VariantMemory]:
+    """Decide the model variant of one tenant: none while nobody has used it for `limits.hold_s`.
+
+    The first request after that waits for a start; what is in progress is never cut off.
+    """
+    is_used = snapshot.in_progress > 0
+    used_s = snapshot.now_s if is_used or memory.used_s is None else memory.used_s
+    floor = math.ceil(snapshot.in_progress / limits.holds - 1e-9)
+    if not is_used and snapshot.now_s - used_s >= limits.hold_s:
+        return StageDecision(0), VariantMemory(used_s)
+    wanted = max(floor, min(snapshot.replicas, 1))
+    return StageDecision(min(limits.max_replicas, wanted)), VariantMemory(used_s)

@@ -1,0 +1,119 @@
+"""What the simulated machines and stages are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoscaling.machines import MachineCatalog, MachineKind
+from autoscaling.planning import Plan, demand_of, slot_of
+
+# Parts of a machine that replicas take: share of its accelerator, bytes of its memory, CPU cores.
+Demand = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A kind of machine.
+
+    Attributes:
+        capacity: share of accelerators (one each: 1.0), their memory, CPU cores.
+        price_per_hour: paid from the order to the end.
+        boot_s: from the order until replicas can start on it.
+    """
+
+    name: str
+    capacity: Demand
+    price_per_hour: float
+    boot_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageModel:
+    """One stage: where its replicas run and what they hold.
+
+    Attributes:
+        machine: name of its kind of machine.
+        demand: of one replica.
+        calls_per_replica: within the latency target.
+        start_s: from a place on a running machine to the first request (the weights' load, mostly).
+        drain_s: how long a replica that was told to go keeps its place.
+    """
+
+    name: str
+    machine: str
+    demand: Demand
+    calls_per_replica: float
+    start_s: float = 30.0
+    drain_s: float = 10.0
+    min_replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Machines, stages, and the rules around them.
+
+    Attributes:
+        admit_share: calls that gateways admit, as a share of what the slowest stage holds within the latency target.
+            Calls between 1 and this are served and late.
+        idle_s: how long a machine without replicas is kept.
+        metric_delay_s: age of what a policy sees.
+        period_s: between two looks of the policy.
+    """
+
+    machines: Mapping[str, Machine]
+    stages: tuple[StageModel, ...]
+    admit_share: float = 1.1
+    idle_s: float = 60.0
+    metric_delay_s: float = 2.0
+    period_s: float = 5.0
+    note: str = field(default="", compare=False)
+
+    def lead_s(self) -> float:
+        """Return the time from an order to a serving replica of the slowest stage, on a machine that must boot."""
+        return max(self.machines[stage.machine].boot_s + stage.start_s for stage in self.stages)
+
+    def price_per_hour(self, stage: StageModel) -> float:
+        """Return what one replica costs: the part of its machine that it takes, by its scarcest resource."""
+        machine = self.machines[stage.machine]
+        parts = (need / has for need, has in zip(stage.demand, machine.capacity, strict=True) if has > 0)
+        return machine.price_per_hour * max(parts)
+
+
+def scenario_of(plan: Plan, catalog: MachineCatalog) -> Scenario:
+    """Return the machines and stages of a plan, to be simulated.
+
+    Stages that the plan puts onto one kind of machine share its machines; whole machines are ordered, and one with
+    several devices is one box of all of them.
+    """
+    kinds = {machine.name: machine for machine in catalog.machines}
+    homes: dict[str, Counter[str]] = {stage.stage: Counter() for stage in plan.stages}
+    for pattern, slots in plan.packing.patterns:
+        for stage, count in zip(plan.stages, pattern.counts, strict=True):
+            homes[stage.stage][pattern.slot.machine] += slots * count
+    stages = []
+    for stage in plan.stages:
+        option = stage.option
+        device = catalog.devices.get(option.profile.device)
+        demand = demand_of(option.profile, option.share, plan.request.isolation, device)
+        assert demand is not None, "the plan has placed it"
+        stages.append(
+            StageModel(
+                stage.stage,
+                homes[stage.stage].most_common(1)[0][0],
+                (demand[0] / 1000, float(demand[1]), demand[2] / 1000),
+                option.calls_per_replica,
+                start_s=option.profile.start_s,
+                # A gateway that goes keeps its calls; an engine ends the request that it has.
+                drain_s=600.0 if stage.stage == "gateway" else 10.0,
+            )
+        )
+    machines = {stage.machine: _machine(kinds[stage.machine], catalog) for stage in stages}
+    return Scenario(machines, tuple(stages))
+
+
+def _machine(kind: MachineKind, catalog: MachineCatalog) -> Machine:
+    slot = slot_of(kind, catalog.devices.get(kind.device))
+    share, memory, cores = (amount * slot.slots_per_machine for amount in slot.capacity[:3])
+    return Machine(kind.name, (share / 1000, float(memory), cores / 1000), kind.price_per_hour, kind.boot_s)

@@ -1,0 +1,140 @@
+"""`voxray profile`: measure an engine on this machine; the result is what `voxray plan` plans with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import rich.box
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipelines.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from cluster.config.schema import VoxrayConfig
+
+STAGES = ("transcriber", "retriever", "language_model", "synthesizer")
+# Where `voxray plan --profiles` finds them.
+PROFILES_FOLDER = Path(".voxray/profiles")
+
+
+def profile_command(
+    engine: Annotated[str, typer.Argument(help="A stage (transcriber, retriever, language_model, synthesizer), "
+                                               "or the model that a stage is configured with.")],
+    seconds: Annotated[float, typer.Option(min=1, help="At each load.")] = 10,
+    out: Annotated[Path, typer.Option(help="Folder for the profile (JSON).")] = PROFILES_FOLDER,
+    profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
+) -> None:  # fmt: skip
+    """Measure memory, and latency against load, of one engine on this machine; write its profile for `voxray plan`."""
+    from cluster.config.environment import process_environment
+    from cluster.config.loading import load_config
+
+    config = load_config(profile, file, process_environment())
+    stage = stage_of(engine, config)
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        request = {
+            "config": config.model_dump(mode="json"),
+            "models": _models(stage, config),
+            "recording": str(Path(folder) / "question.wav"),
+            "seconds": seconds,
+        }
+        if stage == "transcriber":
+            _measured({**request, "stage": "speak"}, Path(folder), console)
+        found = _measured({**request, "stage": stage}, Path(folder), console)
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"{found['engine']}.{found['device']}.json"
+    target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    _print(found, console)
+    console.print(f"written to {target}; plan with it: voxray plan --profiles {out}", highlight=False, soft_wrap=True)
+
+
+def stage_of(engine: str, config: VoxrayConfig) -> str:
+    """Return the stage that an operator means.
+
+    Raises:
+        ConfigError: no stage is called so or has this model, or it is scripted.
+    """
+    models = {
+        "transcriber": config.transcriber.model,
+        "retriever": config.retriever.embedding_model,
+        "language_model": config.language_model.model,
+        "synthesizer": config.synthesizer.model,
+    }
+    if engine == "gateway":
+        raise ConfigError("the gateway is measured by `voxray bench --load`")
+    stage = next((name for name in STAGES if engine in (name, models[name])), None)
+    if stage is None:
+        known = ", ".join([*STAGES, *models.values()])
+        raise ConfigError(f"'{engine}' is no stage and no configured model; known: {known}")
+    if getattr(config, stage).engine == "scripted":
+        raise ConfigError(f"{stage} is scripted in this configuration; there is no engine to measure")
+    return stage
+
+
+def _models(stage: str, config: VoxrayConfig) -> dict[str, str]:
+    """Fetch the weights of a stage, and those of the voice that speaks the question."""
+    from cluster.catalog.catalog import ModelCatalog
+    from cluster.cli.models import shown_progress
+    from cluster.config.environment import process_environment
+
+    wanted = {
+        "transcriber": (config.transcriber.model, config.synthesizer.model),
+        "retriever": (config.retriever.embedding_model,),
+        "language_model": (config.language_model.model,),
+        "synthesizer": (config.synthesizer.model,),
+    }[stage]
+    catalog = ModelCatalog.load(config, process_environment())
+    with shown_progress() as progress:
+        return {name: str(catalog.fetch(name, progress)) for name in wanted}
+
+
+def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[str, Any]:
+    """Run the measuring process and follow its lines; return the profile."""
+    file = folder / "request.json"
+    file.write_text(json.dumps(request), encoding="utf-8")
+    log = folder / "log.txt"
+    found: dict[str, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with log.open("wb") as errors, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"{request['stage']}: loading", total=None)
+        command = [sys.executable, "-m", "deployments.profiling", str(file)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if not line.startswith("{"):
+                    continue
+                said = json.loads(line)
+                found = said.get("profile", found)
+                if "step" in said:
+                    progress.update(task, description=said["what"], completed=said["step"], total=said["of"])
+            code = child.wait()
+        finally:
+            child.kill()
+            child.wait()
+    if code:
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-6:])
+        raise EngineError(request["stage"], f"the measurement ended with code {code}:\n{last}", retryable=False)
+    return found
+
+
+def _print(found: dict[str, Any], console: Console) -> None:
+    memory_gib = found["memory_bytes"] / 2**30
+    title = f"{found['engine']} on {found['device']}: {memory_gib:.2f} GiB, ready after {found['start_s']:.0f} s"
+    console.print(title, highlight=False, style="bold")
+    table = Table(box=rich.box.SIMPLE_HEAD)
+    for name in ("requests/s", "p50 ms", "p95 ms", "calls"):
+        table.add_column(name, justify="right")
+    for point in found["points"]:
+        calls = point["requests_s"] / found["requests_per_call_s"]
+        table.add_row(f"{point['requests_s']:g}", f"{point['p50_ms']:g}", f"{point['p95_ms']:g}", f"{calls:.0f}")
+    console.print(table)
