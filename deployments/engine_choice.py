@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
@@ -23,6 +24,9 @@ from deployments.synthesizer import SynthesizerEngine
 from deployments.transcriber import RecognizerEngine
 from pipelines.errors import ConfigError
 from pipelines.ports import Retriever, SpeechDetector, TurnDetector
+
+if TYPE_CHECKING:
+    from deployments.engines.milvus_retriever import Reranker, RetrievalTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class EngineChoice:
             prompt=here.config.agent.expected_words,
         )
 
-    def retriever(self) -> Retriever:
+    def retriever(self, on_timing: Callable[[RetrievalTiming], None] | None = None) -> Retriever:
         here = self.in_this_replica()
         retriever = here.config.retriever
         if retriever.engine == "scripted":
@@ -90,14 +94,36 @@ class EngineChoice:
 
             return ScriptedRetriever()
         from deployments.engines.embedder import SentenceEncoder
-        from deployments.engines.milvus_retriever import MilvusRetriever
+        from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalSettings
 
         _yield_cpu(retriever.replicas)
         encoder = SentenceEncoder(here._folder(retriever.embedding_model), threads=retriever.replicas.threads)
         encoder.encode(["warm up"])
         milvus = here.config.services.milvus
         token = secret(process_environment(), milvus.token_env, needed_by="services.milvus.token_env")
-        return MilvusRetriever(self.milvus_uri, milvus.alias, encoder, token=token)
+        return MilvusRetriever(
+            here.milvus_uri,
+            milvus.alias,
+            encoder,
+            token=token,
+            settings=RetrievalSettings(
+                candidates=retriever.candidates,
+                rerank_candidates=retriever.rerank_candidates,
+                cached_vectors=retriever.cached_vectors,
+            ),
+            reranker=here._reranker(),
+            on_timing=on_timing,
+        )
+
+    def _reranker(self) -> Reranker | None:
+        retriever = self.config.retriever
+        if not retriever.rerank_model:
+            return None
+        from deployments.engines.cross_encoder import CrossEncoder
+
+        encoder = CrossEncoder(self._folder(retriever.rerank_model), threads=retriever.replicas.threads)
+        encoder.warm_up()
+        return encoder
 
     def language_model(self) -> LanguageModelEngine:
         here = self.in_this_replica()

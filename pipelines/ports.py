@@ -89,6 +89,23 @@ class Transcriber(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StageScores:
+    """Where a passage stood at each stage of retrieval. Ranks count from 1; 0: the stage did not find it.
+
+    Attributes:
+        meaning_rank, meaning: place and cosine similarity in the search by meaning (dense vectors).
+        words_rank, words: place and BM25 score in the search by words.
+        rerank: the cross-encoder's probability that the passage answers, None when it was not asked.
+    """
+
+    meaning_rank: int = 0
+    meaning: float = 0.0
+    words_rank: int = 0
+    words: float = 0.0
+    rerank: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """One piece of business data that retrieval found.
 
@@ -102,6 +119,7 @@ class Passage:
         updated_at: ISO 8601 date of the source, or "".
         sentence_similarities: cosine similarity of the query to each sentence of `text` (as cut by
             `pipelines.text.terms.sentences`), in order; empty when the store does not know.
+        stages: how it came to its place, for explanations.
     """
 
     text: str
@@ -112,6 +130,22 @@ class Passage:
     matched_terms: float = 0.0
     updated_at: str = ""
     sentence_similarities: tuple[float, ...] = ()
+    stages: StageScores = StageScores()
+
+
+@dataclass(frozen=True, slots=True)
+class PassageFilter:
+    """Which of a tenant's passages may be found; all of the conditions must hold, an empty one always does.
+
+    Attributes:
+        sources: only of these sources, as `Passage.source` names them.
+        updated_from: not older than this ISO 8601 date ("2026-01-31").
+        updated_until: not newer than this date.
+    """
+
+    sources: tuple[str, ...] = ()
+    updated_from: str = ""
+    updated_until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +156,7 @@ class RetrievalQuery:
     text: str
     limit: int = 3
     budget_ms: int = 400
+    only: PassageFilter = PassageFilter()
 
 
 class Retriever(Protocol):

@@ -229,9 +229,10 @@ def names_used_by(config: VoxrayConfig) -> list[str]:
         (config.language_model.engine, config.language_model.model),
         (_neuron_engine(config), config.language_model.model),
         (config.retriever.embedding_engine, config.retriever.embedding_model),
+        (config.retriever.embedding_engine, config.retriever.rerank_model),
         (config.synthesizer.engine, config.synthesizer.model),
     )
-    return list(dict.fromkeys(model for engine, model in named if engine != "scripted"))
+    return list(dict.fromkeys(model for engine, model in named if model and engine != "scripted"))
 
 
 def _neuron_engine(config: VoxrayConfig) -> str:

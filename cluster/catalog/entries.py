@@ -124,7 +124,7 @@ class ModelEntry(_Part):
     """One model of the catalog. `weights_bytes` is about what its weights take in memory, where `files` do not tell."""
 
     name: str
-    kind: Literal["language-model", "embedding", "recognition", "speech", "turn-end", "voice-activity"]
+    kind: Literal["language-model", "embedding", "reranker", "recognition", "speech", "turn-end", "voice-activity"]
     licence: Licence
     upstream: str = ""
     weights_bytes: int | None = Field(default=None, ge=0)

@@ -48,6 +48,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "plan": CommandEntry("cluster.cli.plan:plan", "Plan machines, packing and cost for a number of calls."),
     "simulate": CommandEntry("cluster.cli.simulate:simulate", "Replay a day of calls against the scaling policy."),
     "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
+    "retrieve": CommandEntry("cluster.cli.retrieve:app", "Search the business data, explain and measure the search."),
     "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
 }
 

@@ -211,6 +211,8 @@ def _model_names(config: VoxrayConfig) -> Iterator[Problem]:
         ("retriever", "embedding_model"): config.retriever.embedding_model,
         ("synthesizer", "model"): config.synthesizer.model,
     }
+    if config.retriever.rerank_model:
+        named["retriever", "rerank_model"] = config.retriever.rerank_model
     for path, name in named.items():
         if not name or PurePath(name).name != name:
             yield Problem(path, "takes the name of a catalog entry (`voxray models list`), not a path")

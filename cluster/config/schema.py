@@ -212,6 +212,10 @@ class RetrieverConfig(Section):
     embedding_model: str = "all-minilm-l6-v2"
     budget_ms: int = Field(default=400, ge=10)
     limit: int = Field(default=6, ge=1, le=50)
+    candidates: int = Field(default=12, ge=1, le=200, description="rows that each search gives to the fusion")
+    rerank_model: str = Field(default="", description="catalog name of a cross-encoder; empty: the fused order stays")
+    rerank_candidates: int = Field(default=8, ge=2, le=50, description="passages that the cross-encoder reads")
+    cached_vectors: int = Field(default=2048, ge=0, description="questions whose vectors are kept, of all tenants")
     replicas: ReplicaConfig = ReplicaConfig()
 
 

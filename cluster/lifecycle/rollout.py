@@ -18,6 +18,8 @@ from cluster.services.errors import ServiceError
 from cluster.services.supervisor import tail
 
 POLL_S = 0.5
+# Serve replaces a replica that has died within seconds; that one died meanwhile does not make a roll-out fail.
+UNHEALTHY_PATIENCE_S = 60.0
 LOG_LINES = 25
 
 
@@ -39,6 +41,7 @@ class Rollout:
         self._started = time.monotonic()
         self._seconds: dict[str, float] = {}
         self._shown: dict[str, str] = {}
+        self._unhealthy_since = 0.0
 
     def submit_and_wait(self, rendered: Mapping[str, Any], timeout_s: float) -> ApplicationProgress:
         """Deploy `rendered` and return when all its deployments are healthy.
@@ -59,13 +62,21 @@ class Rollout:
             progress = read_progress(self._api.status(), self._application)
             self._count(progress)
             show(progress)
-            if progress.failure:
+            if not progress.failure:
+                self._unhealthy_since = 0.0
+            elif not self._may_recover(progress):
                 raise self._failed(progress)
             if progress.is_running:
                 return progress
             time.sleep(POLL_S)  # noqa: TID251 -- Serve has no way to wait for a deployment
         late = _waiting_for(progress)
         raise ServiceError("serve", f"not running after {timeout_s:g} s (ray.deploy_timeout_s): {late}")
+
+    def _may_recover(self, progress: ApplicationProgress) -> bool:
+        if progress.state != "UNHEALTHY":
+            return False
+        self._unhealthy_since = self._unhealthy_since or self._elapsed_s()
+        return self._elapsed_s() - self._unhealthy_since < UNHEALTHY_PATIENCE_S
 
     def _count(self, progress: ApplicationProgress) -> None:
         for line in progress.deployments:

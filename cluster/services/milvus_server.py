@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import grpc
 
+from cluster.services import milvus_lite_reads
 from cluster.services.folder import StateFolder
 from cluster.services.milvus_grpc import GRPC_OPTIONS
 from cluster.services.ports import LOOPBACK, is_port_open
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then flush and close."""
     from milvus_lite.adapter.grpc.server import run_server
 
+    if not milvus_lite_reads.install():
+        print(f"milvus-lite is not {milvus_lite_reads.MILVUS_LITE}: its own, slower reads stay", flush=True)  # noqa: T201
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--port", type=int, required=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusException
 
 from cluster.services.milvus_grpc import GRPC_OPTIONS
+from deployments.engines.milvus_index_plan import METRIC, IndexPlan, index_plan
 from pipelines.errors import EngineError
 from pipelines.text.terms import content_words
 
@@ -121,27 +122,45 @@ class KnowledgeStore:
         """Return the fingerprint of the tenant's live data, "" when there is none."""
         return self._fingerprints(self.live_collection()).get(tenant, "")
 
-    def create_collection(self, tenant: str, fingerprint: str, dimensions: int) -> str:
-        """Create the next version, empty except for the other tenants' rows of the live one; return its name."""
+    def create_collection(self, tenant: str, fingerprint: str, dimensions: int, *, expected_rows: int = 0) -> str:
+        """Create the next version, empty except for the other tenants' rows of the live one; return its name.
+
+        `expected_rows` of all tenants decides the index (`milvus_index_plan`); at least as many as are live are
+        expected.
+        """
         live = self.live_collection()
+        plan = index_plan(max(expected_rows, self.rows(live)), is_lite=self.is_lite())
         prints = {**self._fingerprints(live), tenant: fingerprint}
         name = f"{self._alias}_v{time.time_ns() // 1_000_000}"
         with milvus_errors():
             self._client.create_collection(
                 name,
                 schema=_schema(dimensions),
-                index_params=self._indexes(),
+                index_params=self._indexes(plan),
+                num_partitions=plan.partitions,
                 properties={f"{_FINGERPRINT}{key}": value for key, value in prints.items()},
             )
             if live is not None:
                 self._carry_over(live, name, tenant)
         return name
 
+    def rows(self, collection: str | None) -> int:
+        """Return how many rows a loaded collection has, of all tenants; 0 for None."""
+        if collection is None:
+            return 0
+        with milvus_errors():
+            return int(self._client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
+
+    def is_lite(self) -> bool:
+        """Say whether the server is milvus-lite, which has fewer kinds of index and no bulk import."""
+        with milvus_errors():
+            return "lite" in self._client.get_server_version().lower()
+
     def upsert(self, collection: str, passages: Sequence[IndexedPassage]) -> None:
         """Write passages. Writing the same keys again changes nothing, so a retried batch is safe."""
         with milvus_errors():
             for start in range(0, len(passages), _BATCH_ROWS):
-                self._client.upsert(collection, [_row(p) for p in passages[start : start + _BATCH_ROWS]])
+                self._client.upsert(collection, [row_of(p) for p in passages[start : start + _BATCH_ROWS]])
 
     def seal(self, collection: str, tenant: str) -> int:
         """Flush, load and warm a written collection; return how many rows the tenant has in it."""
@@ -206,9 +225,9 @@ class KnowledgeStore:
         finally:
             rows.close()
 
-    def _indexes(self) -> Any:
+    def _indexes(self, plan: IndexPlan) -> Any:
         indexes = self._client.prepare_index_params()
-        indexes.add_index(DENSE, index_type="FLAT", metric_type="COSINE")
+        indexes.add_index(DENSE, index_type=plan.index_type, metric_type=METRIC, params=plan.build)
         indexes.add_index(SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
         return indexes
 
@@ -240,7 +259,8 @@ def _schema(dimensions: int) -> Any:
     return schema
 
 
-def _row(passage: IndexedPassage) -> dict[str, Any]:
+def row_of(passage: IndexedPassage) -> dict[str, Any]:
+    """Return the columns of a passage as they are written; Milvus adds the BM25 vector."""
     return {
         "pk": passage.key,
         "tenant": passage.tenant,

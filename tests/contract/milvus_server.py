@@ -1,4 +1,4 @@
-"""A milvus-lite server of its own for a test session."""
+"""The local Milvus, as `voxray up` starts it, of its own for a test session."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ _START_TIMEOUT_S = 30
 @contextmanager
 def milvus_server(data_dir: Path) -> Iterator[str]:
     """Run a server on a free loopback port; yield its URI. Data stays in `data_dir`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    binary = Path(sys.executable).parent / "milvus-lite"
-    command = [str(binary), "server", "--data-dir", str(data_dir), "--host", "127.0.0.1", "--port", str(port)]
+    port = free_port()
+    command = [sys.executable, "-m", "cluster.services.milvus_server", "--data-dir", str(data_dir), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             _wait_for_port(port, server)
@@ -28,6 +25,12 @@ def milvus_server(data_dir: Path) -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:

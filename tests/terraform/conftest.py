@@ -100,6 +100,7 @@ def applied(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         environment, values = APPLIED[name]
         stack = Stack.copy(folder / name, environment, endpoint, values, gaps=True)
         stack.run("apply", "-auto-approve")
+        assert stack.second_plan  # at once, beside the other environment's apply
         return stack
 
     with (

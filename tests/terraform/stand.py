@@ -164,6 +164,11 @@ class Stack:
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan.bin").stdout)
         return plan
 
+    @cached_property
+    def second_plan(self) -> subprocess.CompletedProcess[str]:
+        """The plan of what is applied; exit code 2 says that something would change. Made once, right after apply."""
+        return self.run("plan", "-detailed-exitcode", check=False)
+
     def client(self, service: str) -> Any:
         """A boto3 client of this stack's moto."""
         refuse_other_machines(self.endpoint)

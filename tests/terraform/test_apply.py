@@ -43,7 +43,7 @@ def ask_cloudwatch(stack: Stack, action: str, **parameters: str) -> ElementTree.
 
 
 def test_a_second_plan_changes_nothing(stack: Stack) -> None:
-    second = stack.run("plan", "-detailed-exitcode", check=False)
+    second = stack.second_plan
     assert second.returncode == 0, second.stdout[-4000:] + second.stderr[-2000:]
     assert "No changes" in second.stdout
 

@@ -206,9 +206,9 @@ variable "redis_snapshot_days" {
 }
 
 variable "postgres_version" {
-  description = "PostgreSQL version; from 15 on, connections must use TLS."
+  description = "PostgreSQL version, the major alone: RDS raises the minor by itself. From 15 on, connections must use TLS."
   type        = string
-  default     = "16.4"
+  default     = "16"
 
   validation {
     condition     = try(tonumber(split(".", var.postgres_version)[0]), 0) >= 15

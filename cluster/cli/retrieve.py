@@ -1,0 +1,143 @@
+"""`voxray retrieve`: search the business data as a call does, see why a passage was found, and measure the search."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from cluster.catalog.catalog import ModelCatalog
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+from cluster.config.schema import VoxrayConfig
+from cluster.lifecycle import attach
+from pipelines.errors import ConfigError
+
+SAMPLE_DATA = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data"
+
+
+class QuestionGroup(typer.core.TyperGroup):
+    """A group whose first argument may be a question: `voxray retrieve "..."` is `voxray retrieve ask "..."`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Put the command `ask` in front of what is no command's name."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=QuestionGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help='Search the business data: voxray retrieve "How much is shipping?" --explain',
+)
+
+TenantOption = Annotated[str | None, typer.Option(help="Whose data is searched; default: the agent's tenant.")]
+MilvusOption = Annotated[str, typer.Option(help="URI of a Milvus; default: the running cluster's.")]
+RerankOption = Annotated[
+    str | None, typer.Option(help='Catalog name of a cross-encoder, "" for none; default: as configured.')
+]
+ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+]
+
+
+@app.callback()
+def retrieve() -> None:
+    """Search the business data as a call does."""
+
+
+@app.command()
+def ask(  # noqa: PLR0917 - one argument per command-line option
+    question: Annotated[str, typer.Argument(help="What a caller would ask.")],
+    explain: Annotated[bool, typer.Option("--explain", help="Show the scores and times of each stage.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="Passages at most.")] = 6,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
+    updated_from: Annotated[str, typer.Option(help="Only data of this date or newer, as 2026-01-31.")] = "",
+    updated_until: Annotated[str, typer.Option(help="Only data of this date or older.")] = "",
+    stage: Annotated[str, typer.Option(help="hybrid, meaning or words.")] = "hybrid",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    tenant: TenantOption = None,
+    milvus: MilvusOption = "",
+    rerank: RerankOption = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Search for a question; print the passages with source and date, and with --explain why they were found."""
+    config = load_config(profile, file, process_environment())
+    arguments = ["ask", *_place(config, milvus), *_engines(config, tenant, rerank)]
+    arguments += ["--limit", str(limit), "--stage", stage]
+    arguments += [part for name in source or [] for part in ("--source", name)]
+    arguments += [f"--updated-from={updated_from}", f"--updated-until={updated_until}"]
+    flags = {"--explain": explain, "--json": as_json}
+    _run([*arguments, *(flag for flag, is_set in flags.items() if is_set), "--", question])
+
+
+@app.command("eval")
+def evaluate(  # noqa: PLR0917 - one argument per command-line option
+    questions: Annotated[Path, typer.Argument(help="JSON Lines file of questions (docs/retrieval.md).")],
+    data: Annotated[
+        Path | None, typer.Option(help="Index this folder in a Milvus of its own and measure there.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for retrieval.json and the plot retrieval.svg.")] = Path("."),
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the encoder.")] = 1,
+    tenant: TenantOption = None,
+    milvus: MilvusOption = "",
+    rerank: RerankOption = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Measure recall, MRR, nDCG and latency of each stage; write a report and a plot."""
+    config = load_config(profile, file, process_environment())
+    place = ["--data", str(data)] if data else _place(config, milvus)
+    arguments = ["eval", *place, *_engines(config, tenant, rerank), "--threads", str(threads)]
+    _run([*arguments, "--out", str(out), str(questions)])
+
+
+@app.command("make-set")
+def make_set(
+    folder: Annotated[Path, typer.Argument(help="Where the set is written: data/ and questions.jsonl.")],
+    documents: Annotated[int, typer.Option(min=1, help="Documents made of package documentation.")] = 2000,
+) -> None:
+    """Make the evaluation set: documentation texts of installed packages and the sample company's data."""
+    _run(["make-set", "--sample", str(SAMPLE_DATA), "--documents", str(documents), str(folder)])
+
+
+def _place(config: VoxrayConfig, milvus: str) -> list[str]:
+    """Return the arguments that say where the data is: the given Milvus, the configured one, or the cluster's."""
+    uri = milvus or config.services.milvus.uri
+    if not uri:
+        if (state := attach(config)) is None:
+            raise ConfigError("the cluster is not running: `voxray up` starts it; or give --milvus URI")
+        uri = state.milvus_uri
+    return ["--milvus", uri, "--alias", config.services.milvus.alias]
+
+
+def _engines(config: VoxrayConfig, tenant: str | None, rerank: str | None) -> list[str]:
+    catalog = ModelCatalog.load(config, process_environment())
+    retriever = config.retriever
+    arguments = ["--tenant", tenant or config.agent.tenant, "--token-env", config.services.milvus.token_env]
+    arguments += ["--candidates", str(retriever.candidates)]
+    arguments += ["--encoder-dir", str(catalog.fetch(retriever.embedding_model))]
+    reranker = retriever.rerank_model if rerank is None else rerank
+    return [*arguments, "--rerank-dir", str(catalog.fetch(reranker))] if reranker else arguments
+
+
+def _run(arguments: list[str]) -> None:
+    """Run the engines in a process of their own; its exit code is ours."""
+    command = [sys.executable, "-m", "ingest_jobs.retrieval.command", *arguments]
+    environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    child = subprocess.Popen(command, env=environment)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        # The terminal has told the child too; it cleans up and ends.
+        code = child.wait()
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""Measuring retrieval: a set of documents and questions, and how well and how fast they are found."""

@@ -1,0 +1,1 @@
+"""The pure parts of retrieval: fusing rankings, leaving out duplicates, and measuring how good a ranking is."""
