@@ -25,6 +25,7 @@ from ingest_jobs.incremental import difference
 from ingest_jobs.job import Job, add_store_arguments, dimensions_of, exclusive_job, request_of
 from ingest_jobs.journal import Journal
 from ingest_jobs.pipeline import now_s
+from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.records import saved_dataset
 from ingest_jobs.reindex import open_job
 from ingest_jobs.reporting import REPORTS
@@ -130,6 +131,7 @@ ACTIONS: dict[str, Callable[[Job, argparse.Namespace], dict[str, Any]]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    quiet_libraries()
     parser = argparse.ArgumentParser(prog="python -m ingest_jobs.admin", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("action", choices=ACTIONS)
     add_store_arguments(parser)

@@ -23,6 +23,7 @@ from ingest_jobs.exits import exit_code
 from ingest_jobs.expiry import delete_expired
 from ingest_jobs.job import ReindexRequest, add_store_arguments, open_stores, plan_of, request_of
 from ingest_jobs.pipeline import Encoder, patiently
+from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.records import saved_dataset
 from ingest_jobs.updates import ChangeWriter
 from pipelines.errors import ConfigError, VoxrayError
@@ -95,6 +96,7 @@ class Follower:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command until SIGTERM or SIGINT; return its exit code."""
+    quiet_libraries()
     parser = argparse.ArgumentParser(prog="python -m ingest_jobs.follow", description=(__doc__ or "").split("\n")[0])
     add_store_arguments(parser)
     request = request_of(parser.parse_args(sys.argv[1:] if arguments is None else arguments))

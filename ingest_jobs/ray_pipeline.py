@@ -18,6 +18,7 @@ from typing import Any
 from cluster.config.environment import process_environment
 from ingest_jobs.documents import Unit
 from ingest_jobs.pipeline import JobPlan, ReadUnits, WriteRows, yield_cpu
+from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.rows import Row, columns_of_rows, embed_rows, rows_of_columns
 from pipelines.errors import EngineError, VoxrayError
 
@@ -30,11 +31,17 @@ _STAGE_CPUS = 0.5
 _RESOURCE_SHARE = 0.001
 
 
+def _settle(plan: JobPlan) -> None:
+    """What every worker does first."""
+    quiet_libraries()
+    yield_cpu(plan.dataset.placement.niceness)
+
+
 class ReadActor:
     """The reading stage."""
 
     def __init__(self, plan: JobPlan) -> None:
-        yield_cpu(plan.dataset.placement.niceness)
+        _settle(plan)
         self._reader = ReadUnits(plan)
 
     def __call__(self, item: dict[str, Any]) -> Iterator[Row]:
@@ -47,7 +54,7 @@ class EmbedActor:
     """The embedding stage: one encoder per actor of the pool."""
 
     def __init__(self, plan: JobPlan) -> None:
-        yield_cpu(plan.dataset.placement.niceness)
+        _settle(plan)
         self._encoder = plan.open_encoder()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class WriteActor:
     """The writing stage."""
 
     def __init__(self, plan: JobPlan) -> None:
-        yield_cpu(plan.dataset.placement.niceness)
+        _settle(plan)
         self._writer = WriteRows(plan)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +123,7 @@ def _join(plan: JobPlan) -> None:
         # A Ray of our own: enough logical CPUs for every stage, however few the machine has.
         options["num_cpus"] = 2 + int(plan.dataset.embedding.num_cpus * plan.dataset.embedding.workers)
     ray.init(**options)
+    quiet_libraries()
 
 
 def _configure(plan: JobPlan) -> None:

@@ -11,7 +11,7 @@ data are not good enough to go live, 5 another job works on the collection.
 from __future__ import annotations
 
 import argparse
-import os
+import secrets
 import sys
 import time
 from contextlib import closing, suppress
@@ -36,7 +36,8 @@ from ingest_jobs.job import (
     request_of,
 )
 from ingest_jobs.journal import Journal
-from ingest_jobs.pipeline import Encoder, now_s, run_in_process
+from ingest_jobs.pipeline import Encoder, now_s, run_in_process, yield_cpu
+from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.records import erased_subjects, overrides, save_dataset
 from ingest_jobs.reporting import Progress, Report, Reporter, ShowProgress
 from ingest_jobs.rollback import drop_stale_undo
@@ -102,7 +103,7 @@ def open_job(
     dataset = dataset or load_dataset(request.source)
     plan = plan_of(request, dataset)
     store, blobs, client = open_stores(request, plan)
-    job_id = request.job or f"ingest-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+    job_id = request.job or f"ingest-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     report = Report(job_id, dataset.name, plan.tenant, plan.alias, started_at_s=round(now_s(), 3))
     live = store.live_collection()
     erased = erased_subjects(blobs, plan.tenant).get(plan.tenant, set())
@@ -157,6 +158,7 @@ def _parse(arguments: list[str]) -> tuple[ReindexRequest, argparse.Namespace]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    quiet_libraries()
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     request, parsed = _parse(sys.argv[1:] if arguments is None else arguments)
     show = _printer(console, as_json=parsed.progress == "json")
@@ -171,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_here(request: ReindexRequest, show: ShowProgress) -> Report:
     plan = plan_of(request, load_dataset(request.source))
+    yield_cpu(plan.dataset.placement.niceness)
     return reindex_in_process(request, plan.open_encoder(), show=show)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ingest_jobs.readers import Section, read_sections
 
 from ingest_jobs.dataset import Dataset, SentenceRule, TableRule, fingerprint, load_dataset, source_files
-from ingest_jobs.readers import Section, read_sections
 from ingest_jobs.stages import MAX_CHUNK_WORDS, chunks_of_file, normalise, split_section
 from pipelines.errors import ConfigError
 
