@@ -8,16 +8,18 @@ One follower works for a collection; others wait for it to end. What is in the s
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from rich.console import Console
 
 from deployments.engines.change_log import ChangeLog, DocumentChange
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.documents import Unreadable
+from ingest_jobs.erasure import erase
 from ingest_jobs.exclusive import exclusive
 from ingest_jobs.exits import exit_code
 from ingest_jobs.expiry import delete_expired
@@ -65,7 +67,8 @@ class Follower:
             if live is None:
                 return 0  # the first job will replay them
             for change_id, change in self.log.after(self.log.applied()):
-                self.log.set_applied(change_id, self._apply(live, change))
+                state = self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
+                self.log.set_applied(change_id, state)
                 self._unsealed.add(change.tenant)
                 applied += 1
         return applied
@@ -83,6 +86,11 @@ class Follower:
             patiently(lambda: writer.apply(live, change, dataset))
         except Unreadable as reason:
             return f"refused: {reason}"
+        return "applied"
+
+    def _erase(self, change_id: str, change: DocumentChange) -> str:
+        receipt = erase([self._store], self._blobs, [self.log], change.tenant, change.subject)
+        self.log.set_receipt(change_id, json.dumps(asdict(receipt)))
         return "applied"
 
     def _seal(self) -> None:

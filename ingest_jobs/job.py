@@ -103,12 +103,14 @@ class Job:
         writer: ChangeWriter | None = None
         for change_id, change in log.after(after):
             writer = writer or ChangeWriter(self.plan, self.store, self.encoder(), self.blobs)
+            after = change_id
+            if change.kind == "erase":
+                continue  # by its tombstone, before the switch
             is_own = change.tenant == self.tenant
             dataset = self.dataset if is_own else saved_dataset(self.blobs, self.plan.alias, change.tenant)
             with suppress(Unreadable):  # the follower tells whoever sent it
                 writer.apply(collection, change, dataset)
             self.reporter.report.replayed_changes += 1
-            after = change_id
         return after
 
     def check_refusals(self) -> None:

@@ -80,14 +80,8 @@ class JobsApi:
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-<<<<<<< HEAD
             how = type(error).__name__
             raise ServiceError("ray", f"its jobs cannot be reached ({how}); is the cluster up?") from error
-=======
-            raise ServiceError(
-                "ray", f"its jobs cannot be reached ({type(error).__name__}); is the cluster up?"
-            ) from error
->>>>>>> fe07638 (Ingest: jobs on the cluster by command line, live updates by REST and stream, erasure)
         if answer.status_code == 404 and allow_missing:
             return None
         if answer.is_error:

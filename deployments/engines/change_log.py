@@ -21,14 +21,14 @@ ENGINE = "redis"
 MAX_TEXT_CHARS = 200_000
 _STATE_TTL_S = 24 * 3600
 _READ_COUNT = 64
-Kind = Literal["put", "delete"]
+Kind = Literal["put", "delete", "erase"]
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentChange:
-    """One document put or deleted. `text` is Markdown; dates are ISO 8601, "" for none.
+    """One document put or deleted, or a person erased. `text` is Markdown; dates are ISO 8601, "" for none.
 
-    `subject` is the person that the document is about, as the data name them.
+    `subject` is the person that the document is about, or who is to be erased, as the data name them.
     """
 
     tenant: str
@@ -54,6 +54,11 @@ def state_key(alias: str, change_id: str) -> str:
     return f"voxray:knowledge:{alias}:change:{change_id}"
 
 
+def receipt_key(alias: str, change_id: str) -> str:
+    """Return where the follower leaves the receipt of an erasure."""
+    return f"voxray:knowledge:{alias}:receipt:{change_id}"
+
+
 def fields_of(change: DocumentChange) -> dict[str, str]:
     """Return a change as fields of a stream entry."""
     return {name: str(value) for name, value in asdict(change).items()}
@@ -62,7 +67,8 @@ def fields_of(change: DocumentChange) -> dict[str, str]:
 def change_of(entry: Mapping[str, str]) -> DocumentChange:
     """Return the change that an entry holds."""
     known = {name: entry.get(name, "") for name in _FIELDS}
-    return DocumentChange(**{**known, "kind": "delete" if known["kind"] == "delete" else "put"})
+    kinds: dict[str, Kind] = {"delete": "delete", "erase": "erase"}
+    return DocumentChange(**{**known, "kind": kinds.get(known["kind"], "put")})
 
 
 class ChangeLog:
@@ -103,6 +109,13 @@ class ChangeLog:
         try:
             self._redis.set(state_key(self._alias, change_id), state, ex=_STATE_TTL_S)
             self._redis.set(self._position, change_id)
+        except redis.exceptions.RedisError as error:
+            raise _failure() from error
+
+    def set_receipt(self, change_id: str, receipt: str) -> None:
+        """Leave the receipt of an erasure for whoever asked for it."""
+        try:
+            self._redis.set(receipt_key(self._alias, change_id), receipt, ex=_STATE_TTL_S)
         except redis.exceptions.RedisError as error:
             raise _failure() from error
 

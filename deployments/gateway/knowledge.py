@@ -16,6 +16,8 @@ import redis.exceptions
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field
 
+from cluster.config.environment import process_environment, secret
+from cluster.config.schema import VoxrayConfig
 from deployments.engines.change_log import (
     ENGINE,
     MAX_TEXT_CHARS,
@@ -53,7 +55,7 @@ class ChangeFeed:
             raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
 
     async def state(self, change_id: str) -> tuple[str, dict[str, Any] | None] | None:
-        """Return what became of a change ("queued", "applied", "refused: ...") and an erasure's receipt; None: unknown."""
+        """Return what became of a change ("queued", "applied", "refused: ...") and the receipt of an erasure."""
         try:
             state = await self._redis.get(state_key(self._alias, change_id))
             if state is None:
@@ -63,6 +65,13 @@ class ChangeFeed:
         except redis.exceptions.RedisError as error:
             raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
         return str(state), json.loads(receipt) if receipt else None
+
+
+def change_feed(config: VoxrayConfig, redis_url: str) -> ChangeFeed:
+    """Return the feed of the configured collection, for the agent's tenant."""
+    services = config.services
+    password = secret(process_environment(), services.redis.password_env, needed_by="services.redis.password_env")
+    return ChangeFeed(redis_url, password, alias=services.milvus.alias, tenant=config.agent.tenant)
 
 
 def feed_of(request: Request) -> ChangeFeed:
