@@ -18,7 +18,7 @@ from pipelines.errors import ConfigError
 DATASET_FILE = "dataset.yaml"
 MIB = 1024 * 1024
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Tenant = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")]
 PiiKind = Literal["email", "phone", "card", "iban", "national_id"]
 
 
@@ -206,7 +206,7 @@ class Dataset(Section):
     """
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
-    tenant: Tenant | Literal[""] = ""
+    tenant: Tenant = ""
     collection: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,63})?$")
     sources: tuple[Source, ...] = Field(default=(FolderSource(),), min_length=1)
     tables: dict[str, TableRule] = {}
@@ -258,10 +258,10 @@ def load_dataset(path: Path) -> Dataset:
     file = dataset_file(path)
     base = (file.parent if file else path).resolve()
     if file is None:
-        return _anchored(Dataset(), base)
+        return _anchored(Dataset(), base, str(path))
     try:
         raw: Any = yaml.safe_load(file.read_text("utf-8")) or {}
-        return _anchored(Dataset.model_validate(raw), base)
+        return _anchored(Dataset.model_validate(raw), base, str(file))
     except ValidationError as error:
         raise ConfigError("\n".join(f"{file}: {_problem(detail)}" for detail in error.errors())) from error
     except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
@@ -275,18 +275,18 @@ def _problem(detail: Any) -> str:
     return f"{key}: {message}"
 
 
-def _anchored(dataset: Dataset, base: Path) -> Dataset:
-    sources = tuple(_anchored_source(source, base) for source in dataset.sources)
+def _anchored(dataset: Dataset, base: Path, file: str) -> Dataset:
+    sources = tuple(_anchored_source(s, base, f"{file}: sources.{n}") for n, s in enumerate(dataset.sources))
     golden = str(base / dataset.quality.golden) if dataset.quality.golden else ""
     quality = dataset.quality.model_copy(update={"golden": golden})
     return dataset.model_copy(update={"sources": sources, "quality": quality, "name": dataset.name or base.name})
 
 
-def _anchored_source(source: Source, base: Path) -> Source:
+def _anchored_source(source: Source, base: Path, key: str) -> Source:
     if isinstance(source, FolderSource):
         folder = (base / source.path).resolve()
         if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder of business data")
+            raise ConfigError(f"{key}.path: {folder}: no such folder of business data")
         return source.model_copy(update={"path": str(folder)})
     if isinstance(source, SqlSource) and (match := re.fullmatch(r"sqlite:///(?!/)(.+)", source.url)):
         return source.model_copy(update={"url": f"sqlite:///{base / match[1]}"})

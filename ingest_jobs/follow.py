@@ -54,7 +54,8 @@ class Follower:
         with exclusive(f"follow:{self._plan.alias}", client=self._redis, folder=None, wait_s=_FOLLOWER_WAIT_S):
             while not stopped.is_set():
                 if self.log.wait(self.log.applied(), _POLL_S):
-                    self.apply_waiting()
+                    if self.apply_waiting() == 0:
+                        stopped.wait(_POLL_S)  # no version is live yet
                 elif self._unsealed:
                     self._seal()
                     self.log.trim(_KEPT_S)

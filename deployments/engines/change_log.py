@@ -66,9 +66,9 @@ def fields_of(change: DocumentChange) -> dict[str, str]:
 
 def change_of(entry: Mapping[str, str]) -> DocumentChange:
     """Return the change that an entry holds."""
-    known = {name: entry.get(name, "") for name in _FIELDS}
     kinds: dict[str, Kind] = {"delete": "delete", "erase": "erase"}
-    return DocumentChange(**{**known, "kind": kinds.get(known["kind"], "put")})
+    texts = {name: entry.get(name, "") for name in _FIELDS if name != "kind"}
+    return DocumentChange(kind=kinds.get(entry.get("kind", ""), "put"), **texts)
 
 
 class ChangeLog:
