@@ -112,6 +112,20 @@ class ChangeLog:
         except redis.exceptions.RedisError as error:
             raise _failure() from error
 
+    def state(self, change_id: str) -> str:
+        """Return what became of a change, "" when nothing has yet."""
+        try:
+            return str(self._redis.get(state_key(self._alias, change_id)) or "")
+        except redis.exceptions.RedisError as error:
+            raise _failure() from error
+
+    def receipt(self, change_id: str) -> str:
+        """Return the receipt of an erasure as JSON, "" when there is none."""
+        try:
+            return str(self._redis.get(receipt_key(self._alias, change_id)) or "")
+        except redis.exceptions.RedisError as error:
+            raise _failure() from error
+
     def set_receipt(self, change_id: str, receipt: str) -> None:
         """Leave the receipt of an erasure for whoever asked for it."""
         try:
