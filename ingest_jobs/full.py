@@ -132,7 +132,9 @@ def _go_live(job: Job, collection: str, live: str | None, building: Building) ->
             for subject in subjects:
                 keys = [row["pk"] for row in job.store.scan(collection, tenant, ["pk"], f'subject == "{subject}"')]
                 job.store.delete_rows(collection, tenant, keys)
-        entry = HistoryEntry("full", job.reporter.report.job, now_s(), previous=live or "")
+        # To a version without rows of the tenant there is no way back: callers would hear that nothing is known.
+        previous = live if live and job.store.count(live, job.tenant) else ""
+        entry = HistoryEntry("full", job.reporter.report.job, now_s(), previous=previous)
         job.store.set_history(collection, job.tenant, [entry])
         if job.reporter.report.replayed_changes:
             job.store.seal(collection, job.tenant)

@@ -141,13 +141,18 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
 
 def _delete_rest(job: Job, journal: Journal, live: str, touched: list[str]) -> None:
     for docs in _groups(touched):
-        stale = [row["pk"] for row in _keys_of(job, live, docs) if not journal.is_wanted(row["pk"])]
+        # Rows of live updates too: the source has something newer to say.
+        rows = job.store.scan(live, job.tenant, ["pk"], f"doc in [{_listed(docs)}]")
+        stale = [row["pk"] for row in rows if not journal.is_wanted(row["pk"])]
         job.store.delete_rows(live, job.tenant, stale)
 
 
 def _keys_of(job: Job, live: str, docs: list[str]) -> list[Row]:
-    listed = ", ".join(f'"{doc}"' for doc in docs)
-    return list(job.store.scan(live, job.tenant, ["pk", "chunk_hash"], f"doc in [{listed}] and {_FROM_JOB}"))
+    return list(job.store.scan(live, job.tenant, ["pk", "chunk_hash"], f"doc in [{_listed(docs)}] and {_FROM_JOB}"))
+
+
+def _listed(docs: list[str]) -> str:
+    return ", ".join(f'"{doc}"' for doc in docs)
 
 
 def _groups(docs: list[str]) -> Iterator[list[str]]:

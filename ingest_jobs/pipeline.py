@@ -116,6 +116,20 @@ def yield_cpu(niceness: int) -> None:
         os.nice(missing)
 
 
+class LazyEncoder:
+    """The plan's encoder, loaded when the first text comes: most incremental runs find nothing to embed."""
+
+    def __init__(self, plan: JobPlan) -> None:
+        self._plan = plan
+        self._encoder: Encoder | None = None
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return one L2-normalised vector per text."""
+        if self._encoder is None:
+            self._encoder = self._plan.open_encoder()
+        return self._encoder.encode(texts)
+
+
 class ReadUnits:
     """Unit in; rows of its chunks out, and of what was refused."""
 

@@ -7,6 +7,5 @@ import logging
 
 def quiet_libraries() -> None:
     """Let pymilvus and Ray Data speak only when something is wrong."""
-    # pymilvus warns for each scan of milvus-lite that it uses the client's clock.
     logging.getLogger("pymilvus").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

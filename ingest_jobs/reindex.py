@@ -36,7 +36,7 @@ from ingest_jobs.job import (
     request_of,
 )
 from ingest_jobs.journal import Journal
-from ingest_jobs.pipeline import Encoder, now_s, run_in_process, yield_cpu
+from ingest_jobs.pipeline import Encoder, LazyEncoder, now_s, run_in_process, yield_cpu
 from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.records import erased_subjects, overrides, save_dataset
 from ingest_jobs.reporting import Progress, Report, Reporter, ShowProgress
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_here(request: ReindexRequest, show: ShowProgress) -> Report:
     plan = plan_of(request, load_dataset(request.source))
     yield_cpu(plan.dataset.placement.niceness)
-    return reindex_in_process(request, plan.open_encoder(), show=show)
+    return reindex_in_process(request, LazyEncoder(plan), show=show)
 
 
 def summary(report: Report) -> str:

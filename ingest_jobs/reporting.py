@@ -46,6 +46,7 @@ class Report:
         mode: "full", "incremental" or "unchanged".
         state: "running", "done" or "failed".
         units: files, pages and queries that were read.
+        embedded_a_s: chunks embedded and written a second, from the first batch to the last.
         kept: chunks that an earlier, interrupted run had written.
         refusals: the first reasons why something was set aside; `refused` counts all.
         gate: what the quality gate measured.
@@ -72,6 +73,7 @@ class Report:
     refusals: list[str] = field(default_factory=list)
     chunks: int = 0
     embedded: int = 0
+    embedded_a_s: float = 0.0
     kept: int = 0
     replayed_changes: int = 0
     resumed: bool = False
@@ -99,6 +101,7 @@ class Reporter:
         self._started_s = time.monotonic()
         self._phase, self._phase_started_s = "", self._started_s
         self._told_s = 0.0
+        self._first_written_s, self._first_written = 0.0, 0
 
     def phase(self, name: str) -> None:
         """Note what the job does from here on."""
@@ -131,11 +134,20 @@ class Reporter:
         report.embedded += kinds[WRITTEN]
         report.kept += kinds[KEPT]
         report.chunks += kinds[WRITTEN] + kinds[KEPT]
+        self._measure(kinds[WRITTEN])
         report.expired += kinds[EXPIRED]
         report.erased += kinds[ERASED]
         report.overridden += kinds[OVERRIDDEN]
         if time.monotonic() - self._told_s >= _SAY_EVERY_S:
             self._tell(time.monotonic())
+
+    def _measure(self, written: int) -> None:
+        now_s = time.monotonic()
+        if written and not self._first_written_s:
+            self._first_written_s, self._first_written = now_s, self.report.embedded
+        elif written:
+            since = self.report.embedded - self._first_written
+            self.report.embedded_a_s = round(since / max(1e-6, now_s - self._first_written_s), 1)
 
     def refuse(self, reason: str) -> None:
         """Count something that was set aside."""

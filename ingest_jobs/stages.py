@@ -106,7 +106,7 @@ def chunks_of(
             doc=doc_key(document.doc_id),
             doc_id=document.doc_id,
             doc_hash=f"{prepared.doc_hash}/{len(cut)}",
-            chunk_hash=content_hash(section.title, piece, prepared.subject, str(prepared.expires_at)),
+            chunk_hash=content_hash(prepared.doc_hash, section.title, piece),
             subject=prepared.subject,
             origin=origin,
             expires_at=prepared.expires_at,

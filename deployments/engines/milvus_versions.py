@@ -13,6 +13,7 @@ under its filter, or carries the others' rows over unchanged.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -69,6 +70,11 @@ class HistoryEntry:
 
 class VersionStore(KnowledgeStore):
     """A `KnowledgeStore` that also knows documents, unfinished versions and the way back. Blocking, for jobs."""
+
+    def __init__(self, uri: str, alias: str, *, token: str = "") -> None:
+        super().__init__(uri, alias, token=token)
+        # It warns at each scan of a milvus-lite that it uses the client's clock.
+        logging.getLogger("pymilvus.client.iterator").setLevel(logging.ERROR)
 
     @property
     def alias(self) -> str:

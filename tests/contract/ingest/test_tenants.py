@@ -1,4 +1,4 @@
-"""Two tenants with the same texts, ids and persons on one alias: whatever one does, the other's rows stay as they are."""
+"""Two tenants with the same texts, ids and persons on one alias: what one does leaves the other's rows as they are."""
 
 from __future__ import annotations
 
