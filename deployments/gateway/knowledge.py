@@ -43,6 +43,10 @@ class ChangeFeed:
         self._alias = alias
         self.tenant = tenant
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
     async def append(self, change: DocumentChange) -> str:
         """Write a change down; return its id.
 
