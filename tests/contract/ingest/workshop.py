@@ -14,7 +14,7 @@ from ingest_jobs.job import ReindexRequest
 from ingest_jobs.reindex import reindex_in_process
 from ingest_jobs.reporting import Report
 
-HEADER = "embedding: {engine: scripted, batch_rows: 16}\nmasking: {kinds: []}\n"
+HEADER = "embedding: {engine: scripted, batch_rows: 16}\nmasking: {kinds: []}\nplacement: {niceness: 0}\n"
 TABLE = "tables: {people.jsonl: {title: '{name}', id: id, subject: person, sentences: [{say: '{text}'}]}}\n"
 
 
