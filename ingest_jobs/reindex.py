@@ -163,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     request, parsed = _parse(sys.argv[1:] if arguments is None else arguments)
     show = _printer(console, as_json=parsed.progress == "json")
     try:
+        yield_cpu(load_dataset(request.source).placement.niceness)
         report = _run_here(request, show) if parsed.in_process else reindex_with_ray(request, show=show)
     except VoxrayError as error:
         errors.print(f"ingest failed: {error}", markup=False)
@@ -173,7 +174,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_here(request: ReindexRequest, show: ShowProgress) -> Report:
     plan = plan_of(request, load_dataset(request.source))
-    yield_cpu(plan.dataset.placement.niceness)
     return reindex_in_process(request, LazyEncoder(plan), show=show)
 
 

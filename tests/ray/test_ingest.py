@@ -22,7 +22,7 @@ from tests.contract.milvus_server import milvus_server
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = 2500
+DOCUMENTS = 1500
 ENOUGH_ROWS = 100
 KILL_WAIT_S = 120
 

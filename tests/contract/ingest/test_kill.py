@@ -23,8 +23,8 @@ from tests.contract.milvus_server import RestartableMilvus
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = 700
-ENOUGH_ROWS = 200
+DOCUMENTS = 400
+ENOUGH_ROWS = 100
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def take(workshop: Workshop, step: str, number: int) -> None:
         follower.close()
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS, TURNS)
 def test_no_step_of_one_tenant_touches_the_other(workshop: Workshop, steps: list[str], turns: list[str]) -> None:
     number = next(_examples)
