@@ -10,6 +10,8 @@ from ingest_jobs.dataset import ChunkingRule
 from pipelines.text.terms import sentences
 
 CountTokens = Callable[[str], int]
+# 512 tokens of these, a title, and the terms made of both fit into 8192 bytes.
+_BYTES_A_TOKEN = 11
 
 
 def token_counter(model_dir: Path) -> CountTokens:
@@ -37,6 +39,7 @@ def passages_of(text: str, rule: ChunkingRule, count: CountTokens) -> Iterator[s
 
     A single sentence that is longer than a passage is cut at words, without overlap.
     """
+    count = _bounded(count)
     piece: list[tuple[str, int]] = []
     fresh = 0  # sentences of `piece` that no passage has held yet
     for sentence in sentences(text):
@@ -49,6 +52,13 @@ def passages_of(text: str, rule: ChunkingRule, count: CountTokens) -> Iterator[s
             fresh += 1
     if fresh:
         yield " ".join(words for words, _ in piece)
+
+
+def _bounded(count: CountTokens) -> CountTokens:
+    """Let no text count less than its bytes allow: a tokenizer sees one unknown token in a word of any length, and
+    the columns of the store have their limits.
+    """
+    return lambda text: max(count(text), -(-len(text.encode()) // _BYTES_A_TOKEN))
 
 
 def _overlap(piece: list[tuple[str, int]], room: int) -> list[tuple[str, int]]:

@@ -156,11 +156,13 @@ class Placement(Section):
 
     Attributes:
         resource: custom resource of the nodes for such jobs; ignored where no node has it.
+        readers: workers of the reading stage; more than one pays where PDF and DOCX are parsed for several embedders.
         cpu_share: part of the cluster's CPUs that the job's stages may hold at once.
         niceness: how readily its processes give up the CPU; calls come first on shared cores.
     """
 
     resource: str = "ingest"
+    readers: int = Field(default=1, ge=1, le=64)
     cpu_share: Share = 0.5
     niceness: int = Field(default=15, ge=0, le=19)
 

@@ -88,11 +88,11 @@ def run_with_ray(plan: JobPlan, units: Iterator[Unit]) -> Iterator[list[Row]]:
     if not items:
         return
     placed = _placement(plan)
-    rule = plan.dataset.embedding
+    rule, place = plan.dataset.embedding, plan.dataset.placement
     stage = {"compute": ray.data.ActorPoolStrategy(size=1), "num_cpus": _STAGE_CPUS, "fn_constructor_args": (plan,)}
     outcomes = (
         ray.data.from_items(items, override_num_blocks=min(len(items), _MAX_READ_BLOCKS))
-        .flat_map(ReadActor, **stage, **placed)
+        .flat_map(ReadActor, **{**stage, "compute": ray.data.ActorPoolStrategy(size=place.readers)}, **placed)
         .map_batches(
             EmbedActor,
             fn_constructor_args=(plan,),
@@ -121,7 +121,9 @@ def _join(plan: JobPlan) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if process_environment().get("RAY_ADDRESS", "local") in {"", "local"}:
         # A Ray of our own: enough logical CPUs for every stage, however few the machine has.
-        options["num_cpus"] = 2 + int(plan.dataset.embedding.num_cpus * plan.dataset.embedding.workers)
+        options["num_cpus"] = (
+            1 + plan.dataset.placement.readers + int(plan.dataset.embedding.num_cpus * plan.dataset.embedding.workers)
+        )
     ray.init(**options)
     quiet_libraries()
 
@@ -136,7 +138,7 @@ def _configure(plan: JobPlan) -> None:
     context.raise_original_map_exception = True  # else the reason why a file is refused is lost on the way
     context.target_max_block_size = _BLOCK_BYTES
     rule = plan.dataset.embedding
-    needed = 2 * _STAGE_CPUS + rule.num_cpus * rule.workers
+    needed = _STAGE_CPUS * (1 + plan.dataset.placement.readers) + rule.num_cpus * rule.workers
     share = plan.dataset.placement.cpu_share * float(ray.cluster_resources().get("CPU", needed))
     context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=max(share, needed))
 

@@ -21,7 +21,7 @@ FROM_SOURCE, FROM_UPDATE = "source", "live/"
 _QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _MAX_ID_BYTES = 1000
-_MAX_TITLE_CHARS = 2000
+_MAX_TITLE_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -146,10 +146,10 @@ class VersionStore(KnowledgeStore):
                 self._client.create_alias(collection, self._alias)
             self._client.alter_collection_properties(collection, {_BUILDING: ""})
 
-    def prune(self, keep: Iterable[str] = ()) -> list[str]:
+    def prune(self) -> list[str]:
         """Drop what nobody needs: neither live, nor being built, nor the way back of a tenant; return the names."""
         live = self.live_collection()
-        needed = {live, *keep, *self.unfinished()}
+        needed = {live, *self.unfinished()}
         for key, text in (self.properties(live) if live else {}).items():
             if key.startswith(_HISTORY):
                 fulls = [entry for entry in json.loads(text) if entry["kind"] == "full"]

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from ingest_jobs.dataset import FolderSource
 from ingest_jobs.documents import Unit, Unreadable
 from ingest_jobs.sources.patterns import is_wanted
+from pipelines.errors import ConfigError
 
 
 class Folder:
@@ -33,8 +34,11 @@ class Folder:
             raise Unreadable(f"cannot be opened: {error.strerror}") from error
 
     def _walk(self, folder: Path, index: int) -> Iterator[Unit]:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be listed: {error.strerror}") from error
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(Path(entry.path), index)

@@ -33,6 +33,12 @@ def test_endless_sentence_is_cut_at_words_and_an_endless_word_by_characters() ->
     assert [len(passage) for passage in by_characters] == [16, 16, 16, 2]
 
 
+def test_word_that_is_one_token_to_the_model_is_cut_all_the_same() -> None:
+    found = list(passages_of("z" * 10_000, ChunkingRule(max_tokens=512, overlap_tokens=0), lambda _: 1))
+    assert "".join(found) == "z" * 10_000
+    assert max(len(passage) for passage in found) < 6000
+
+
 @given(WORDS, st.integers(16, 40), st.integers(0, 30))
 def test_passages_are_short_and_without_overlap_they_are_the_text(words: list[str], most: int, overlap: int) -> None:
     text = " ".join(words)
