@@ -9,6 +9,7 @@ again and its batch repeated; writing is idempotent. The driver sees every outco
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -121,9 +122,7 @@ def _join(plan: JobPlan) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if process_environment().get("RAY_ADDRESS", "local") in {"", "local"}:
         # A Ray of our own: enough logical CPUs for every stage, however few the machine has.
-        options["num_cpus"] = (
-            1 + plan.dataset.placement.readers + int(plan.dataset.embedding.num_cpus * plan.dataset.embedding.workers)
-        )
+        options["num_cpus"] = math.ceil(_needed_cpus(plan)) + 1
     ray.init(**options)
     quiet_libraries()
 
@@ -137,10 +136,15 @@ def _configure(plan: JobPlan) -> None:
     context.enable_progress_bars = False
     context.raise_original_map_exception = True  # else the reason why a file is refused is lost on the way
     context.target_max_block_size = _BLOCK_BYTES
-    rule = plan.dataset.embedding
-    needed = _STAGE_CPUS * (1 + plan.dataset.placement.readers) + rule.num_cpus * rule.workers
+    needed = _needed_cpus(plan)
     share = plan.dataset.placement.cpu_share * float(ray.cluster_resources().get("CPU", needed))
     context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=max(share, needed))
+
+
+def _needed_cpus(plan: JobPlan) -> float:
+    """Return how many CPUs all stages hold at once: with less, they would wait for each other for ever."""
+    rule = plan.dataset.embedding
+    return _STAGE_CPUS * (1 + plan.dataset.placement.readers) + rule.num_cpus * rule.workers
 
 
 def _placement(plan: JobPlan) -> dict[str, Any]:
