@@ -35,10 +35,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 @contextmanager
-def ray_job(workshop: Workshop, source: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run the job on a Ray of its own; whatever is left of it is ended."""
+def job_process(workshop: Workshop, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the job, on a Ray of its own unless told otherwise; whatever is left of it is ended."""
+    source = workshop.request().source
     command = [sys.executable, "-m", "ingest_jobs.reindex", "--source", str(source), "--milvus", workshop.uri]
-    command += ["--alias", workshop.alias, "--model-dir", str(workshop.root), "--objects", str(workshop.objects)]
+    command += ["--alias", workshop.alias, "--model-dir", str(workshop.root), "--objects", str(workshop.objects), *more]
     environment = {**process_environment(), "RAY_ADDRESS": "local"}
     job = subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -85,7 +86,7 @@ def wait_for_rows(workshop: Workshop, job: subprocess.Popen[str]) -> None:
 def test_job_with_killed_workers_makes_the_collection_of_an_undisturbed_run(workshop: Workshop) -> None:
     workshop.write_notes(DOCUMENTS)
     workshop.write("bad.jsonl", "{oops\n")
-    with ray_job(workshop, workshop.request().source) as job:
+    with job_process(workshop) as job:
         wait_for_rows(workshop, job)
         killed = [w for stage in ("EmbedActor", "WriteActor") for w in workers(job, stage)]
         for process in killed:
@@ -104,7 +105,7 @@ def test_job_with_killed_workers_makes_the_collection_of_an_undisturbed_run(work
 def test_failed_job_says_what_is_wrong_and_leaves_no_collection(workshop: Workshop, tmp_path: Path) -> None:
     own = Workshop(tmp_path, workshop.uri, "failing")
     own.write("orders.jsonl", '{"a": 1}\n{broken\n')
-    with ray_job(own, own.request().source) as job:
+    with job_process(own, "--in-process") as job:
         said, _ = job.communicate(timeout=200)
     assert job.returncode == 4, said
     assert "orders.jsonl, line 2" in said
