@@ -24,6 +24,7 @@ from cluster.config.schema import VoxrayConfig
 from deployments.engine_choice import EngineChoice
 from deployments.gateway.admission import Admission
 from deployments.gateway.asgi import create_app
+from deployments.gateway.knowledge import change_feed
 from deployments.gateway.opening import RemoteEngines, service_opener
 from deployments.gateway.service import ToldToGateway
 from deployments.handles import RemoteLanguageModel, RemoteRecognizer, RemoteRetriever, RemoteSynthesizer
@@ -47,8 +48,10 @@ class Gateway:
         synthesizer: DeploymentHandle,
         *,
         neuron_language_model: DeploymentHandle | None = None,
+        redis_url: str = "",
     ) -> None:
         self._choice = choice
+        self._redis_url = redis_url
         self._admission = Admission(choice.config.gateway.max_calls)
         self._app: FastAPI | None = None
         self._remote = RemoteEngines(
@@ -63,6 +66,8 @@ class Gateway:
         name = self._choice.config.gateway.api_key_env
         api_key = secret(process_environment(), name, needed_by="gateway.api_key_env")
         self._app = create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission))
+        if self._redis_url:
+            self._app.state.change_feed = change_feed(self._choice.config, self._redis_url)
         return self._app
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -104,6 +109,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         deployed(LanguageModel).bind(choice.language_model),
         deployed(Synthesizer).bind(choice.synthesizer),
         **second_pool,
+        redis_url=args["addresses"].get("redis_url", ""),
     )
 
 

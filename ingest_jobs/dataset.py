@@ -1,79 +1,295 @@
-"""What a source folder is to the ingest job: its files, how its tables read as sentences, and its fingerprint."""
+"""What a data team writes: one YAML file that says where the data lie, how they read, and where they go.
+
+Every default is written here once. A folder is a dataset too: its `dataset.yaml` describes it, or the defaults do.
+"""
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
-from collections.abc import Iterator
+import re
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipelines.errors import ConfigError
 
 DATASET_FILE = "dataset.yaml"
-READABLE_SUFFIXES = frozenset({".md", ".html", ".htm", ".csv", ".tsv", ".jsonl", ".txt"})
+MIB = 1024 * 1024
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Tenant = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")]
+PiiKind = Literal["email", "phone", "card", "iban", "national_id"]
 
 
-class SentenceRule(BaseModel):
-    """One sentence about a row. With `column`, `say` holds when the column equals `equals`, else `otherwise` does."""
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FolderSource(Section):
+    """Files under a folder. A relative `path` starts at the dataset's file. Patterns are matched on relative paths."""
+
+    kind: Literal["folder"] = "folder"
+    path: str = "."
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+
+class S3Source(Section):
+    """Objects under `url` (s3://BUCKET/PREFIX). Credentials are boto3's own: role, environment or profile."""
+
+    kind: Literal["s3"]
+    url: str = Field(pattern=r"^s3://[^/]+(/.*)?$")
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    region: str = ""
+    endpoint_url: str = ""
+
+
+class SqlSource(Section):
+    """Rows of one query; `name` stands for a file name (in `tables` and as the passages' source).
+
+    `url` is SQLAlchemy's, without a password; `password_env` names the variable that holds it. A relative SQLite file
+    starts at the dataset's file.
+    """
+
+    kind: Literal["sql"]
+    name: str = Field(min_length=1)
+    url: str = Field(min_length=1)
+    query: str = Field(min_length=1)
+    password_env: str = ""
+    batch_rows: int = Field(default=1000, ge=1)
+
+
+class HttpSource(Section):
+    """Pages by a list of URLs and of sitemaps. Of a sitemap only pages of its own host are read."""
+
+    kind: Literal["http"]
+    urls: tuple[str, ...] = ()
+    sitemaps: tuple[str, ...] = ()
+    timeout_s: float = Field(default=20.0, gt=0)
+
+
+Source = Annotated[FolderSource | S3Source | SqlSource | HttpSource, Field(discriminator="kind")]
+
+
+class SentenceRule(Section):
+    """One sentence about a row. With `column`, `say` holds when the column equals `equals`, else `otherwise` does."""
+
     say: str
     column: str = ""
     equals: str = ""
     otherwise: str = ""
 
 
-class TableRule(BaseModel):
-    """How the rows of a table become a titled passage."""
+class TableRule(Section):
+    """How the rows of a table become documents.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    title: str
-    sentences: tuple[SentenceRule, ...] = Field(min_length=1)
+    Attributes:
+        title: template over the row's columns; "" is the first column.
+        sentences: what is said of a row; none: every column, one by one.
+        id: column that names a row; "" numbers rows of one title.
+        subject: column that names the person a row is about, for erasure.
+        updated_at: column with the row's date (ISO 8601); "" is the file's.
+        expires_at: column with the date (ISO 8601) from which a row is no longer told.
+        drop: columns that are never read out; of no use where `sentences` names what is said.
+    """
+
+    title: str = ""
+    sentences: tuple[SentenceRule, ...] = ()
+    id: str = ""
+    subject: str = ""
+    updated_at: str = ""
+    expires_at: str = ""
+    drop: tuple[str, ...] = ()
 
 
-class Dataset(BaseModel):
-    """The parsed `dataset.yaml`; a folder without one has the defaults. `tables` is keyed by file name."""
+class MaskingPolicy(Section):
+    """Which personal data are replaced before anything is embedded or stored.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    exclude: tuple[str, ...] = ()
+    Attributes:
+        kinds: what is looked for. Empty: nothing is masked.
+        replacement: "label" writes "[email]", "hash" keeps equal values equal, "remove" leaves nothing.
+        region: country of telephone numbers without a prefix and of national ids (ISO 3166, two letters).
+        allow: regular expressions of values that stay, such as the company's own numbers.
+    """
+
+    kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id")
+    replacement: Literal["label", "hash", "remove"] = "label"
+    region: str = Field(default="US", pattern=r"^[A-Z]{2}$")
+    allow: tuple[str, ...] = ()
+
+    @field_validator("allow")
+    @classmethod
+    def _is_a_pattern(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return patterns
+
+
+class ChunkingRule(Section):
+    """Size of a passage in tokens of the embedding model, its title not counted; the overlap is of whole sentences."""
+
+    max_tokens: int = Field(default=128, ge=16, le=512)
+    overlap_tokens: int = Field(default=24, ge=0, le=128)
+
+
+class EmbeddingRule(Section):
+    """The embedding stage. `model` "" is the one that the retriever asks with; another one would find nothing."""
+
+    engine: Literal["transformers", "scripted"] = "transformers"
+    model: str = ""
+    workers: int = Field(default=1, ge=1, le=64)
+    threads: int = Field(default=1, ge=1, le=64)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    batch_rows: int = Field(default=64, ge=1, le=4096)
+
+
+class Placement(Section):
+    """Where a job runs on a cluster that answers calls.
+
+    Attributes:
+        resource: custom resource of the nodes for such jobs; ignored where no node has it.
+        readers: workers of the reading stage; more than one pays where PDF and DOCX are parsed for several embedders.
+        cpu_share: part of the cluster's CPUs that the job's stages may hold at once.
+        niceness: how readily its processes give up the CPU; calls come first on shared cores.
+    """
+
+    resource: str = "ingest"
+    readers: int = Field(default=1, ge=1, le=64)
+    cpu_share: Share = 0.5
+    niceness: int = Field(default=15, ge=0, le=19)
+
+
+class Limits(Section):
+    """What is set aside instead of read, and when so much is set aside that the job must not go live."""
+
+    max_file_bytes: int = Field(default=64 * MIB, ge=1024, description="of a file that is read whole")
+    max_line_bytes: int = Field(default=1 * MIB, ge=1024, description="of a row or line")
+    max_unpacked_bytes: int = Field(default=256 * MIB, ge=1024, description="of what a file unpacks to")
+    max_pages: int = Field(default=2000, ge=1)
+    max_failed_share: Share = 0.1
+
+
+class QualityGate(Section):
+    """What a new version must show before it goes live; the first version has nothing to be compared with."""
+
+    min_row_share: Share = 0.5
+    probes: int = Field(default=50, ge=0, le=1000)
+    min_probe_recall: Share = 0.8
+    golden: str = Field(default="", description='JSON Lines with "question" and "source"; relative to the dataset')
+    golden_top: int = Field(default=5, ge=1, le=50)
+    min_golden_recall: Share = 0.8
+
+
+class Retention(Section):
+    """`expire_after_days` counts from a document's date (0: never); `expires_at` of a table's row goes before it."""
+
+    expire_after_days: int = Field(default=0, ge=0)
+
+
+class Schedule(Section):
+    """`every_hours` 0: no schedule. `voxray ingest submit --if-due`, called by any timer, keeps it."""
+
+    every_hours: float = Field(default=0, ge=0)
+
+
+class Dataset(Section):
+    """The parsed description. `tables` is keyed by file name (a pattern) or by the name of a SQL source.
+
+    `tenant` and `collection` "" are the running configuration's. `subject_pattern` is a regular expression with a group
+    `subject`, matched on a file's path: the person that the whole file is about.
+    """
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
+    tenant: Tenant = ""
+    collection: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,63})?$")
+    sources: tuple[Source, ...] = Field(default=(FolderSource(),), min_length=1)
     tables: dict[str, TableRule] = {}
+    subject_pattern: str = ""
+    masking: MaskingPolicy = MaskingPolicy()
+    chunking: ChunkingRule = ChunkingRule()
+    embedding: EmbeddingRule = EmbeddingRule()
+    placement: Placement = Placement()
+    limits: Limits = Limits()
+    quality: QualityGate = QualityGate()
+    retention: Retention = Retention()
+    schedule: Schedule = Schedule()
+
+    @field_validator("subject_pattern")
+    @classmethod
+    def _has_a_subject(cls, pattern: str) -> str:
+        if pattern and "subject" not in re.compile(pattern).groupindex:
+            raise ValueError("needs a group named subject, such as customers/(?P<subject>[^/]+)/")
+        return pattern
+
+    def content_print(self, *salts: str) -> str:
+        """Return a hash of all that decides what a document becomes; another print means that all is made anew."""
+        parts = self.model_dump(include={"tables", "subject_pattern", "masking", "chunking", "retention"}, mode="json")
+        engine = {"engine": self.embedding.engine, "model": self.embedding.model}
+        text = yaml.safe_dump([parts, engine, *salts], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def load_dataset(source: Path) -> Dataset:
-    """Read the folder's description.
+def dataset_file(path: Path) -> Path | None:
+    """Return the file that describes `path` (a YAML file, or a folder), None for a folder without one.
 
     Raises:
-        ConfigError: the folder is missing, or its `dataset.yaml` is not valid; the message names the file.
+        ConfigError: there is nothing at `path`.
     """
-    if not source.is_dir():
-        raise ConfigError(f"{source}: no such folder of business data")
-    path = source / DATASET_FILE
+    if path.is_dir():
+        file = path / DATASET_FILE
+        return file if file.exists() else None
     if not path.exists():
-        return Dataset()
+        raise ConfigError(f"{path}: no such dataset: give a YAML file, or a folder of business data")
+    return path
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a description, with all relative paths in it made absolute.
+
+    Raises:
+        ConfigError: it is missing or wrong; the message names the file and each wrong key.
+    """
+    file = dataset_file(path)
+    base = (file.parent if file else path).resolve()
+    if file is None:
+        return _anchored(Dataset(), base, str(path))
     try:
-        return Dataset.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raw: Any = yaml.safe_load(file.read_text("utf-8")) or {}
+        return _anchored(Dataset.model_validate(raw), base, str(file))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{file}: {_problem(detail)}" for detail in error.errors())) from error
+    except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
-def source_files(source: Path, dataset: Dataset) -> Iterator[Path]:
-    """Yield the readable files in a stable order. Links are not followed out of the folder."""
-    root = source.resolve()
-    for path in sorted(root.rglob("*")):
-        is_excluded = path.name == DATASET_FILE or any(fnmatch.fnmatch(path.name, p) for p in dataset.exclude)
-        is_inside = path.is_file() and path.resolve().is_relative_to(root)
-        if path.suffix.lower() in READABLE_SUFFIXES and is_inside and not is_excluded:
-            yield path
+def _problem(detail: Any) -> str:
+    kinds = {"folder", "s3", "sql", "http"}  # pydantic puts the union's tag into the path
+    key = ".".join(str(part) for part in detail["loc"] if part not in kinds) or "(whole file)"
+    message = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}"
 
 
-def fingerprint(source: Path, dataset: Dataset, *salts: str) -> str:
-    """Return a hash of all content, the description and `salts` (pipeline version, model): equal means unchanged."""
-    digest = hashlib.sha256("\0".join((*salts, dataset.model_dump_json())).encode())
-    root = source.resolve()
-    for path in source_files(source, dataset):
-        digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def _anchored(dataset: Dataset, base: Path, file: str) -> Dataset:
+    sources = tuple(_anchored_source(s, base, f"{file}: sources.{n}") for n, s in enumerate(dataset.sources))
+    golden = str(base / dataset.quality.golden) if dataset.quality.golden else ""
+    quality = dataset.quality.model_copy(update={"golden": golden})
+    return dataset.model_copy(update={"sources": sources, "quality": quality, "name": dataset.name or base.name})
+
+
+def _anchored_source(source: Source, base: Path, key: str) -> Source:
+    if isinstance(source, FolderSource):
+        folder = (base / source.path).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"{key}.path: {folder}: no such folder of business data")
+        return source.model_copy(update={"path": str(folder)})
+    if isinstance(source, SqlSource) and (match := re.fullmatch(r"sqlite:///(?!/)(.+)", source.url)):
+        return source.model_copy(update={"url": f"sqlite:///{base / match[1]}"})
+    return source

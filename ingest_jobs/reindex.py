@@ -1,271 +1,209 @@
-"""Reindex a folder of business data: a Ray Data job, or the same stages in this process.
+"""The ingest job: bring a dataset into its collection, in full or only what changed.
 
-    python -m ingest_jobs.reindex --source DIR --milvus URI --alias NAME --model-dir DIR [--tenant T] [--force]
+    python -m ingest_jobs.reindex --source DATASET --milvus URI --alias NAME --model-dir DIR [--objects URL --redis URL]
 
-Inside a Ray job it joins that cluster; elsewhere Ray starts in this process. The live collection answers calls until
-the new one is sealed; unchanged data ends the job before Ray starts.
+Inside a Ray job it joins that cluster; elsewhere Ray starts in this process; `--in-process` needs no Ray. The live
+version answers calls until the new one is sealed and has passed the quality gate. A run that was killed is taken up
+again by running the same command. Exit codes: 0 done, 2 wrong input, 3 a store or engine failed (run it again), 4 the
+data are not good enough to go live, 5 another job works on the collection.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 
-from cluster.config.environment import process_environment, secret
-from deployments.engines.milvus_store import IndexedPassage, KnowledgeStore
-from ingest_jobs.dataset import Dataset, fingerprint, load_dataset, source_files
-from ingest_jobs.rows import Encode, embed_columns, passage_of_row, row_of_chunk
-from ingest_jobs.stages import PIPELINE_VERSION, chunks_of_file
+from ingest_jobs.dataset import Dataset, load_dataset
+from ingest_jobs.exits import exit_code
+from ingest_jobs.expiry import delete_expired
+from ingest_jobs.full import run_full
+from ingest_jobs.incremental import run_incremental
+from ingest_jobs.job import (
+    Job,
+    ReindexRequest,
+    RunStages,
+    add_store_arguments,
+    exclusive_job,
+    open_stores,
+    plan_of,
+    request_of,
+)
+from ingest_jobs.journal import Journal
+from ingest_jobs.pipeline import Encoder, LazyEncoder, now_s, run_in_process, yield_cpu
+from ingest_jobs.quiet import quiet_libraries
+from ingest_jobs.records import erased_subjects, overrides, save_dataset
+from ingest_jobs.reporting import Progress, Report, Reporter, ShowProgress
+from ingest_jobs.rollback import drop_stale_undo
+from ingest_jobs.sources import all_units
 from pipelines.errors import ConfigError, EngineError, VoxrayError
 
-if TYPE_CHECKING:
-    from deployments.engines.milvus_retriever import QueryEncoder
 
-_EMBED_BATCH_ROWS = 32
-# Each task runs in a worker process that costs seconds of CPU to start, on cores that answer calls meanwhile.
-_STAGE_TASKS = 1
-# Enough for progress and parallel reading; each block costs a task.
-_READ_BLOCKS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class ReindexRequest:
-    """What to index and where. `token_env` names the variable that holds Milvus's token; `threads` is per embedder."""
-
-    source: Path
-    milvus_uri: str
-    alias: str
-    model_dir: Path
-    tenant: str = "default"
-    is_forced: bool = False
-    token_env: str = ""
-    threads: int = 1
-    embedders: int = 1
-
-    @property
-    def token(self) -> str:
-        """The credential, read when it is used, so that no job description carries it."""
-        return secret(process_environment(), self.token_env, needed_by="--token-env")
-
-
-@dataclass(frozen=True, slots=True)
-class ReindexReport:
-    """How a job ended. `is_skipped`: the data had not changed and the live collection stays."""
-
-    collection: str
-    is_skipped: bool
-    files: int
-    passages: int
-    elapsed_s: float
-
-
-Build = Callable[[ReindexRequest, list[Path], str], None]
-Say = Callable[[str], None]
-
-
-def _silent(_line: str) -> None:
+def _silent(_progress: Progress) -> None:
     """Show no progress."""
 
 
-def reindex_in_process(request: ReindexRequest, encoder: QueryEncoder, *, say: Say = _silent) -> ReindexReport:
+def reindex_in_process(request: ReindexRequest, encoder: Encoder, *, show: ShowProgress = _silent) -> Report:
     """Run the job without Ray, for small data and tests.
 
     Raises:
-        ConfigError: the source is missing, empty or malformed.
-        EngineError: Milvus failed; the live collection is untouched.
+        ConfigError: the dataset is missing, empty or wrong.
+        GateFailed: the data are not good enough to go live.
+        CapacityError: another job works on the collection.
+        EngineError: a store failed; the live version is whole.
     """
-
-    def build(request: ReindexRequest, files: list[Path], collection: str) -> None:
-        dataset = load_dataset(request.source)
-        rows = [row for path in files for row in _rows_of_file(path, request, dataset)]
-        store = KnowledgeStore(request.milvus_uri, request.alias, token=request.token)
-        for start in range(0, len(rows), _EMBED_BATCH_ROWS):
-            batch = rows[start : start + _EMBED_BATCH_ROWS]
-            store.upsert(collection, _embedded(batch, encoder.encode))
-            say(f"{min(start + _EMBED_BATCH_ROWS, len(rows))} of {len(rows)} passages embedded and written")
-        store.close()
-
-    return _run(request, build, say)
+    return run_job(request, lambda plan, units: run_in_process(plan, units, encoder), show=show, encoder=encoder)
 
 
-def reindex_with_ray(request: ReindexRequest, *, say: Say = _silent) -> ReindexReport:
+def reindex_with_ray(request: ReindexRequest, *, show: ShowProgress = _silent) -> Report:
     """Run the job as a Ray Data pipeline on the current cluster (a local Ray is started when there is none).
 
-    Raises:
-        ConfigError: the source is missing, empty or malformed.
-        EngineError: Milvus failed; the live collection is untouched.
+    Raises: as `reindex_in_process`.
     """
-    return _run(request, _build_with_ray, say)
+    from ingest_jobs.ray_pipeline import run_with_ray
+
+    return run_job(request, run_with_ray, show=show)
 
 
-def _run(request: ReindexRequest, build: Build, say: Say) -> ReindexReport:
-    """Skip or build, check, switch: the part that both ways of running share."""
-    started = time.perf_counter()
-    dataset = load_dataset(request.source)
-    files = list(source_files(request.source, dataset))
-    if not files:
-        raise ConfigError(f"{request.source}: no readable business data")
-    data_print = fingerprint(request.source, dataset, PIPELINE_VERSION, _model_print(request.model_dir))
-    store = KnowledgeStore(request.milvus_uri, request.alias, token=request.token)
+def run_job(
+    request: ReindexRequest, run_stages: RunStages, *, show: ShowProgress = _silent, encoder: Encoder | None = None
+) -> Report:
+    """Open everything, be the only job, do the work, and leave a report whatever happens."""
+    job = open_job(request, run_stages, show=show, encoder=encoder)
     try:
-        live = store.live_collection()
-        if live and not request.is_forced and store.fingerprint(request.tenant) == data_print:
-            say(f"unchanged since {live} was built; nothing to do")
-            return ReindexReport(live, True, len(files), 0, time.perf_counter() - started)
-        say(f"indexing {len(files)} files of {request.source.name} for tenant {request.tenant}")
-        collection = store.create_collection(request.tenant, data_print, _dimensions(request.model_dir))
-        with _dropped_on_failure(store, collection):
-            build(request, files, collection)
-            passages = store.seal(collection, request.tenant)
-            if passages == 0:
-                raise ConfigError(f"{request.source}: the files hold no text")
-        dropped = store.make_live(collection)
-    finally:
-        store.close()
-    say(f"{request.alias} -> {collection}: {passages} passages live, {len(dropped)} old version(s) dropped")
-    return ReindexReport(collection, False, len(files), passages, time.perf_counter() - started)
-
-
-@contextmanager
-def _dropped_on_failure(store: KnowledgeStore, collection: str) -> Iterator[None]:
-    """A collection that was not finished must not stay behind."""
-    try:
-        yield
-    except BaseException:
-        store.drop_collection(collection)
+        with exclusive_job(job):
+            job.reporter.save("running")
+            _work(job)
+        job.reporter.save("done")
+    except BaseException as error:
+        # Where the object store is what failed, its error must not hide the first one.
+        with suppress(EngineError):
+            job.reporter.save("failed", f"{type(error).__name__}: {error}")
         raise
+    finally:
+        job.close()
+    return job.reporter.report
 
 
-def _rows_of_file(path: Path, request: ReindexRequest, dataset: Dataset) -> list[dict[str, str]]:
-    return [row_of_chunk(c) for c in chunks_of_file(path, request.source.resolve(), dataset, request.tenant)]
+def open_job(
+    request: ReindexRequest,
+    run_stages: RunStages,
+    *,
+    dataset: Dataset | None = None,
+    show: ShowProgress = _silent,
+    encoder: Encoder | None = None,
+) -> Job:
+    """Connect to everything that a job needs; the caller closes it. `dataset` None: the request's source says."""
+    dataset = dataset or load_dataset(request.source)
+    plan = plan_of(request, dataset)
+    store, blobs, client = open_stores(request, plan)
+    job_id = request.job or f"ingest-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    report = Report(job_id, dataset.name, plan.tenant, plan.alias, started_at_s=round(now_s(), 3))
+    live = store.live_collection()
+    erased = erased_subjects(blobs, plan.tenant).get(plan.tenant, set())
+    plan = replace(plan, erased=frozenset(erased), overrides=overrides(blobs, store, live or "", plan.tenant))
+    return Job(plan, request, store, blobs, client, Reporter(report, blobs, show), run_stages, encoder)
 
 
-def _embedded(rows: list[dict[str, str]], encode: Encode) -> list[IndexedPassage]:
-    found = embed_columns([row["title"] for row in rows], [row["text"] for row in rows], encode)
-    return [passage_of_row({**row, **asdict(vectors)}) for row, vectors in zip(rows, found, strict=True)]
+def _work(job: Job) -> None:
+    """Choose the mode, and do it."""
+    reporter = job.reporter
+    reporter.phase("listing")
+    reporter.units_expected = sum(1 for _ in all_units(job.dataset))
+    if reporter.units_expected == 0:
+        raise ConfigError(f"{job.request.source}: no readable business data")
+    live = job.store.live_collection()
+    if live is not None:
+        job.store.load(live)
+        reporter.report.expired += delete_expired(job.store, job.tenant)
+    if not (live and _can_be_edited(job, live)) or not _updated(job, live):
+        with closing(Journal()) as journal:
+            reporter.restart()
+            run_full(job, journal)
+    save_dataset(job.blobs, job.plan.alias, job.tenant, job.dataset)
+    drop_stale_undo(job.store, job.blobs)
 
 
-def _build_with_ray(request: ReindexRequest, files: list[Path], collection: str) -> None:
-    import ray.data
-
-    from ingest_jobs.milvus_datasink import MilvusDatasink
-
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    dataset = load_dataset(request.source)
-    # Lines of a bar are no use in a log; a terminal gets Ray's own bars.
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = sys.stderr.isatty()
-    context.raise_original_map_exception = True  # else the reason why a file is refused is lost on the way
-    items = [{"path": str(path)} for path in files]
-    rows = ray.data.from_items(items, override_num_blocks=min(len(items), _READ_BLOCKS)).flat_map(
-        lambda item: _rows_of_file(Path(item["path"]), request, dataset),
-        num_cpus=0.5,
-        concurrency=_STAGE_TASKS,
-    )
-    embedded = rows.map_batches(
-        EmbedBatch,
-        fn_constructor_args=(str(request.model_dir), request.threads),
-        batch_size=_EMBED_BATCH_ROWS,
-        compute=ray.data.ActorPoolStrategy(size=request.embedders),
-        num_cpus=1,
-    )
-    sink = MilvusDatasink(request.milvus_uri, request.alias, collection, token=request.token)
-    try:
-        embedded.write_datasink(sink, ray_remote_args={"num_cpus": 0.5}, concurrency=_STAGE_TASKS)
-    except Exception as error:
-        raise _own_error(error) from error
+def _can_be_edited(job: Job, live: str) -> bool:
+    """Whether the live version's rows were made by this description, and no full run of it waits to be finished."""
+    wanted = job.content_print()
+    is_same = job.store.has_ledger(live) and job.store.fingerprint(job.tenant) == wanted
+    waits = any(b.tenant == job.tenant and b.content_print == wanted for b in job.store.unfinished().values())
+    return is_same and not waits and not job.request.is_forced
 
 
-def _own_error(error: BaseException) -> VoxrayError:
-    """Return the product's error that a worker raised, however deep Ray wrapped it; others become an EngineError."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, VoxrayError):
-            return cause
-        seen.add(id(cause))
-        cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
-    return EngineError("ingest", f"the Ray Data job failed: {type(error).__name__}", retryable=True)
+def _updated(job: Job, live: str) -> bool:
+    with closing(Journal()) as journal:
+        return run_incremental(job, journal, live)
 
 
-class EmbedBatch:
-    """The embedding stage: one encoder per actor of the pool."""
-
-    def __init__(self, model_dir: str, threads: int) -> None:
-        from deployments.engines.embedder import SentenceEncoder
-
-        self._encoder = SentenceEncoder(Path(model_dir), threads)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add the columns `vector` and `sentence_vectors` to a batch of rows."""
-        found = embed_columns(list(batch["title"]), list(batch["text"]), self._encoder.encode)
-        # Rows have different numbers of sentences: flat columns keep Arrow's types plain.
-        flat = np.empty(len(found), dtype=object)
-        flat[:] = [item.sentence_vectors.ravel() for item in found]
-        return {**batch, "vector": np.stack([item.vector for item in found]), "sentence_vectors": flat}
-
-
-def _model_print(model_dir: Path) -> str:
-    """Identify the encoder by its configuration and the size of its weights: hashing them takes longer than a skip."""
-    config = model_dir / "config.json"
-    sizes = sorted((p.name, p.stat().st_size) for p in model_dir.glob("*.safetensors"))
-    return f"{config.read_text('utf-8') if config.exists() else ''}{sizes}"
-
-
-def _dimensions(model_dir: Path) -> int:
-    config = model_dir / "config.json"
-    if not config.exists():
-        raise ConfigError(f"{model_dir}: no config.json; this is no encoder's directory")
-    return int(json.loads(config.read_text("utf-8"))["hidden_size"])
-
-
-def _parse(arguments: list[str]) -> ReindexRequest:
+def _parse(arguments: list[str]) -> tuple[ReindexRequest, argparse.Namespace]:
     parser = argparse.ArgumentParser(prog="python -m ingest_jobs.reindex", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--source", type=Path, required=True, help="folder of business data")
-    parser.add_argument("--milvus", required=True, help="URI of the Milvus server")
-    parser.add_argument("--alias", default="knowledge", help="alias of the live collection")
-    parser.add_argument("--model-dir", type=Path, required=True, help="directory of the sentence encoder")
-    parser.add_argument("--tenant", default="default")
-    parser.add_argument("--force", action="store_true", help="build a new collection even when nothing changed")
-    parser.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each embedder")
-    parser.add_argument("--embedders", type=int, default=1, help="actors in the embedding pool")
+    parser.add_argument("--source", type=Path, required=True, help="dataset: a YAML file, or a folder")
+    add_store_arguments(parser)
+    parser.add_argument("--job", default="", help="id of the job; default: made from the time")
+    parser.add_argument("--force", action="store_true", help="build a new version even when nothing changed")
+    parser.add_argument("--in-process", action="store_true", help="without Ray; for small data")
+    parser.add_argument("--progress", choices=("text", "json"), default="text", help="how progress is printed")
     parsed = parser.parse_args(arguments)
-    return ReindexRequest(
-        source=parsed.source.resolve(),
-        milvus_uri=parsed.milvus,
-        alias=parsed.alias,
-        model_dir=parsed.model_dir.resolve(),
-        tenant=parsed.tenant,
-        is_forced=parsed.force,
-        token_env=parsed.token_env,
-        threads=parsed.threads,
-        embedders=parsed.embedders,
-    )
+    request = replace(request_of(parsed), source=parsed.source.resolve(), is_forced=parsed.force, job=parsed.job)
+    return request, parsed
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code (0 done or skipped, 2 wrong input, 3 an engine failed)."""
-
+    """Run the command; return its exit code."""
+    quiet_libraries()
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    request, parsed = _parse(sys.argv[1:] if arguments is None else arguments)
+    show = _printer(console, as_json=parsed.progress == "json")
     try:
-        report = reindex_with_ray(_parse(sys.argv[1:] if arguments is None else arguments), say=console.print)
+        yield_cpu(load_dataset(request.source).placement.niceness)
+        report = _run_here(request, show) if parsed.in_process else reindex_with_ray(request, show=show)
     except VoxrayError as error:
-        errors.print(f"reindex failed: {error}", markup=False)
-        return 3 if isinstance(error, EngineError) else 2
-    console.print(f"done in {report.elapsed_s:.1f} s")
+        errors.print(f"ingest failed: {error}", markup=False)
+        return exit_code(error)
+    console.print(summary(report), markup=False)
     return 0
+
+
+def _run_here(request: ReindexRequest, show: ShowProgress) -> Report:
+    plan = plan_of(request, load_dataset(request.source))
+    return reindex_in_process(request, LazyEncoder(plan), show=show)
+
+
+def summary(report: Report) -> str:
+    """Say in a few lines how a job went."""
+    if report.mode == "unchanged":
+        lines = [f"unchanged: {report.documents} documents are as in {report.collection}; nothing to do"]
+    elif report.mode == "incremental":
+        lines = [f"{report.alias}: {report.changed} documents changed, {report.removed} removed, of {report.documents}"]
+    else:
+        lines = [
+            f"{report.alias} -> {report.collection}: {report.chunks} passages of {report.documents} documents live"
+        ]
+    if report.refused:
+        lines.append(f"{report.refused} set aside, such as: {report.refusals[0]}")
+    lines.append(f"done in {report.elapsed_s:.1f} s")
+    return "\n".join(lines)
+
+
+def _printer(console: Console, *, as_json: bool) -> ShowProgress:
+    def show(progress: Progress) -> None:
+        if as_json:
+            console.file.write(progress.line() + "\n")
+            console.file.flush()
+        elif progress.phase and progress.phase != last[0]:
+            last[0] = progress.phase
+            console.print(f"{progress.phase}: {progress.documents} documents, {progress.chunks} passages", markup=False)
+
+    last = [""]
+    return show
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The stages of the ingest job, pure: read -> normalise -> chunk. Ray Data and the in-process run share them."""
+"""The pure stages of the ingest job: document -> normalised and masked -> chunks. Every way of running shares them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,41 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
-from ingest_jobs.dataset import Dataset
-from ingest_jobs.readers import Section, read_sections
-from pipelines.errors import ConfigError
-from pipelines.text.terms import sentences
+from ingest_jobs.chunking import CountTokens, passages_of
+from ingest_jobs.dataset import ChunkingRule, Dataset
+from ingest_jobs.documents import Document, Section, Unreadable, content_hash, subject_digest
+from ingest_jobs.masking import Masker
 
-# Part of the fingerprint: raise it when a stage changes what it makes of the same file.
-PIPELINE_VERSION = "2"
-MAX_CHUNK_WORDS = 80
+# Part of every print: raise it when a stage changes what it makes of the same file.
+PIPELINE_VERSION = "3"
+# What `origin` says: written by a job, or by a live update over a source's content of the hash behind the slash.
+FROM_SOURCE, FROM_UPDATE = "source", "live/"
+_QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_MAX_ID_BYTES = 1000
+_MAX_TITLE_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document ready to cut: clean, masked, and with the hash that tells whether it has changed.
+
+    `subject` is a digest, `expires_at` in seconds since 1970 (0: never), `masked` the number of values replaced.
+    """
+
+    document: Document
+    doc_hash: str
+    subject: str
+    expires_at: int
+    masked: int
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One passage to index. `key` is the same for the same tenant, file, section and position, run after run."""
+    """One passage to index. `key` is the same for the same tenant, document, section and position, run after run."""
 
     key: str
     tenant: str
@@ -30,60 +48,116 @@ class Chunk:
     text: str
     source: str
     updated_at: str
+    doc: str
+    doc_id: str
+    doc_hash: str
+    chunk_hash: str
+    subject: str
+    origin: str
+    expires_at: int
 
 
-def chunks_of_file(path: Path, root: Path, dataset: Dataset, tenant: str) -> list[Chunk]:
-    """Read one file and cut it into passages: all pure stages in a row.
+class Preparer:
+    """Brings documents of one dataset into the form in which they are compared, cut and stored."""
 
-    Raises:
-        ConfigError: the file is not UTF-8 text, or does not fit its rule.
-    """
-    name = path.relative_to(root).as_posix()
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not UTF-8 text") from error
-    updated_at = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
-    chunks: list[Chunk] = []
-    for section in read_sections(name, text, dataset):
-        for position, piece in enumerate(split_section(normalise(section))):
-            key = chunk_key(tenant, name, section.anchor, position)
-            chunks.append(Chunk(key, tenant, section.title, piece, name, updated_at))
-    return chunks
+    def __init__(self, dataset: Dataset, tenant: str) -> None:
+        self._days = dataset.retention.expire_after_days
+        self._tenant = tenant
+        self._masker = Masker(dataset.masking)
+
+    def prepare(self, document: Document) -> Prepared:
+        """Normalise and mask a document.
+
+        Raises:
+            Unreadable: its id is too long, its date is none, or nothing is left of it.
+        """
+        if len(document.doc_id.encode()) > _MAX_ID_BYTES:
+            raise Unreadable(f"an id of more than {_MAX_ID_BYTES} bytes")
+        masked = 0
+        sections: list[Section] = []
+        for section in document.sections:
+            title, text = self._masker.mask(clean(section.title)), self._masker.mask(clean(section.text))
+            masked += title.count + text.count
+            if text.text:
+                sections.append(Section(title.text[:_MAX_TITLE_CHARS], text.text, section.anchor))
+        if not sections:
+            raise Unreadable("holds no text")
+        expires_at = _expiry(document, self._days)
+        subject = subject_digest(self._tenant, document.subject)
+        texts = [part for section in sections for part in (section.title, section.text, section.anchor)]
+        doc_hash = content_hash(*texts, subject, str(expires_at), document.source)
+        return Prepared(replace(document, sections=tuple(sections)), doc_hash, subject, expires_at, masked)
 
 
-def normalise(section: Section) -> Section:
+def chunks_of(
+    prepared: Prepared, tenant: str, rule: ChunkingRule, count: CountTokens, origin: str = FROM_SOURCE
+) -> list[Chunk]:
+    """Cut a document into chunks. `doc_hash` of each ends in their number, so that a document in parts is noticed."""
+    document = prepared.document
+    cut = [(s, n, piece) for s in document.sections for n, piece in enumerate(passages_of(s.text, rule, count))]
+    return [
+        Chunk(
+            key=chunk_key(tenant, document.doc_id, section.anchor, position),
+            tenant=tenant,
+            title=section.title,
+            text=piece,
+            source=document.source,
+            updated_at=document.updated_at,
+            doc=doc_key(document.doc_id),
+            doc_id=document.doc_id,
+            doc_hash=f"{prepared.doc_hash}/{len(cut)}",
+            chunk_hash=content_hash(prepared.doc_hash, section.title, piece),
+            subject=prepared.subject,
+            origin=origin,
+            expires_at=prepared.expires_at,
+        )
+        for section, position, piece in cut
+    ]
+
+
+def clean(text: str) -> str:
     """Bring text into one form: NFKC, plain spaces and quotes, no control characters."""
-    return Section(_clean(section.title), _clean(section.text), section.anchor)
+    if _UNPRINTABLE.search(text):
+        folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+        text = "".join(ch if unicodedata.category(ch)[0] != "C" else " " for ch in folded)
+    return " ".join(text.split())
 
 
-def _clean(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
-    printable = "".join(ch if unicodedata.category(ch)[0] != "C" else " " for ch in folded)
-    return re.sub(r"\s+", " ", printable).strip()
-
-
-def split_section(section: Section) -> Iterator[str]:
-    """Yield passages of whole sentences, at most `MAX_CHUNK_WORDS` words each; one longer sentence is cut at words."""
-    piece: list[str] = []
-    for sentence in sentences(section.text):
-        words = sentence.split()
-        if piece and len(piece) + len(words) > MAX_CHUNK_WORDS:
-            yield " ".join(piece)
-            piece = []
-        piece += words
-        while len(piece) > MAX_CHUNK_WORDS:
-            yield " ".join(piece[:MAX_CHUNK_WORDS])
-            piece = piece[MAX_CHUNK_WORDS:]
-    if piece:
-        yield " ".join(piece)
-
-
-def chunk_key(tenant: str, name: str, anchor: str, position: int) -> str:
+def chunk_key(tenant: str, doc_id: str, anchor: str, position: int) -> str:
     """Return the deterministic primary key of a passage (32 hex digits)."""
-    return hashlib.sha256("\0".join((tenant, name, anchor, str(position))).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join((tenant, doc_id, anchor, str(position))).encode()).hexdigest()[:32]
+
+
+def doc_key(doc_id: str) -> str:
+    """Return what names a document in filters (32 hex digits): ids are foreign text."""
+    return hashlib.sha256(doc_id.encode()).hexdigest()[:32]
 
 
 def embedding_text(title: str, text: str) -> str:
     """Return what is embedded: the passage under its title, since a row's text alone may not name its subject."""
     return f"{title}. {text}"
+
+
+def batches(chunks: Iterator[Chunk], size: int) -> Iterator[list[Chunk]]:
+    """Gather chunks into lists of `size`."""
+    batch: list[Chunk] = []
+    for chunk in chunks:
+        batch.append(chunk)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _expiry(document: Document, days: int) -> int:
+    try:
+        if document.expires_at:
+            return int(datetime.fromisoformat(document.expires_at).replace(tzinfo=UTC).timestamp())
+        if days and document.updated_at:
+            return int(
+                (datetime.fromisoformat(document.updated_at) + timedelta(days=days)).replace(tzinfo=UTC).timestamp()
+            )
+    except ValueError as error:
+        raise Unreadable("its date is not written as YYYY-MM-DD") from error
+    return 0

@@ -10,6 +10,8 @@ VoxrayError
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class VoxrayError(Exception):
     """Base of all errors raised by this product."""
@@ -55,3 +57,12 @@ class EngineError(VoxrayError):
         super().__init__(f"{engine}: {message}")
         self.engine = engine
         self.retryable = retryable
+        self._message = message
+
+    def __reduce__(self) -> tuple[Callable[..., EngineError], tuple[str, str, bool]]:
+        """Survive the way from one process to another, which a keyword-only argument would not."""
+        return _engine_error, (self.engine, self._message, self.retryable)
+
+
+def _engine_error(engine: str, message: str, retryable: bool) -> EngineError:
+    return EngineError(engine, message, retryable=retryable)

@@ -1,28 +1,37 @@
-"""`voxray ingest`: put a folder of business data into the running cluster's vector store."""
+"""`voxray ingest`: put business data into the running cluster's vector store, and see what became of it.
+
+Exit codes of a run: 0 done, 2 wrong input, 3 a store or engine failed (run it again, it goes on where it was), 4 the
+data are not good enough to go live, 5 another job works on the collection, 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from cluster.catalog.catalog import ModelCatalog
-from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
-from cluster.config.schema import VoxrayConfig
-from cluster.lifecycle import ClusterState, attach
+from cluster.cli.ingest_cluster import KIND, IngestCluster, open_cluster
+from cluster.cli.ingest_screen import described, follow, jobs_table, progress_of, told, versions_table
+from cluster.lifecycle.jobs_api import JobsApi, JobState
 from pipelines.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Index business data for the calls."
 )
+_STOP_WAIT_S = 30
+_INTERRUPTED = 130
 
-SourceArgument = Annotated[Path, typer.Argument(help="Folder of Markdown, HTML, CSV and JSON Lines files.")]
-TenantOption = Annotated[str | None, typer.Option(help="Whose data it is; default: the agent's tenant.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Index even when nothing has changed.")]
+SourceArgument = Annotated[Path, typer.Argument(help="Dataset: a YAML file (docs/ingest.md), or a folder of files.")]
+TenantOption = Annotated[str | None, typer.Option(help="Whose data, unless the dataset says; default: the agent's.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Build a new version even when nothing has changed.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobArgument = Annotated[str, typer.Argument(help="Id of the job; default: the newest.")]
 ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
 FileOption = Annotated[
     Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
@@ -42,23 +51,183 @@ def run(
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Reindex a folder beside the calls: the live collection answers until the new one is complete."""
-    environment = process_environment()
-    config = load_config(profile, file, environment)
-    if (state := attach(config)) is None:
-        raise ConfigError("the cluster is not running: `voxray up` starts it")
-    command = job_command(config, state, source, tenant=tenant or config.agent.tenant, is_forced=force)
-    ended = subprocess.run(command, env={**environment, **state.ray_environment()}, check=False)
+    """Index a dataset from this process, without a job: for small data."""
+    cluster = open_cluster(profile, file)
+    command = [sys.executable, "-m", "ingest_jobs.reindex", "--in-process", "--source", str(source.resolve())]
+    command += [*cluster.store_arguments(tenant), *(["--force"] if force else [])]
+    ended = subprocess.run(command, env=cluster.environment(), check=False)
     raise typer.Exit(ended.returncode)
 
 
-def job_command(
-    config: VoxrayConfig, state: ClusterState, source: Path, *, tenant: str, is_forced: bool = False
-) -> list[str]:
-    """Return the command line of the reindex job on the running cluster."""
-    milvus = config.services.milvus
-    model_dir = ModelCatalog.load(config, process_environment()).fetch(config.retriever.embedding_model)
-    command = [sys.executable, "-m", "ingest_jobs.reindex", "--source", str(source.resolve())]
-    command += ["--milvus", state.milvus_uri, "--alias", milvus.alias, "--tenant", tenant]
-    command += ["--model-dir", str(model_dir), "--token-env", milvus.token_env]
-    return [*command, "--force"] if is_forced else command
+@app.command()
+def submit(  # noqa: PLR0917 - one argument per command-line option
+    source: SourceArgument,
+    tenant: TenantOption = None,
+    force: ForceOption = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")] = False,
+    if_due: Annotated[bool, typer.Option("--if-due", help="Only when the dataset's schedule says so.")] = False,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Index a dataset by a job on the cluster; the live version answers calls until the new one is complete."""
+    cluster = open_cluster(profile, file)
+    if not source.exists():
+        raise ConfigError(f"{source}: no such dataset: give a YAML file, or a folder of business data")
+    if if_due:
+        due = cluster.ask("due", ["--source", str(source.resolve())], tenant)
+        if not due["is_due"]:
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(due["due_at_s"]))
+            typer.echo(f"not due before {when}" if due["every_hours"] else "the dataset has no schedule")
+            return
+    arguments = ["--source", str(source.resolve()), *(["--force"] if force else [])]
+    job = cluster.submit("ingest_jobs.reindex", arguments, name="ingest", tenant=tenant)
+    typer.echo(f"job {job}")
+    if not detach:
+        raise typer.Exit(_watch(cluster, job))
+
+
+@app.command()
+def status(
+    job: JobArgument = "", as_json: JsonOption = False, profile: ProfileOption = None, file: FileOption = None
+) -> None:
+    """Show how far a job is, and wait for nothing."""
+    with open_cluster(profile, file).jobs() as jobs:
+        state = _job(jobs, job)
+        progress = progress_of(jobs.logs(state.job))
+    if as_json:
+        typer.echo(json.dumps({"job": state.job, "status": state.status, "progress": progress}))
+    else:
+        typer.echo(f"{state.job}: {state.status.lower()}: {described(progress)}")
+
+
+@app.command()
+def logs(
+    job: JobArgument = "",
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show progress until the job has ended.")] = False,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Print what a job has printed."""
+    cluster = open_cluster(profile, file)
+    with cluster.jobs() as jobs:
+        state = _job(jobs, job)
+        if not follow_it:
+            typer.echo(told(jobs.logs(state.job)))
+            return
+    raise typer.Exit(_watch(cluster, state.job))
+
+
+@app.command()
+def cancel(job: JobArgument = "", profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Stop a job. What it has built stays unfinished: the next run of the same dataset goes on from there."""
+    with open_cluster(profile, file).jobs() as jobs:
+        state = _job(jobs, job)
+        if state.has_ended:
+            typer.echo(f"{state.job} has ended already ({state.status.lower()})")
+            return
+        jobs.stop(state.job)
+        for _ in range(_STOP_WAIT_S):
+            now = jobs.state(state.job)
+            if now is None or now.has_ended:
+                typer.echo(f"{state.job}: stopped")
+                return
+            time.sleep(1)  # noqa: TID251 - another process gives no event to wait for
+    typer.echo(f"{state.job}: asked to stop; it has not ended yet")
+    raise typer.Exit(1)
+
+
+@app.command("list")
+def list_jobs(
+    tenant: TenantOption = None, as_json: JsonOption = False, profile: ProfileOption = None, file: FileOption = None
+) -> None:
+    """List the versions of the collection, and the jobs of a tenant with their reports."""
+    cluster = open_cluster(profile, file)
+    answer = cluster.ask("list", [], tenant)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+        return
+    with cluster.jobs() as jobs:
+        running = [state for state in jobs.all() if state.metadata.get("kind") == KIND]
+    console = Console()
+    console.print(versions_table(answer), jobs_table(answer, running))
+
+
+@app.command()
+def diff(
+    source: SourceArgument,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Show what a run would change: new, changed and removed documents. Changes nothing."""
+    answer = open_cluster(profile, file).ask("diff", ["--source", str(source.resolve())], tenant)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+        return
+    if not answer["same_description"]:
+        typer.echo("the dataset's description (or the model) has changed: a run makes everything anew")
+    for mark, key in (("+", "new"), ("~", "changed"), ("-", "removed")):
+        for name in answer[key]:
+            typer.echo(f"{mark} {name}")
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in answer["counts"].items())
+    typer.echo(f"{counts}, of {answer['documents']} documents; compared with {answer['live']}")
+
+
+@app.command()
+def rollback(
+    tenant: TenantOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Take a tenant's last run back, in one step; other tenants' data stay as they are."""
+    cluster = open_cluster(profile, file)
+    if not yes:
+        typer.confirm(f"Take back the last run of tenant {tenant or cluster.config.agent.tenant}?", abort=True)
+    typer.echo(cluster.ask("rollback", [], tenant)["done"])
+
+
+@app.command()
+def expire(tenant: TenantOption = None, profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Delete the documents whose time is over. Every run does so too."""
+    typer.echo(f"{open_cluster(profile, file).ask('expire', [], tenant)['expired_rows']} passages had expired")
+
+
+@app.command("follow")
+def follow_changes(
+    detach: Annotated[bool, typer.Option("--detach", help="As a job on the cluster, until it is cancelled.")] = False,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Apply live updates (PUT and DELETE of single documents) as they come."""
+    cluster = open_cluster(profile, file)
+    if detach:
+        typer.echo(f"job {cluster.submit('ingest_jobs.follow', [], name='follow', tenant=None)}")
+        return
+    command = [sys.executable, "-m", "ingest_jobs.follow", *cluster.store_arguments(None)]
+    raise typer.Exit(subprocess.run(command, env=cluster.environment(), check=False).returncode)
+
+
+def _job(jobs: JobsApi, job: str) -> JobState:
+    state = jobs.state(job) if job else next((s for s in jobs.all() if s.metadata.get("kind") == KIND), None)
+    if state is None:
+        raise ConfigError(f"no job {job} on this cluster" if job else "no ingest job has been submitted")
+    return state
+
+
+def _watch(cluster: IngestCluster, job: str) -> int:
+    """Show a job to its end; return its exit code. Ctrl-C ends the watching, not the job."""
+    console = Console(stderr=True)
+    try:
+        with cluster.jobs() as jobs:
+            state = follow(jobs, job, console)
+            text = told(jobs.logs(job)).strip()
+    except KeyboardInterrupt:
+        console.print(f"the job goes on: `voxray ingest logs -f {job}` shows it, `voxray ingest cancel {job}` stops it")
+        return _INTERRUPTED
+    if state.status == "SUCCEEDED":
+        typer.echo("\n".join(text.splitlines()[-3:]))
+        return 0
+    typer.echo(text or state.message, err=True)
+    return state.exit_code or 1

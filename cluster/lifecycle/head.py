@@ -115,6 +115,8 @@ def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int
         "--temp-dir": folder.ray,
         "--object-store-memory": config.ray.object_store_bytes,
         "--num-cpus": config.ray.num_cpus,
+        # What ingest jobs ask for; in production only nodes that answer no calls have it.
+        "--resources": '{"ingest": 1}',
         "--include-dashboard": "true",
         "--include-log-monitor": "false",
     }

@@ -28,6 +28,10 @@ from pipelines.text.terms import content_words
 ENGINE = "retriever"
 DENSE, SPARSE, SENTENCES = "dense", "sparse", "sentence_vectors"
 STORED_FIELDS = ("title", "text", "source", "updated_at")
+# What jobs need to know of a row: its document (hash of the id, id, hash of the content with the number of chunks), the
+# hash of what was embedded, whom it is about (a digest), and whether a job or a live update wrote it.
+LEDGER_FIELDS = {"doc": 32, "doc_id": 1024, "doc_hash": 40, "chunk_hash": 32, "subject": 32, "origin": 40}
+LEDGER_DEFAULTS: dict[str, Any] = {**dict.fromkeys(LEDGER_FIELDS, ""), "expires_at": 0}
 _FINGERPRINT = "voxray.fingerprint."
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _BATCH_ROWS = 500
@@ -40,7 +44,8 @@ _INT8_SCALE = 127.0
 class IndexedPassage:
     """A passage with its vectors, ready to write. `key` is the primary key: writing it again replaces the row.
 
-    `sentence_vectors` has one row per sentence of `text`; it is stored beside the passage, not searched.
+    `sentence_vectors` has one row per sentence of `text`; it is stored beside the passage, not searched. `expires_at`
+    is in seconds since 1970, 0 for never; the other fields with defaults are those of `LEDGER_FIELDS`.
     """
 
     key: str
@@ -51,6 +56,13 @@ class IndexedPassage:
     updated_at: str
     vector: NDArray[np.float32]
     sentence_vectors: NDArray[np.float32]
+    doc: str = ""
+    doc_id: str = ""
+    doc_hash: str = ""
+    chunk_hash: str = ""
+    subject: str = ""
+    origin: str = ""
+    expires_at: int = 0
 
 
 @contextmanager
@@ -216,12 +228,13 @@ class KnowledgeStore:
 
     def _carry_over(self, live: str, name: str, tenant: str) -> None:
         """Copy the other tenants' rows with their vectors; only their own jobs may change what they have."""
-        fields = ["pk", "tenant", *STORED_FIELDS, "terms", SENTENCES, DENSE]
+        described = self._client.describe_collection(live)["fields"]
+        fields = [field["name"] for field in described if field["name"] != SPARSE]
         others = f"not ({tenant_filter(tenant)})"
         rows = self._client.query_iterator(live, batch_size=_BATCH_ROWS, filter=others, output_fields=fields)
         try:
             while batch := rows.next():
-                self._client.upsert(name, [dict(row) for row in batch])
+                self._client.upsert(name, [{**LEDGER_DEFAULTS, **row} for row in batch])
         finally:
             rows.close()
 
@@ -238,6 +251,9 @@ def _schema(dimensions: int) -> Any:
     schema.add_field("tenant", DataType.VARCHAR, max_length=64, is_partition_key=True)
     for name in STORED_FIELDS:
         schema.add_field(name, DataType.VARCHAR, max_length=_MAX_TEXT_BYTES)
+    for name, length in LEDGER_FIELDS.items():
+        schema.add_field(name, DataType.VARCHAR, max_length=length)
+    schema.add_field("expires_at", DataType.INT64)
     schema.add_field(
         "terms",
         DataType.VARCHAR,
@@ -271,4 +287,5 @@ def row_of(passage: IndexedPassage) -> dict[str, Any]:
         "terms": search_terms(f"{passage.title}. {passage.text}"),
         SENTENCES: pack_vectors(passage.sentence_vectors),
         DENSE: passage.vector.tolist(),
+        **{name: getattr(passage, name) for name in LEDGER_DEFAULTS},
     }

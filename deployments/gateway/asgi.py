@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from deployments.gateway import realtime, rest
+from deployments.gateway import knowledge, realtime, rest
 from deployments.gateway.service import GatewayService
 from pipelines.errors import CapacityError, EngineError
 
@@ -30,6 +30,7 @@ def create_app(open_service: OpenService) -> FastAPI:
     app.include_router(realtime.router)
     app.include_router(rest.open_router)
     app.include_router(rest.router)
+    app.include_router(knowledge.router)
     app.add_exception_handler(EngineError, _engine_failed)
     app.add_exception_handler(CapacityError, _full)
     return app

@@ -29,7 +29,8 @@ from cluster.config.environment import process_environment, secret
 from cluster.services.milvus_server import is_milvus_ready
 from deployments.engines.embedder import SentenceEncoder
 from deployments.engines.milvus_retriever import MilvusRetriever, Reranker, RetrievalReport, RetrievalSettings, Stage
-from ingest_jobs.reindex import ReindexRequest, reindex_in_process
+from ingest_jobs.job import ReindexRequest
+from ingest_jobs.reindex import reindex_in_process
 from ingest_jobs.retrieval.chart import chart
 from ingest_jobs.retrieval.evaluation import Found, figures, find_all, missed, recall_by_kind
 from ingest_jobs.retrieval.evaluation_set import DATA_FOLDER, DOCUMENTS, QUESTIONS_FILE, make_evaluation_set

@@ -51,3 +51,35 @@ def server_ended(server: subprocess.Popen[bytes], wait_s: float = 0.1) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
+
+
+class RestartableMilvus:
+    """A server that may be killed and started again on the same port and data."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RestartableMilvus:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        binary = Path(sys.executable).parent / "milvus-lite"
+        command = [str(binary), "server", "--data-dir", str(self._data_dir), "--host", "127.0.0.1"]
+        command += ["--port", str(self._port)]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_for_port(self._port, self._server)
+
+    def kill(self) -> None:
+        """End it by SIGKILL, in the middle of whatever it does."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import websockets.sync.client
 from rich.console import Console
 
+from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import PathsConfig, VoxrayConfig
 from cluster.lifecycle import ClusterState, attach, cluster, down, up
@@ -96,6 +98,29 @@ def test_stranger_without_the_token_is_refused(state: ClusterState) -> None:
         f"{state.dashboard_url}/api/jobs/", headers={"Authorization": f"Bearer {state.token()}"}, trust_env=False
     )
     assert known.status_code == 200
+
+
+def test_dataset_is_submitted_as_a_job_listed_and_taken_back(
+    state: ClusterState, config: VoxrayConfig, tmp_path: Path
+) -> None:
+    def voxray(*words: str) -> subprocess.CompletedProcess[str]:
+        settings = {"VOXRAY_PROFILE": "scripted", "VOXRAY_STATE": str(config.paths.state)}
+        command = [sys.executable, "-m", "cluster.cli", *words]
+        return subprocess.run(command, env={**process_environment(), **settings}, capture_output=True, text=True)
+
+    (tmp_path / "dataset.yaml").write_text("name: shop\nembedding: {engine: scripted}\nquality: {min_row_share: 0}\n")
+    for round_number in range(2):
+        (tmp_path / "a.md").write_text(f"# Hours\nWe open at {round_number + 8}.\n")
+        submitted = voxray("ingest", "submit", str(tmp_path), "--force")
+        assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    status = json.loads(voxray("ingest", "status", "--json").stdout)
+    assert (status["status"], status["progress"]["documents"]) == ("SUCCEEDED", 1)
+    assert voxray("ingest", "rollback", "--yes").returncode == 0
+    listed = json.loads(voxray("ingest", "list", "--json").stdout)
+    assert [job["state"] for job in listed["jobs"]] == ["done", "done"]
+    assert [version["state"] for version in listed["versions"]] == ["kept", "live"]
+    missing = voxray("ingest", "submit", str(tmp_path / "gone"))
+    assert (missing.returncode, "no such dataset" in missing.stderr) == (2, True)
 
 
 def test_second_up_changes_nothing(state: ClusterState, config: VoxrayConfig) -> None:

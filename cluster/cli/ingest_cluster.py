@@ -1,0 +1,89 @@
+"""The running cluster as the ingest commands see it: where its stores are, and its jobs."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cluster.catalog.catalog import ModelCatalog
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+from cluster.config.schema import VoxrayConfig
+from cluster.lifecycle import ClusterState, attach
+from cluster.lifecycle.jobs_api import JobsApi
+from pipelines.errors import ConfigError
+
+KIND = "voxray-ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestCluster:
+    """A running cluster, and the options that tell the jobs' modules where everything is."""
+
+    config: VoxrayConfig
+    state: ClusterState
+    model_dir: Path
+
+    def store_arguments(self, tenant: str | None) -> list[str]:
+        """Return the options that every module of the jobs takes."""
+        services = self.config.services
+        arguments = ["--milvus", self.state.milvus_uri, "--alias", services.milvus.alias]
+        arguments += ["--tenant", tenant or self.config.agent.tenant, "--model-dir", str(self.model_dir)]
+        arguments += ["--objects", self.state.objects_url, "--redis", self.state.redis_url]
+        if services.milvus.token_env:
+            arguments += ["--token-env", services.milvus.token_env]
+        if services.redis.password_env:
+            arguments += ["--redis-password-env", services.redis.password_env]
+        return arguments
+
+    def jobs(self) -> JobsApi:
+        """Open the cluster's jobs."""
+        return JobsApi(self.state.dashboard_url, self.state.token())
+
+    def submit(self, module: str, arguments: list[str], *, name: str, tenant: str | None) -> str:
+        """Start a module of the jobs as a Ray job; return its id."""
+        job = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        command = [sys.executable, "-m", module, *arguments, *self.store_arguments(tenant)]
+        if name == "ingest":
+            command += ["--job", job, "--progress", "json"]
+        variables = {"PYTHONPATH": self.state.ray_environment()["PYTHONPATH"]}
+        metadata = {"kind": KIND, "tenant": tenant or self.config.agent.tenant}
+        with self.jobs() as jobs:
+            jobs.submit(job, shlex.join(command), variables, metadata)
+        return job
+
+    def ask(self, action: str, arguments: list[str], tenant: str | None) -> dict[str, Any]:
+        """Run an action of `ingest_jobs.admin` here; return its answer. Its failure ends this command with its code."""
+        command = [sys.executable, "-m", "ingest_jobs.admin", action, *arguments, *self.store_arguments(tenant)]
+        ended = subprocess.run(command, env=self.environment(), stdout=subprocess.PIPE, text=True, check=False)
+        if ended.returncode:
+            raise typer.Exit(ended.returncode)
+        answer: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+        return answer
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which a module of the jobs joins the cluster."""
+        return {**process_environment(), **self.state.ray_environment()}
+
+
+def open_cluster(profile: str | None, file: Path | None) -> IngestCluster:
+    """Find the running cluster.
+
+    Raises:
+        ConfigError: it does not run, or the configuration is wrong.
+    """
+    environment = process_environment()
+    config = load_config(profile, file, environment)
+    if (state := attach(config)) is None:
+        raise ConfigError("the cluster is not running: `voxray up` starts it")
+    model_dir = ModelCatalog.load(config, environment).fetch(config.retriever.embedding_model)
+    return IngestCluster(config, state, model_dir)

@@ -1,0 +1,142 @@
+"""REST for live updates: single documents put or deleted, persons erased, in seconds and beside any reindex.
+
+A request is written to the collection's change log (a Redis stream) and answered with 202 and the change's id; the
+follower (`voxray ingest follow`) applies it, and `GET /v1/knowledge/changes/ID` tells what became of it. Any program
+that can write to Redis may use the stream itself; see `deployments/engines/change_log.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, cast
+
+import redis.asyncio
+import redis.exceptions
+from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import BaseModel, Field
+
+from cluster.config.environment import process_environment, secret
+from cluster.config.schema import VoxrayConfig
+from deployments.engines.change_log import (
+    ENGINE,
+    MAX_TEXT_CHARS,
+    DocumentChange,
+    fields_of,
+    receipt_key,
+    state_key,
+    stream_key,
+)
+from deployments.gateway.rest import Service
+from pipelines.errors import EngineError
+
+_DATE = r"^(\d{4}-\d{2}-\d{2}([T ].*)?)?$"
+_CHANGE_ID = re.compile(r"\d{1,20}-\d{1,20}")
+_MAX_ID_CHARS = 250
+
+
+class ChangeFeed:
+    """Writes to one collection's change log from an event loop. Connects on first use."""
+
+    def __init__(self, redis_url: str, password: str, *, alias: str, tenant: str) -> None:
+        self._redis = redis.asyncio.Redis.from_url(redis_url, password=password or None, decode_responses=True)
+        self._alias = alias
+        self.tenant = tenant
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def append(self, change: DocumentChange) -> str:
+        """Write a change down; return its id.
+
+        Raises:
+            EngineError: Redis cannot be reached (retryable).
+        """
+        try:
+            return str(await self._redis.xadd(stream_key(self._alias), cast("dict[Any, Any]", fields_of(change))))
+        except redis.exceptions.RedisError as error:
+            raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
+
+    async def state(self, change_id: str) -> tuple[str, dict[str, Any] | None] | None:
+        """Return what became of a change ("queued", "applied", "refused: ...") and the receipt of an erasure."""
+        try:
+            state = await self._redis.get(state_key(self._alias, change_id))
+            if state is None:
+                waiting = await self._redis.xrange(stream_key(self._alias), change_id, change_id)
+                return ("queued", None) if waiting else None
+            receipt = await self._redis.get(receipt_key(self._alias, change_id))
+        except redis.exceptions.RedisError as error:
+            raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
+        return str(state), json.loads(receipt) if receipt else None
+
+
+def change_feed(config: VoxrayConfig, redis_url: str) -> ChangeFeed:
+    """Return the feed of the configured collection, for the agent's tenant."""
+    services = config.services
+    password = secret(process_environment(), services.redis.password_env, needed_by="services.redis.password_env")
+    return ChangeFeed(redis_url, password, alias=services.milvus.alias, tenant=config.agent.tenant)
+
+
+def feed_of(request: Request) -> ChangeFeed:
+    feed: ChangeFeed | None = getattr(request.app.state, "change_feed", None)
+    if feed is None:
+        raise HTTPException(503, "This gateway has no Redis, and so no live updates.")
+    return feed
+
+
+Feed = Annotated[ChangeFeed, Depends(feed_of)]
+router = APIRouter(prefix="/v1/knowledge")
+
+
+class DocumentIn(BaseModel):
+    """A document. `text` is Markdown; `subject` is the person it is about, dates are YYYY-MM-DD."""
+
+    title: str = Field(default="", max_length=500)
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
+    subject: str = Field(default="", max_length=200)
+    updated_at: str = Field(default="", pattern=_DATE)
+    expires_at: str = Field(default="", pattern=_DATE)
+
+
+class ErasureIn(BaseModel):
+    subject: str = Field(min_length=1, max_length=200)
+
+
+@router.put("/documents/{document_id:path}", status_code=202)
+async def put_document(document_id: str, body: DocumentIn, _service: Service, feed: Feed) -> dict[str, str]:
+    """Add a document, or replace the one of this id, whatever source it came from."""
+    change = DocumentChange(feed.tenant, _checked(document_id), "put", **body.model_dump())
+    return {"change": await feed.append(change), "state": "queued"}
+
+
+@router.delete("/documents/{document_id:path}", status_code=202)
+async def delete_document(document_id: str, _service: Service, feed: Feed) -> dict[str, str]:
+    """Remove a document. One that a source has stays away until the source's content changes."""
+    return {
+        "change": await feed.append(DocumentChange(feed.tenant, _checked(document_id), "delete")),
+        "state": "queued",
+    }
+
+
+@router.post("/erasures", status_code=202)
+async def erase_person(body: ErasureIn, _service: Service, feed: Feed) -> dict[str, str]:
+    """Erase a person's documents everywhere; the change's state holds the receipt when it is done."""
+    change = DocumentChange(feed.tenant, "", "erase", subject=body.subject)
+    return {"change": await feed.append(change), "state": "queued"}
+
+
+@router.get("/changes/{change_id}")
+async def change_state(change_id: str, _service: Service, feed: Feed) -> dict[str, Any]:
+    """Say what became of a change; states are kept for a day."""
+    found = await feed.state(change_id) if _CHANGE_ID.fullmatch(change_id) else None
+    if found is None:
+        raise HTTPException(404, "No such change, or it is older than a day.")
+    state, receipt = found
+    return {"change": change_id, "state": state, **({"receipt": receipt} if receipt else {})}
+
+
+def _checked(document_id: str) -> str:
+    if not document_id.strip() or len(document_id) > _MAX_ID_CHARS or not document_id.isprintable():
+        raise HTTPException(400, f"A document's id is 1 to {_MAX_ID_CHARS} printable characters.")
+    return document_id

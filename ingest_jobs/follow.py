@@ -1,0 +1,129 @@
+"""Applies live updates to the live version, in order, as they come.
+
+    python -m ingest_jobs.follow --milvus URI --alias NAME --model-dir DIR --redis URL --objects URL
+
+One follower works for a collection; others wait for it to end. What is in the stream when it starts is applied first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from dataclasses import asdict, replace
+
+from rich.console import Console
+
+from deployments.engines.change_log import ChangeLog, DocumentChange
+from ingest_jobs.dataset import Dataset
+from ingest_jobs.documents import Unreadable
+from ingest_jobs.erasure import erase
+from ingest_jobs.exclusive import exclusive
+from ingest_jobs.exits import exit_code
+from ingest_jobs.expiry import delete_expired
+from ingest_jobs.job import ReindexRequest, add_store_arguments, open_stores, plan_of, request_of
+from ingest_jobs.pipeline import Encoder, patiently
+from ingest_jobs.quiet import quiet_libraries
+from ingest_jobs.records import saved_dataset
+from ingest_jobs.updates import ChangeWriter
+from pipelines.errors import ConfigError, VoxrayError
+
+_POLL_S = 1.0
+_KEPT_S = 24 * 3600.0
+_SWITCH_WAIT_S = 600.0
+_FOLLOWER_WAIT_S = 30.0
+
+
+class Follower:
+    """Reads the change log of one collection and applies it. Not thread-safe."""
+
+    def __init__(self, request: ReindexRequest, encoder: Encoder | None = None) -> None:
+        self._plan = plan_of(request, Dataset())
+        self._store, self._blobs, client = open_stores(request, self._plan)
+        if client is None:
+            raise ConfigError("live updates need Redis: give --redis")
+        self._redis = client
+        self._encoder = encoder or self._plan.open_encoder()
+        self.log = ChangeLog(client, self._plan.alias)
+        self._unsealed: set[str] = set()
+
+    def run(self, stopped: threading.Event) -> None:
+        """Apply what comes until `stopped` is set."""
+        with exclusive(f"follow:{self._plan.alias}", client=self._redis, folder=None, wait_s=_FOLLOWER_WAIT_S):
+            while not stopped.is_set():
+                if self.log.wait(self.log.applied(), _POLL_S):
+                    if self.apply_waiting() == 0:
+                        stopped.wait(_POLL_S)  # no version is live yet
+                elif self._unsealed:
+                    self._seal()
+                    self.log.trim(_KEPT_S)
+
+    def apply_waiting(self) -> int:
+        """Apply what the log holds now to the live version; return how many changes."""
+        applied = 0
+        with exclusive(f"switch:{self._plan.alias}", client=self._redis, folder=None, wait_s=_SWITCH_WAIT_S):
+            live = self._store.live_collection()
+            if live is None:
+                return 0  # the first job will replay them
+            for change_id, change in self.log.after(self.log.applied()):
+                state = self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
+                self.log.set_applied(change_id, state)
+                self._unsealed.add(change.tenant)
+                applied += 1
+        return applied
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._store.close()
+        self._redis.close()
+
+    def _apply(self, live: str, change: DocumentChange) -> str:
+        """Apply a change; return what became of it."""
+        dataset = saved_dataset(self._blobs, self._plan.alias, change.tenant)
+        writer = ChangeWriter(replace(self._plan, dataset=dataset), self._store, self._encoder, self._blobs)
+        try:
+            patiently(lambda: writer.apply(live, change, dataset))
+        except Unreadable as reason:
+            return f"refused: {reason}"
+        return "applied"
+
+    def _erase(self, change_id: str, change: DocumentChange) -> str:
+        receipt = erase([self._store], self._blobs, [self.log], change.tenant, change.subject)
+        self.log.set_receipt(change_id, json.dumps(asdict(receipt)))
+        return "applied"
+
+    def _seal(self) -> None:
+        """Have the rows flushed and the expired ones deleted: an idle moment is the time for it."""
+        if live := self._store.live_collection():
+            for tenant in self._unsealed:
+                delete_expired(self._store, tenant)
+                self._store.seal(live, tenant)
+        self._unsealed.clear()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command until SIGTERM or SIGINT; return its exit code."""
+    quiet_libraries()
+    parser = argparse.ArgumentParser(prog="python -m ingest_jobs.follow", description=(__doc__ or "").split("\n")[0])
+    add_store_arguments(parser)
+    request = request_of(parser.parse_args(sys.argv[1:] if arguments is None else arguments))
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        follower = Follower(request)
+        Console(highlight=False).print(f"following the changes of {request.alias}", markup=False)
+        try:
+            follower.run(stopped)
+        finally:
+            follower.close()
+    except VoxrayError as error:
+        Console(stderr=True, highlight=False).print(f"live updates ended: {error}", markup=False)
+        return exit_code(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

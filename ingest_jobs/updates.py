@@ -1,0 +1,83 @@
+"""Puts single changed documents into a collection: for the follower, and for the replay before a switch.
+
+A live update stands until the source's own content changes. What the source said when the update went over it (its
+hash) is kept in the rows' `origin`, and for a removed document in a small file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from deployments.engines.change_log import DocumentChange
+from deployments.engines.milvus_versions import VersionStore
+from ingest_jobs.blobs import Blobs, get_json, put_json
+from ingest_jobs.dataset import Dataset
+from ingest_jobs.documents import Document, Unreadable, subject_digest
+from ingest_jobs.formats.guard import refuse_script
+from ingest_jobs.formats.prose import headed_sections, markdown_blocks
+from ingest_jobs.pipeline import Encoder, JobPlan
+from ingest_jobs.records import is_erased, removed_name
+from ingest_jobs.rows import embed_rows, passage_of_row, row_of_chunk
+from ingest_jobs.stages import FROM_SOURCE, FROM_UPDATE, Chunk, Preparer, chunks_of, doc_key
+
+
+class ChangeWriter:
+    """Applies changes. Applying one twice, or to a second version, is safe."""
+
+    def __init__(self, plan: JobPlan, store: VersionStore, encoder: Encoder, blobs: Blobs) -> None:
+        self._plan = plan
+        self._store = store
+        self._encoder = encoder
+        self._blobs = blobs
+        self._count = plan.count_tokens()
+
+    def apply(self, collection: str, change: DocumentChange, dataset: Dataset) -> None:
+        """Put or remove one document.
+
+        Args:
+            collection: the version to write to.
+            change: what to do.
+            dataset: says how the tenant's documents are masked and cut.
+
+        Raises:
+            Unreadable: the document cannot be indexed, and the reason; nothing was changed.
+        """
+        doc = doc_key(change.doc_id)
+        chunks = self._chunks(change, dataset) if change.kind == "put" else []
+        fields = ["pk", "origin", "doc_hash"]
+        present = list(self._store.scan(collection, change.tenant, fields, f'doc in ["{doc}"]'))
+        base = self._base(present, change.tenant, doc)
+        if chunks:
+            rows = [{**row_of_chunk(chunk), "origin": f"{FROM_UPDATE}{base}"} for chunk in chunks]
+            self._store.write(collection, [passage_of_row(row) for row in embed_rows(rows, self._encoder.encode)])
+        kept = {chunk.key for chunk in chunks}
+        self._store.delete_rows(collection, change.tenant, [r["pk"] for r in present if r["pk"] not in kept])
+        name = removed_name(self._plan.alias, change.tenant, doc)
+        if change.kind == "delete":
+            put_json(self._blobs, name, {"base": base})
+        else:
+            self._blobs.delete(name)
+
+    def _chunks(self, change: DocumentChange, dataset: Dataset) -> list[Chunk]:
+        subject = subject_digest(change.tenant, change.subject)
+        if subject and is_erased(self._blobs, change.tenant, subject):
+            raise Unreadable("the person it is about was erased")
+        refuse_script(f"{change.title} {change.text}")
+        sections = headed_sections("", iter([("title", change.title or change.doc_id), *markdown_blocks(change.text)]))
+        updated_at = change.updated_at[:10] or datetime.now(UTC).date().isoformat()
+        document = Document(
+            change.doc_id, change.doc_id, updated_at, tuple(sections), change.subject, change.expires_at[:10]
+        )
+        prepared = Preparer(dataset, change.tenant).prepare(document)
+        return chunks_of(prepared, change.tenant, dataset.chunking, self._count, FROM_UPDATE)
+
+    def _base(self, present: Iterable[dict[str, str]], tenant: str, doc: str) -> str:
+        """Return the hash of the source's content that the change goes over, "" when no source has the document."""
+        for row in present:
+            if row["origin"].startswith(FROM_UPDATE):
+                return row["origin"].removeprefix(FROM_UPDATE)
+            if row["origin"] == FROM_SOURCE:
+                return str(row["doc_hash"]).partition("/")[0]
+        removed = get_json(self._blobs, removed_name(self._plan.alias, tenant, doc)) or {}
+        return str(removed.get("base", ""))
