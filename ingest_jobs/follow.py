@@ -45,7 +45,9 @@ class Follower:
         if client is None:
             raise ConfigError("live updates need Redis: give --redis")
         self._redis = client
-        self._encoder = encoder or self._plan.open_encoder()
+        # The encoder that the tenant's rows were made with.
+        dataset = saved_dataset(self._blobs, self._plan.alias, self._plan.tenant)
+        self._encoder = encoder or replace(self._plan, dataset=dataset).open_encoder()
         self.log = ChangeLog(client, self._plan.alias)
         self._unsealed: set[str] = set()
 
