@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.terraform.stand import ROOT, TERRAFORM, Stack, moto, terraform
+from cluster.render.environment import node_environment
+from tests.terraform.stand import ROOT, TERRAFORM, Stack, moto, product_config, terraform
 
 _BOTH_CLUSTERS: dict[str, Any] = {
     "clusters": ["ec2", "eks"],
@@ -25,7 +26,7 @@ PLANNED: dict[str, tuple[str, dict[str, Any]]] = {
     "production": ("example-production", _BOTH_CLUSTERS),
 }
 APPLIED: dict[str, tuple[str, dict[str, Any]]] = {
-    "small": ("example-small", {}),
+    "small": ("example-small", {"environment": node_environment(product_config())}),
     "production": ("example-production", {"deletion_protection": False} | _BOTH_CLUSTERS),
 }
 

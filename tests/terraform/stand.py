@@ -20,6 +20,9 @@ from urllib.parse import urlsplit
 import boto3
 import httpx
 
+from cluster.config.loading import load_config
+from cluster.config.schema import VoxrayConfig
+
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = ROOT / "infra" / "terraform"
 MODULES = sorted(path for path in (TERRAFORM / "modules").iterdir() if path.is_dir())
@@ -31,6 +34,11 @@ REGION = "eu-central-1"
 ACCOUNT = "123456789012"  # moto's
 NO_TERRAFORM = 69
 _MOTO_START_S = 60
+
+
+def product_config() -> VoxrayConfig:
+    """Return the product's configuration for example-small: Terraform takes its switches, the renderer its pools."""
+    return load_config("nvidia", Path(__file__).parent / "operator.yaml", {})
 
 
 class NotLoopback(Exception):

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.terraform.stand import Stack, aws_variables, free_port
+from cluster.render.ray_ec2 import ray_ec2_config, read_terraform_output
+from tests.terraform.stand import Stack, aws_variables, free_port, product_config
 
 pytestmark = [pytest.mark.terraform_apply, pytest.mark.timeout(900)]
 
@@ -28,9 +29,10 @@ _LAUNCH_S = 120
 
 
 def cluster_file(stack: Stack) -> dict[str, Any]:
-    """Return a Ray cluster file: what Terraform says, and the one thing that Ray wants besides."""
-    config: dict[str, Any] = yaml.safe_load(stack.output("ray_cluster"))
-    return config | {"auth": {"ssh_user": "nobody", "ssh_private_key": os.devnull}}  # nobody logs in: no updaters
+    """Return the file that the head is given: rendered by the product out of Terraform's outputs."""
+    outputs = stack.root / "outputs.json"
+    outputs.write_text(stack.run("output", "-json").stdout, "utf-8")
+    return ray_ec2_config(product_config(), read_terraform_output(outputs))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def bootstrapped(aws: Stack) -> dict[str, Any]:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     prepared = prepare_config(cluster_file(aws))
+    prepared["auth"]["ssh_private_key"] = os.devnull  # or bootstrap, which a head does not run, would make a key
     validate_config(prepared)
     return dict(bootstrap_aws(prepared))
 
@@ -86,7 +89,7 @@ def assert_is_of(stack: Stack, machine: dict[str, Any], instance_type: str, prof
     )
 
 
-def test_ray_accepts_what_terraform_says_as_a_cluster_file(bootstrapped: dict[str, Any], aws: Stack) -> None:
+def test_ray_accepts_what_the_product_renders_from_terraform(bootstrapped: dict[str, Any], aws: Stack) -> None:
     types = bootstrapped["available_node_types"]
     assert set(types) == {"head", "gateway", "nvidia", "neuron", "ingest"}
     assert types["nvidia"]["node_config"]["InstanceType"] == "g6.2xlarge"
