@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,6 +178,7 @@ def ray_head(stack: Stack, config: dict[str, Any], folder: Path) -> Iterator[dic
         finally:
             with _nothing_left():
                 os.killpg(head.pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
