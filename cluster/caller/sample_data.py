@@ -1,4 +1,4 @@
-"""Getting the sample company's documents into the vector store, by the same job as a data team's."""
+"""Getting the sample company's documents into the vector store, by the same Ray Data job as a data team's."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[
     """
     environment = process_environment()
     model_dir = ModelCatalog.load(config, environment).path(config.retriever.embedding_model)
-    # In a process of its own: for so few documents a Ray job takes longer to start than to run.
-    command = [sys.executable, "-m", "ingest_jobs.reindex", "--in-process"]
+    command = [sys.executable, "-m", "ingest_jobs.reindex"]
     command += ["--source", str(SAMPLE_DATA), "--milvus", state.milvus_uri, "--model-dir", str(model_dir)]
     command += ["--objects", state.objects_url, "--redis", state.redis_url]
     command += ["--alias", config.services.milvus.alias, "--tenant", config.agent.tenant]
