@@ -107,20 +107,19 @@ def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[s
     with log.open("wb") as errors, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"{request['stage']}: loading", total=None)
         command = [sys.executable, "-m", "deployments.profiling", str(file)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
             assert child.stdout is not None
-            for line in child.stdout:
-                if not line.startswith("{"):
-                    continue
-                said = json.loads(line)
-                found = said.get("profile", found)
-                if "step" in said:
-                    progress.update(task, description=said["what"], completed=said["step"], total=said["of"])
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
+            try:
+                for line in child.stdout:
+                    if not line.startswith("{"):
+                        continue
+                    said = json.loads(line)
+                    found = said.get("profile", found)
+                    if "step" in said:
+                        progress.update(task, description=said["what"], completed=said["step"], total=said["of"])
+                code = child.wait()
+            finally:
+                child.kill()
     if code:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-6:])
         raise EngineError(request["stage"], f"the measurement ended with code {code}:\n{last}", retryable=False)

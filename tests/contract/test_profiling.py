@@ -16,6 +16,7 @@ from deployments.profiling import rising, sustained
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("no_voxray_variables")]
 
 
+@pytest.mark.timeout(240)  # nine loads of an engine, one after the other
 def test_measured_profile_is_one_that_plans_are_made_with(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["profile", "synthesizer", "--seconds", "1", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
