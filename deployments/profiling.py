@@ -11,6 +11,7 @@ with requests that come by chance, as those of callers do.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import platform
 import random
@@ -124,16 +125,18 @@ async def _first(items: AsyncIterator[Any]) -> float:
 
 async def sustained(ask: Ask, workers: int, seconds: float) -> float:
     """Return the requests per second that `workers` get answered, each asking again as soon as it has been."""
+    # No two requests may be the same: an engine that remembers would answer the second for nothing.
+    numbers = itertools.count(workers * 1_000_000)
+    answered = 0
     began_s = time.perf_counter()
 
-    async def work(worker: int) -> int:
-        turn = 0
+    async def work() -> None:
+        nonlocal answered
         while time.perf_counter() - began_s < seconds:
-            await ask(workers * 1_000_000 + worker * 10_000 + turn)
-            turn += 1
-        return turn
+            await ask(next(numbers))
+            answered += 1
 
-    answered = sum(await asyncio.gather(*(work(worker) for worker in range(workers))))
+    await asyncio.gather(*(work() for _ in range(workers)))
     return answered / (time.perf_counter() - began_s)
 
 
