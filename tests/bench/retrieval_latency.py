@@ -1,6 +1,6 @@
 """Latency of retrieval at a given size on milvus-lite, by index and by way of reading (docs/retrieval.md).
 
-    python -m tests.bench.retrieval_latency --encoder-dir DIR --cache /tmp/retrieval-bench [--rows 20000]
+    python -m tests.bench.retrieval_latency --encoder-dir DIR --cache CACHE [--rows 20000]
 
 Texts are overlapping pieces of package documentation, vectors the real encoder's (minutes, once: they are kept in the
 cache folder), questions those of the evaluation set. Each variant is a server of its own with one collection.
