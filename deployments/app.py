@@ -65,9 +65,8 @@ class Gateway:
         """Make the application that Serve's ingress runs (the hook of `serve.ingress(None)`)."""
         name = self._choice.config.gateway.api_key_env
         api_key = secret(process_environment(), name, needed_by="gateway.api_key_env")
-        self._app = create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission))
-        if self._redis_url:
-            self._app.state.change_feed = change_feed(self._choice.config, self._redis_url)
+        feed = change_feed(self._choice.config, self._redis_url) if self._redis_url else None
+        self._app = create_app(lambda: service_opener(self._choice, self._remote, api_key, self._admission), feed)
         return self._app
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:

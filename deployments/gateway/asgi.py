@@ -10,23 +10,32 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from deployments.gateway import knowledge, realtime, rest
+from deployments.gateway.knowledge import ChangeFeed
 from deployments.gateway.service import GatewayService
 from pipelines.errors import CapacityError, EngineError
 
 OpenService = Callable[[], AbstractAsyncContextManager[GatewayService]]
 
 
-def create_app(open_service: OpenService) -> FastAPI:
-    """Make the application; `open_service` is entered on the serving event loop at start and left at the end."""
+def create_app(open_service: OpenService, change_feed: ChangeFeed | None = None) -> FastAPI:
+    """Make the application; `open_service` is entered on the serving event loop at start and left at the end.
+
+    `change_feed` takes live updates of the knowledge and is closed at the end; None: they are refused.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
             _tame_garbage_collection()
-            yield
+            try:
+                yield
+            finally:
+                if change_feed is not None:
+                    await change_feed.aclose()
 
     app = FastAPI(title="Voxray", version="1", lifespan=lifespan)
+    app.state.change_feed = change_feed
     app.include_router(realtime.router)
     app.include_router(rest.open_router)
     app.include_router(rest.router)

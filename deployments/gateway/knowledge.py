@@ -79,7 +79,7 @@ def change_feed(config: VoxrayConfig, redis_url: str) -> ChangeFeed:
 
 
 def feed_of(request: Request) -> ChangeFeed:
-    feed: ChangeFeed | None = getattr(request.app.state, "change_feed", None)
+    feed: ChangeFeed | None = request.app.state.change_feed
     if feed is None:
         raise HTTPException(503, "This gateway has no Redis, and so no live updates.")
     return feed
