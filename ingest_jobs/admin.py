@@ -1,4 +1,4 @@
-"""What is done to collections beside the job: rollback, diff, list, erase, verify, expire. One JSON object on stdout.
+"""What is done to collections beside the job: rollback, diff, list, changes, erase, ... One JSON object on stdout.
 
 python -m ingest_jobs.admin ACTION --milvus URI --alias NAME --model-dir DIR [--objects URL] [--redis URL] ...
 """
@@ -113,6 +113,28 @@ def _verify(job: Job, parsed: argparse.Namespace) -> dict[str, Any]:
     return {"is_signed_by_us": is_ours, "found_now": found, "holds": is_ours and not any(found.values())}
 
 
+def _changes(job: Job, parsed: argparse.Namespace) -> dict[str, Any]:
+    """Tell how far live updates are, and which changes the store would not take; try these again, or forget them."""
+    if (log := job.changes) is None:
+        return {"live_updates": False}
+    chosen = [each for each in log.all_set_aside() if each.change.tenant == job.tenant]
+    if parsed.retry or parsed.forget:
+        for each in chosen if parsed.retry else ():
+            log.append(each.change)
+        return {"live_updates": True, "done": log.forget_set_aside([each.entry for each in chosen])}
+    shown = chosen[-_SHOWN_NAMES:]
+    return {
+        "live_updates": True,
+        "applied_until": log.applied(),
+        "waiting": log.waiting(),
+        "set_aside": len(chosen),
+        "changes": [
+            {"change": e.change_id, "kind": e.change.kind, "document": e.change.doc_id, "reason": e.reason}
+            for e in shown
+        ],
+    }
+
+
 def _expire(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
     """Delete what has expired."""
     return {"expired_rows": delete_expired(job.store, job.tenant)}
@@ -126,6 +148,7 @@ ACTIONS: dict[str, Callable[[Job, argparse.Namespace], dict[str, Any]]] = {
     "erase": _erase,
     "verify": _verify,
     "expire": _expire,
+    "changes": _changes,
 }
 
 
@@ -138,6 +161,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", type=Path, help="dataset: a YAML file, or a folder; default: that of the last job")
     parser.add_argument("--subject", default="", help="id of the person to erase")
     parser.add_argument("--receipt", default="", help="file with a receipt")
+    parser.add_argument("--retry", action="store_true", help="try the changes that were set aside again")
+    parser.add_argument("--forget", action="store_true", help="forget the changes that were set aside")
     parsed = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:
         print(json.dumps(_done(parsed)))  # noqa: T201 - the answer of this command

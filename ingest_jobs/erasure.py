@@ -2,7 +2,7 @@
 
     every version (live, kept, being built)   rows whose `subject` is the person's digest
     undo files of incremental runs            the same rows as they were
-    the change log                            live updates about the person
+    the change log                            live updates about the person, also those that were set aside
     the state of changes                      forgotten with them
 
 A tombstone (the digest, no name) keeps later jobs, resumed ones too, from bringing the person back; a job that runs now
@@ -144,8 +144,7 @@ def _remaining(
         rows = (row for batch in batches[1] for row in batch) if batches else iter(())
         found[undo] = sum(row["subject"] == digest for row in rows)
     for log in logs:
-        changes = (change for _, change in log.after("0-0") if change.tenant == tenant)
-        found[f"changes/{log.alias}"] = sum(subject_digest(tenant, change.subject) == digest for change in changes)
+        found[f"changes/{log.alias}"] = sum(subject_digest(tenant, who) == digest for who in log.subjects(tenant))
     return found
 
 

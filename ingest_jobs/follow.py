@@ -3,6 +3,8 @@
     python -m ingest_jobs.follow --milvus URI --alias NAME --model-dir DIR --redis URL --objects URL
 
 One follower works for a collection; others wait for it to end. What is in the stream when it starts is applied first.
+A change that the store will never take is set aside with the reason, and the next one is applied; while a store is away
+the follower waits for it, however long.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from rich.console import Console
@@ -28,18 +31,22 @@ from ingest_jobs.pipeline import Encoder, patiently
 from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.records import saved_dataset
 from ingest_jobs.updates import ChangeWriter
-from pipelines.errors import ConfigError, VoxrayError
+from pipelines.errors import ConfigError, EngineError, VoxrayError
 
 _POLL_S = 1.0
 _KEPT_S = 24 * 3600.0
 _SWITCH_WAIT_S = 600.0
 _FOLLOWER_WAIT_S = 30.0
+_RETRY_S = 5.0
 
 
 class Follower:
     """Reads the change log of one collection and applies it. Not thread-safe."""
 
-    def __init__(self, request: ReindexRequest, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, request: ReindexRequest, encoder: Encoder | None = None, *, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._say = say
         self._plan = plan_of(request, Dataset())
         self._store, self._blobs, client = open_stores(request, self._plan)
         if client is None:
@@ -53,14 +60,24 @@ class Follower:
 
     def run(self, stopped: threading.Event) -> None:
         """Apply what comes until `stopped` is set."""
-        with exclusive(f"follow:{self._plan.alias}", client=self._redis, folder=None, wait_s=_FOLLOWER_WAIT_S):
-            while not stopped.is_set():
-                if self.log.wait(self.log.applied(), _POLL_S):
-                    if self.apply_waiting() == 0:
-                        stopped.wait(_POLL_S)  # no version is live yet
-                elif self._unsealed:
-                    self._seal()
-                    self.log.trim(_KEPT_S)
+        while not stopped.is_set():
+            try:
+                with exclusive(f"follow:{self._plan.alias}", client=self._redis, folder=None, wait_s=_FOLLOWER_WAIT_S):
+                    while not stopped.is_set():
+                        self._step(stopped)
+            except EngineError as error:
+                if not error.retryable:
+                    raise
+                self._say(f"{error}; trying again")
+                stopped.wait(_RETRY_S)
+
+    def _step(self, stopped: threading.Event) -> None:
+        if self.log.wait(self.log.applied(), _POLL_S):
+            if self.apply_waiting() == 0:
+                stopped.wait(_POLL_S)  # no version is live yet
+        elif self._unsealed:
+            self._seal()
+            self.log.trim(_KEPT_S)
 
     def apply_waiting(self) -> int:
         """Apply what the log holds now to the live version; return how many changes."""
@@ -70,8 +87,7 @@ class Follower:
             if live is None:
                 return 0  # the first job will replay them
             for change_id, change in self.log.after(self.log.applied()):
-                state = self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
-                self.log.set_applied(change_id, state)
+                self.log.set_applied(change_id, self._became(live, change_id, change))
                 self._unsealed.add(change.tenant)
                 applied += 1
         return applied
@@ -81,14 +97,28 @@ class Follower:
         self._store.close()
         self._redis.close()
 
-    def _apply(self, live: str, change: DocumentChange) -> str:
-        """Apply a change; return what became of it."""
-        dataset = saved_dataset(self._blobs, self._plan.alias, change.tenant)
-        writer = ChangeWriter(replace(self._plan, dataset=dataset), self._store, self._encoder, self._blobs)
+    def _became(self, live: str, change_id: str, change: DocumentChange) -> str:
+        """Apply a change; return what became of it.
+
+        Raises:
+            EngineError: a store stays away (retryable); the change is the next one to be applied.
+        """
         try:
-            patiently(lambda: writer.apply(live, change, dataset))
+            return self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
         except Unreadable as reason:
             return f"refused: {reason}"
+        except EngineError as error:
+            if error.retryable:
+                raise
+            # One change that the store will never take must not hold back all that come after it.
+            self.log.set_aside(change_id, change, str(error))
+            self._say(f"change {change_id} is set aside: {error}")
+            return f"set aside: {error}"
+
+    def _apply(self, live: str, change: DocumentChange) -> str:
+        dataset = saved_dataset(self._blobs, self._plan.alias, change.tenant)
+        writer = ChangeWriter(replace(self._plan, dataset=dataset), self._store, self._encoder, self._blobs)
+        patiently(lambda: writer.apply(live, change, dataset))
         return "applied"
 
     def _erase(self, change_id: str, change: DocumentChange) -> str:
@@ -111,12 +141,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ingest_jobs.follow", description=(__doc__ or "").split("\n")[0])
     add_store_arguments(parser)
     request = request_of(parser.parse_args(sys.argv[1:] if arguments is None else arguments))
+    console = Console(highlight=False)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        follower = Follower(request)
-        Console(highlight=False).print(f"following the changes of {request.alias}", markup=False)
+        follower = Follower(request, say=lambda text: console.print(text, markup=False))
+        console.print(f"following the changes of {request.alias}", markup=False)
         try:
             follower.run(stopped)
         finally:

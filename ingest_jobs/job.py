@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import redis
 import redis.exceptions
 
 from cluster.config.environment import process_environment, secret
-from deployments.engines.change_log import ChangeLog
+from deployments.engines.change_log import ChangeLog, DocumentChange
 from deployments.engines.milvus_versions import VersionStore
 from ingest_jobs.blobs import Blobs, open_blobs
 from ingest_jobs.dataset import Dataset
@@ -108,10 +108,25 @@ class Job:
                 continue  # by its tombstone, before the switch
             is_own = change.tenant == self.tenant
             dataset = self.dataset if is_own else saved_dataset(self.blobs, self.plan.alias, change.tenant)
-            with suppress(Unreadable):  # the follower tells whoever sent it
-                writer.apply(collection, change, dataset)
+            self._apply(writer, collection, (change_id, change), dataset)
             self.reporter.report.replayed_changes += 1
         return after
+
+    def _apply(
+        self, writer: ChangeWriter, collection: str, numbered: tuple[str, DocumentChange], dataset: Dataset
+    ) -> None:
+        """Apply a change to a version; one that the store will never take is set aside, as the follower does."""
+        change_id, change = numbered
+        try:
+            writer.apply(collection, change, dataset)
+        except Unreadable:
+            return  # the follower tells whoever sent it
+        except EngineError as error:
+            log = self.changes
+            if error.retryable or log is None:
+                raise
+            log.set_aside(change_id, change, str(error))
+            self.reporter.report.set_aside_changes += 1
 
     def check_refusals(self) -> None:
         """Raise `GateFailed` when more was set aside than the dataset allows."""

@@ -76,6 +76,7 @@ class Report:
     embedded_a_s: float = 0.0
     kept: int = 0
     replayed_changes: int = 0
+    set_aside_changes: int = 0
     resumed: bool = False
     collection: str = ""
     previous: str = ""

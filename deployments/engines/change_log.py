@@ -8,7 +8,7 @@ change may be applied twice, which changes nothing, and is never left out.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast
 
@@ -41,7 +41,19 @@ class DocumentChange:
     expires_at: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A change that the store would not take. `entry` names it among those, `change_id` in the stream it came from."""
+
+    entry: str
+    change_id: str
+    change: DocumentChange
+    reason: str
+
+
 _FIELDS = tuple(field.name for field in fields(DocumentChange))
+# A store that refuses everything must not fill Redis.
+_MAX_SET_ASIDE = 10_000
 
 
 def stream_key(alias: str) -> str:
@@ -50,13 +62,18 @@ def stream_key(alias: str) -> str:
 
 
 def state_key(alias: str, change_id: str) -> str:
-    """Return where the follower says what became of a change: "applied", or "refused: REASON"."""
+    """Return where the follower says what became of a change: "applied", "refused: REASON" or "set aside: REASON"."""
     return f"voxray:knowledge:{alias}:change:{change_id}"
 
 
 def receipt_key(alias: str, change_id: str) -> str:
     """Return where the follower leaves the receipt of an erasure."""
     return f"voxray:knowledge:{alias}:receipt:{change_id}"
+
+
+def set_aside_key(alias: str) -> str:
+    """Return the stream of the changes that the store would not take, each with the reason."""
+    return f"voxray:knowledge:{alias}:set-aside"
 
 
 def fields_of(change: DocumentChange) -> dict[str, str]:
@@ -83,6 +100,7 @@ class ChangeLog:
         self._redis = client
         self._alias = alias
         self._stream = stream_key(alias)
+        self._set_aside = set_aside_key(alias)
         self._position = f"voxray:knowledge:{alias}:applied"
 
     @property
@@ -161,13 +179,51 @@ class ChangeLog:
         except redis.exceptions.RedisError as error:
             raise _failure() from error
 
-    def forget_subject(self, tenant: str, subject: str) -> int:
-        """Delete a person's changes from the stream; return how many there were."""
-        found = [key for key, change in self.after("0-0") if (change.tenant, change.subject) == (tenant, subject)]
+    def waiting(self) -> int:
+        """Return how many changes the live collection does not have yet."""
+        return sum(1 for _ in self.after(self.applied()))
+
+    def set_aside(self, change_id: str, change: DocumentChange, reason: str) -> None:
+        """Keep a change that the store would not take, with the reason, where `voxray ingest changes` shows it."""
+        entry = {**fields_of(change), "change_id": change_id, "reason": reason}
         try:
-            return int(self._redis.xdel(self._stream, *found)) if found else 0
+            self._redis.xadd(self._set_aside, cast("dict[Any, Any]", entry), maxlen=_MAX_SET_ASIDE)
         except redis.exceptions.RedisError as error:
             raise _failure() from error
+
+    def all_set_aside(self) -> list[SetAside]:
+        """Return the changes that were set aside, oldest first."""
+        try:
+            entries = self._redis.xrange(self._set_aside)
+        except redis.exceptions.RedisError as error:
+            raise _failure() from error
+        found = [
+            (str(key), {str(name): str(value) for name, value in (entry or {}).items()}) for key, entry in entries or ()
+        ]
+        return [SetAside(key, entry["change_id"], change_of(entry), entry["reason"]) for key, entry in found]
+
+    def forget_set_aside(self, entries: Sequence[str]) -> int:
+        """Delete changes that were set aside; return how many there were."""
+        try:
+            return int(self._redis.xdel(self._set_aside, *entries)) if entries else 0
+        except redis.exceptions.RedisError as error:
+            raise _failure() from error
+
+    def forget_subject(self, tenant: str, subject: str) -> int:
+        """Delete a person's changes, applied or not, and those set aside; return how many there were."""
+        person = (tenant, subject)
+        found = [key for key, change in self.after("0-0") if (change.tenant, change.subject) == person]
+        aside = [each.entry for each in self.all_set_aside() if (each.change.tenant, each.change.subject) == person]
+        try:
+            forgotten = int(self._redis.xdel(self._stream, *found)) if found else 0
+        except redis.exceptions.RedisError as error:
+            raise _failure() from error
+        return forgotten + self.forget_set_aside(aside)
+
+    def subjects(self, tenant: str) -> Iterator[str]:
+        """Yield whom the tenant's changes are about, those set aside too, again for each change."""
+        yield from (change.subject for _, change in self.after("0-0") if change.tenant == tenant)
+        yield from (each.change.subject for each in self.all_set_aside() if each.change.tenant == tenant)
 
 
 def _failure() -> EngineError:

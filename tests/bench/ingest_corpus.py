@@ -27,12 +27,17 @@ def article(number: int, seed: int = 0, sections: int = 2, length: int = 4) -> s
     return "\n".join(lines) + "\n"
 
 
-def write_corpus(folder: Path, count: int, seed: int = 0) -> None:
-    """Write `count` articles into a folder, a thousand a sub-folder."""
+def article_path(folder: Path, number: int) -> Path:
+    """Return where an article lies: a thousand a sub-folder."""
+    return folder / f"{number // 1000:03}" / f"article{number:06}.md"
+
+
+def write_corpus(folder: Path, count: int, seed: int = 0, sections: int = 2, length: int = 4) -> None:
+    """Write `count` articles into a folder."""
     for number in range(count):
-        path = folder / f"{number // 1000:03}" / f"article{number:06}.md"
+        path = article_path(folder, number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(article(number, seed))
+        path.write_text(article(number, seed, sections, length))
 
 
 def _sentence(source: random.Random) -> str:
