@@ -174,6 +174,8 @@ class Limits(Section):
     max_line_bytes: int = Field(default=1 * MIB, ge=1024, description="of a row or line")
     max_unpacked_bytes: int = Field(default=256 * MIB, ge=1024, description="of what a file unpacks to")
     max_pages: int = Field(default=2000, ge=1)
+    max_parse_s: float = Field(default=60, gt=0, description="for one PDF or DOCX")
+    max_parse_bytes: int = Field(default=1024 * MIB, ge=64 * MIB, description="memory for one PDF or DOCX")
     max_failed_share: Share = 0.1
 
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from ingest_jobs.dataset import Dataset, SentenceRule, SqlSource, TableRule
 from ingest_jobs.documents import Document, Refusal, Section, Unit, Unreadable
+from ingest_jobs.formats import confined
 from ingest_jobs.formats.guard import refuse_formula, refuse_script, whole_text
-from ingest_jobs.formats.office import docx_blocks, pdf_blocks
 from ingest_jobs.formats.prose import Block, headed_sections, html_blocks, markdown_blocks
 from ingest_jobs.formats.tables import Row, csv_rows, json_rows, parquet_rows
 from ingest_jobs.sources import file_source
@@ -65,10 +65,8 @@ def read_stream(unit: Unit, stream: BinaryIO, dataset: Dataset) -> Iterator[Docu
 
 
 def _blocks(suffix: str, stream: BinaryIO, dataset: Dataset) -> Iterator[Block]:
-    if suffix == ".pdf":
-        return pdf_blocks(stream, dataset.limits)
-    if suffix == ".docx":
-        return docx_blocks(stream, dataset.limits)
+    if suffix in confined.SUFFIXES:
+        return iter(confined.confined_blocks(suffix, stream, dataset.limits))
     text = whole_text(stream, dataset.limits)
     if suffix in _HTML:
         return html_blocks(text)

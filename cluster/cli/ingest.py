@@ -16,8 +16,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.ingest_cluster import KIND, IngestCluster, open_cluster
-from cluster.cli.ingest_screen import described, follow, jobs_table, progress_of, told, versions_table
+from cluster.cli.ingest_cluster import KIND, IngestCluster, is_follower, open_cluster
+from cluster.cli.ingest_screen import (
+    described_job,
+    described_updates,
+    follow,
+    jobs_table,
+    progress_of,
+    told,
+    versions_table,
+)
 from cluster.lifecycle.jobs_api import JobsApi, JobState
 from pipelines.errors import ConfigError
 
@@ -90,14 +98,43 @@ def submit(  # noqa: PLR0917 - one argument per command-line option
 def status(
     job: JobArgument = "", as_json: JsonOption = False, profile: ProfileOption = None, file: FileOption = None
 ) -> None:
-    """Show how far a job is, and wait for nothing."""
-    with open_cluster(profile, file).jobs() as jobs:
-        state = _job(jobs, job)
-        progress = progress_of(jobs.logs(state.job))
+    """Show how far a job is and how live updates are, and wait for nothing."""
+    cluster = open_cluster(profile, file)
+    with cluster.jobs() as jobs:
+        state = _job(jobs, job) if job else _newest(jobs)
+        progress = progress_of(jobs.logs(state.job)) if state else {}
+    follower, updates = cluster.follower(), cluster.ask("changes", [], None)
     if as_json:
-        typer.echo(json.dumps({"job": state.job, "status": state.status, "progress": progress}))
+        found = {"job": state.job, "status": state.status, "progress": progress} if state else {"job": ""}
+        typer.echo(json.dumps({**found, "follower": follower.job if follower else "", "live_updates": updates}))
+        return
+    typer.echo(described_job(state, progress) if state else "no ingest job has been submitted")
+    typer.echo(described_updates(updates, follower.job if follower else ""))
+
+
+@app.command()
+def changes(  # noqa: PLR0917 - one argument per command-line option
+    retry: Annotated[bool, typer.Option("--retry", help="Try them again, as new changes.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget them.")] = False,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """List the live updates that the store would not take, with the reason of each."""
+    if retry and forget:
+        raise ConfigError("--retry or --forget, not both")
+    cluster = open_cluster(profile, file)
+    more = [f"--{name}" for name, is_set in (("retry", retry), ("forget", forget)) if is_set]
+    answer = cluster.ask("changes", more, tenant)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+    elif more:
+        typer.echo(f"{answer.get('done', 0)} changes {'wait to be applied again' if retry else 'are forgotten'}")
     else:
-        typer.echo(f"{state.job}: {state.status.lower()}: {described(progress)}")
+        for each in answer.get("changes", ()):
+            typer.echo(f"{each['change']}  {each['kind']} {each['document']}: {each['reason']}")
+        typer.echo(described_updates(answer, ""), err=True)
 
 
 @app.command()
@@ -203,17 +240,24 @@ def follow_changes(
     """Apply live updates (PUT and DELETE of single documents) as they come."""
     cluster = open_cluster(profile, file)
     if detach:
-        typer.echo(f"job {cluster.submit('ingest_jobs.follow', [], name='follow', tenant=None)}")
+        job, is_new = cluster.ensure_follower()
+        typer.echo(f"job {job}" if is_new else f"job {job} follows already")
         return
     command = [sys.executable, "-m", "ingest_jobs.follow", *cluster.store_arguments(None)]
     raise typer.Exit(subprocess.run(command, env=cluster.environment(), check=False).returncode)
 
 
 def _job(jobs: JobsApi, job: str) -> JobState:
-    state = jobs.state(job) if job else next((s for s in jobs.all() if s.metadata.get("kind") == KIND), None)
+    state = jobs.state(job) if job else _newest(jobs)
     if state is None:
         raise ConfigError(f"no job {job} on this cluster" if job else "no ingest job has been submitted")
     return state
+
+
+def _newest(jobs: JobsApi) -> JobState | None:
+    """Return the newest job that indexes a dataset: the follower is no such job, and runs for ever."""
+    mine = (s for s in jobs.all() if s.metadata.get("kind") == KIND and not is_follower(s))
+    return next(mine, None)
 
 
 def _watch(cluster: IngestCluster, job: str) -> int:

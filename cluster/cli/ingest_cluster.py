@@ -19,10 +19,10 @@ from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState, attach
-from cluster.lifecycle.jobs_api import JobsApi
+from cluster.lifecycle.jobs_api import JobsApi, JobState
 from pipelines.errors import ConfigError
 
-KIND = "voxray-ingest"
+KIND, FOLLOWER = "voxray-ingest", "follow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,22 @@ class IngestCluster:
         if name == "ingest":
             command += ["--job", job, "--progress", "json"]
         variables = {"PYTHONPATH": self.state.ray_environment()["PYTHONPATH"]}
-        metadata = {"kind": KIND, "tenant": tenant or self.config.agent.tenant}
+        metadata = {"kind": KIND, "name": name, "tenant": tenant or self.config.agent.tenant}
         with self.jobs() as jobs:
             jobs.submit(job, shlex.join(command), variables, metadata)
         return job
+
+    def follower(self) -> JobState | None:
+        """Return the running job that applies live updates, None when there is none."""
+        with self.jobs() as jobs:
+            mine = (state for state in jobs.all() if is_follower(state) and not state.has_ended)
+            return next(mine, None)
+
+    def ensure_follower(self) -> tuple[str, bool]:
+        """Have live updates applied by a job on the cluster; return its id, and whether it was started now."""
+        if running := self.follower():
+            return running.job, False
+        return self.submit("ingest_jobs.follow", [], name=FOLLOWER, tenant=None), True
 
     def ask(self, action: str, arguments: list[str], tenant: str | None) -> dict[str, Any]:
         """Run an action of `ingest_jobs.admin` here; return its answer. Its failure ends this command with its code."""
@@ -73,6 +85,11 @@ class IngestCluster:
     def environment(self) -> dict[str, str]:
         """Return the environment in which a module of the jobs joins the cluster."""
         return {**process_environment(), **self.state.ray_environment()}
+
+
+def is_follower(state: JobState) -> bool:
+    """Return whether a job applies live updates, and does not index a dataset."""
+    return (state.metadata.get("kind"), state.metadata.get("name")) == (KIND, FOLLOWER)
 
 
 def open_cluster(profile: str | None, file: Path | None) -> IngestCluster:

@@ -39,13 +39,28 @@ def described(progress: dict[str, Any]) -> str:
     """Say one moment of a job in words."""
     if not progress.get("phase"):
         return "starting"
-    counts = f"{progress['documents']:,} documents, {progress['chunks']:,} passages"
-    text = f"{progress['phase']}: {counts}, {progress['embedded']:,} embedded"
+    text = f"{progress['phase']}: {_counts(progress)}"
     if progress["phase"] == "embedding":
         text += f" ({progress['chunks_a_s']:,.0f}/s)"
         if progress["left_s"] >= 0:
             text += f", {_minutes(progress['left_s'])} left"
     return text
+
+
+def described_job(state: JobState, progress: dict[str, Any]) -> str:
+    """Say how a job is; one that has ended has no present."""
+    if state.has_ended and progress.get("phase") == "":
+        return f"{state.job}: {state.status.lower()}: {_counts(progress)}"
+    return f"{state.job}: {state.status.lower()}: {described(progress)}"
+
+
+def described_updates(answer: dict[str, Any], follower: str) -> str:
+    """Say how live updates are: who applies them, how many wait, how many the store would not take."""
+    if not answer["live_updates"]:
+        return "live updates: none, for want of a Redis"
+    by = f"applied by {follower}" if follower else "no follower: `voxray ingest follow --detach` starts one"
+    text = f"live updates: {answer['waiting']} waiting, {answer['set_aside']} set aside; {by}"
+    return f"{text}; `voxray ingest changes` shows why" if answer["set_aside"] else text
 
 
 def follow(jobs: JobsApi, job: str, console: Console) -> JobState:
@@ -100,6 +115,11 @@ def versions_table(answer: dict[str, Any]) -> Table:
     for version in answer["versions"]:
         table.add_row(version["version"], version["state"], f"{version['rows']:,}")
     return table
+
+
+def _counts(progress: dict[str, Any]) -> str:
+    counts = f"{progress['documents']:,} documents, {progress['chunks']:,} passages"
+    return f"{counts}, {progress['embedded']:,} embedded"
 
 
 def _minutes(seconds: float) -> str:

@@ -42,6 +42,11 @@ def up(profile: ProfileOption = None, file: FileOption = None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     with shown_progress() as progress:
         state = bring_up(config, console, progress=progress)
+    if config.knowledge.live_updates:
+        from cluster.cli.ingest_cluster import open_cluster
+
+        job, is_new = open_cluster(profile, file).ensure_follower()
+        console.print(f"  live updates   {'started' if is_new else 'running'}: {job}", soft_wrap=True)
     console.print(f"voxray is up: {state.ws_url}", soft_wrap=True)
 
 

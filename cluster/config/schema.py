@@ -219,6 +219,19 @@ class RetrieverConfig(Section):
     replicas: ReplicaConfig = ReplicaConfig()
 
 
+class KnowledgeConfig(Section):
+    """How business data come in (docs/ingest.md)."""
+
+    live_updates: bool = Field(
+        default=False, description="`voxray up` starts the job that applies PUT and DELETE of documents (400 MB)"
+    )
+    bulk_url: str = Field(
+        default="",
+        pattern=r"^(s3://[^/]+(/.*)?)?$",
+        description="bucket and root path of Milvus's own object storage: large builds go there; empty: row by row",
+    )
+
+
 class SynthesizerConfig(Section):
     engine: Literal["piper", "scripted"] = "piper"
     model: str = "piper-en-us-joe-medium"
@@ -290,6 +303,7 @@ class VoxrayConfig(Section):
     transcriber: TranscriberConfig = TranscriberConfig()
     language_model: LanguageModelConfig = LanguageModelConfig()
     retriever: RetrieverConfig = RetrieverConfig()
+    knowledge: KnowledgeConfig = KnowledgeConfig()
     synthesizer: SynthesizerConfig = SynthesizerConfig()
     agent: AgentConfig = AgentConfig()
     scaling: ScalingConfig = ScalingConfig()

@@ -83,6 +83,8 @@ def head_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[s
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         SETUP_HOOK_VARIABLE: SETUP_HOOK,
         "RAY_num_workers_soft_limit": "1",
+        # Ray gives every worker 15, replicas too: whoever would yield to them (ingest jobs, at 15) could not.
+        "RAY_worker_niceness": "0",
     }
 
 

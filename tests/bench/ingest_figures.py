@@ -107,6 +107,8 @@ def _embed_barely(bench: Bench, rows: list[Row], name: str) -> float:
 
 
 def _load_encoder() -> None:
+    # Linux shares the cores between sessions first; each of Ray's workers is weighed against the same others.
+    os.setsid()
     quiet_libraries()
     _encoders.append(SentenceEncoder(model_dir(), 1))
     _encoders[0].warm_up()

@@ -22,7 +22,7 @@ from ingest_jobs.sources import all_units
 pytestmark = pytest.mark.unit
 
 SAMPLE = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample_data"
-SMALL = Dataset(limits={"max_file_bytes": 4096, "max_line_bytes": 1024, "max_unpacked_bytes": 100_000, "max_pages": 2})
+SMALL = Dataset(limits={"max_file_bytes": 65536, "max_line_bytes": 1024, "max_unpacked_bytes": 100_000, "max_pages": 2})
 
 
 def read(name: str, data: bytes, dataset: Dataset = SMALL) -> list[Document | Refusal]:
@@ -142,7 +142,7 @@ def bomb() -> bytes:
         ("a.pdf", pdf_bytes(3), "more than 2 pages"),
         ("a.txt", "Gr\u00fc\u00dfe".encode("latin-1"), "not UTF-8"),
         ("a.csv", b"name\n" + "Gr\u00fc\u00dfe".encode("latin-1"), "not UTF-8"),
-        ("a.txt", b"x" * 5000, "larger than 4096"),
+        ("a.txt", b"x" * 70_000, "larger than 65536"),
         ("a.csv", b"name\n" + b"x" * 5000, "a line of more than 1024"),
         ("a.jsonl", b'{"a": "' + b"x" * 5000 + b'"}\n', "a line of more than 1024"),
         ("a.jsonl", b"{oops\n", "not JSON"),
