@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from deployments.engines.milvus_fields import FieldType, lay_out_fields
 from pipelines.errors import ConfigError
 
 DATASET_FILE = "dataset.yaml"
@@ -95,6 +96,7 @@ class TableRule(Section):
         updated_at: column with the row's date (ISO 8601); "" is the file's.
         expires_at: column with the date (ISO 8601) from which a row is no longer told.
         drop: columns that are never read out; of no use where `sentences` names what is said.
+        fields: for a field of the dataset, the column that holds it; one of the same name is taken by itself.
     """
 
     title: str = ""
@@ -104,6 +106,7 @@ class TableRule(Section):
     updated_at: str = ""
     expires_at: str = ""
     drop: tuple[str, ...] = ()
+    fields: dict[str, str] = {}
 
 
 class MaskingPolicy(Section):
@@ -206,7 +209,8 @@ class Dataset(Section):
     """The parsed description. `tables` is keyed by file name (a pattern) or by the name of a SQL source.
 
     `tenant` and `collection` "" are the running configuration's. `subject_pattern` is a regular expression with a group
-    `subject`, matched on a file's path: the person that the whole file is about.
+    `subject`, matched on a file's path: the person that the whole file is about. `fields` are what searches may be
+    filtered by, with their types; a file's come from the groups of `path_fields`, matched on its path.
     """
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
@@ -215,6 +219,8 @@ class Dataset(Section):
     sources: tuple[Source, ...] = Field(default=(FolderSource(),), min_length=1)
     tables: dict[str, TableRule] = {}
     subject_pattern: str = ""
+    fields: dict[str, FieldType] = {}
+    path_fields: str = ""
     masking: MaskingPolicy = MaskingPolicy()
     chunking: ChunkingRule = ChunkingRule()
     embedding: EmbeddingRule = EmbeddingRule()
@@ -231,9 +237,27 @@ class Dataset(Section):
             raise ValueError("needs a group named subject, such as customers/(?P<subject>[^/]+)/")
         return pattern
 
+    @field_validator("fields")
+    @classmethod
+    def _has_columns(cls, fields: dict[str, FieldType]) -> dict[str, FieldType]:
+        try:
+            lay_out_fields(fields)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return fields
+
+    @model_validator(mode="after")
+    def _names_its_fields(self) -> Dataset:
+        named = {name for rule in self.tables.values() for name in rule.fields}
+        named |= set(re.compile(self.path_fields).groupindex)
+        if unknown := sorted(named - set(self.fields)):
+            raise ValueError(f"{unknown[0]!r} is used by tables or path_fields, but fields does not declare it")
+        return self
+
     def content_print(self, *salts: str) -> str:
         """Return a hash of all that decides what a document becomes; another print means that all is made anew."""
-        parts = self.model_dump(include={"tables", "subject_pattern", "masking", "chunking", "retention"}, mode="json")
+        deciding = {"tables", "subject_pattern", "fields", "path_fields", "masking", "chunking", "retention"}
+        parts = self.model_dump(include=deciding, mode="json")
         engine = {"engine": self.embedding.engine, "model": self.embedding.model}
         text = yaml.safe_dump([parts, engine, *salts], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -17,12 +17,14 @@ class Unit:
         name: what passages call their source, the same run after run.
         location: how the source finds it again (path, key, URL).
         updated_at: ISO date.
+        size_bytes: as it is stored; 0: the source does not say.
     """
 
     source_index: int
     name: str
     location: str
     updated_at: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Document:
         source: what a citation names.
         subject: the person it is about, as the data name them; "" for nobody.
         expires_at: ISO date from which it is no longer told; "" for never.
+        fields: what searches may be filtered by, as the data say it: (name, text).
     """
 
     doc_id: str
@@ -57,6 +60,7 @@ class Document:
     sections: tuple[Section, ...]
     subject: str = ""
     expires_at: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from deployments.engines.milvus_fields import lay_out_fields
 from deployments.engines.milvus_versions import Building, HistoryEntry, VersionStore
 from ingest_jobs.job import Job, dimensions_of, with_collection
 from ingest_jobs.journal import Journal
@@ -19,6 +20,7 @@ from ingest_jobs.pipeline import now_s, patiently
 from ingest_jobs.quality import GateFailed, check_quality
 from ingest_jobs.records import erased_subjects
 from ingest_jobs.rows import DOCUMENT, KEPT, WRITTEN
+from ingest_jobs.sizing import expected_rows
 from ingest_jobs.sources import all_units
 from ingest_jobs.stages import FROM_SOURCE
 from pipelines.errors import ConfigError, EngineError
@@ -76,7 +78,10 @@ def _begin(job: Job) -> tuple[str, Building, bool]:
         return *taken, True
     change_id = log.applied() if (log := job.changes) is not None else ""
     building = Building(job.tenant, wanted, job.reporter.report.job, now_s(), change_id)
-    return job.store.begin(building, dimensions_of(job.plan)), building, False
+    rows = job.reporter.report.expected_rows = expected_rows(job.dataset)
+    fields = lay_out_fields(job.dataset.fields)
+    name = job.store.begin(building, dimensions_of(job.plan), expected_rows=rows, fields=fields)
+    return name, building, False
 
 
 def _build(job: Job, journal: Journal, collection: str, is_resumed: bool) -> None:

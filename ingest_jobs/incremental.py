@@ -2,7 +2,9 @@
 
 Before the first edit, the rows that it will touch are saved and the run is entered into the tenant's history as open; a
 run that dies in between is first taken back by the next one. Searches between two edits see some documents as they were
-and some as they are; a document's new rows are written before its old ones go.
+and some as they are; a document's new rows are written before its old ones go. Afterwards the version must still find
+what it found before, and the golden questions; else the edits are taken back. That is seconds after they could be
+heard: building aside would spare those, but copies every row for a few changed documents.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from deployments.engines.milvus_versions import HistoryEntry
 from ingest_jobs.job import Job
 from ingest_jobs.journal import Journal
 from ingest_jobs.pipeline import ReadUnits, now_s
+from ingest_jobs.quality import GateFailed, check_edit, check_removals, probes_of_unchanged
 from ingest_jobs.rollback import INCREMENTAL, OPEN, take_back
 from ingest_jobs.rows import DOCUMENT, Row, embed_rows, outcome, passage_of_row, row_of_chunk, row_of_news
 from ingest_jobs.sources import all_units
@@ -98,7 +101,8 @@ def run_incremental(job: Job, journal: Journal, live: str) -> bool:
     """Bring the live version up to date; return False, with nothing done, when a full run is the better way.
 
     Raises:
-        GateFailed: more was set aside than allowed; nothing was done.
+        GateFailed: more was set aside than allowed, and nothing was done; or the edited version does not find what it
+            found before, and the edits were taken back.
         EngineError: a store failed; the next run takes the half-done edits back.
     """
     report = job.reporter.report
@@ -112,6 +116,7 @@ def run_incremental(job: Job, journal: Journal, live: str) -> bool:
         report.mode, report.collection = ("incremental" if touched else "unchanged"), live
         report.changed, report.removed = len(found.changed), len(found.removed)
         if touched:
+            check_removals(job.dataset.quality, journal.seen_count(), journal.live_count())
             job.reporter.phase("embedding")
             _edit(job, journal, live, found)
     return True
@@ -122,8 +127,10 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
     touched = [*found.changed, *found.removed]
     name = undo_name(store.alias, tenant, report.job)
     write_undo(job.blobs, name, store.rows_of_documents(live, tenant, touched), touched)
-    history = store.history(live, tenant)
-    store.set_history(live, tenant, [*history, HistoryEntry(OPEN, report.job, now_s(), undo=name)])
+    history, gate = store.history(live, tenant), job.dataset.quality
+    probes = probes_of_unchanged(store, live, journal, tenant=tenant, limit=gate.probes)
+    opened = HistoryEntry(OPEN, report.job, now_s(), undo=name)
+    store.set_history(live, tenant, [*history, opened])
     with job.switching():
         for rows in found.rows(job.dataset.embedding.batch_rows):
             store.write(live, [passage_of_row(row) for row in embed_rows(rows, job.encoder().encode)])
@@ -136,6 +143,12 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
     if missing := journal.missing():
         raise EngineError("ingest", f"the store lacks {missing} chunks that it had taken", retryable=True)
     store.seal(live, tenant)
+    try:
+        report.gate = check_edit(gate, store, live, probes, tenant=tenant, encoder=job.encoder)
+    except GateFailed:
+        job.reporter.phase("taking back")
+        _take_back(job, live, opened, history)
+        raise
     store.set_history(live, tenant, [*history, HistoryEntry(INCREMENTAL, report.job, now_s(), undo=name)])
 
 
@@ -164,5 +177,11 @@ def _take_back_open(job: Job, live: str) -> None:
     """Undo what a run began and did not end, so that the way back leads to a whole state."""
     history = job.store.history(live, job.tenant)
     if history and history[-1].kind == OPEN:
-        take_back(job.store, job.blobs, live, job.tenant, history[-1])
-        job.store.set_history(live, job.tenant, history[:-1])
+        _take_back(job, live, history[-1], history[:-1])
+
+
+def _take_back(job: Job, live: str, entry: HistoryEntry, history: list[HistoryEntry]) -> None:
+    with job.switching():
+        take_back(job.store, job.blobs, live, job.tenant, entry)
+    job.store.set_history(live, job.tenant, history)
+    job.store.seal(live, job.tenant)

@@ -92,6 +92,14 @@ class Journal:
         row = self._db.execute("SELECT doc_hash FROM seen WHERE doc = ?", (doc,)).fetchone()
         return None if row is None else str(row[0])
 
+    def some_live(self, limit: int) -> list[str]:
+        """Return some of the live documents that the sources still have as they are, the same ones each time.
+
+        They are named by hashes, so the first in order are any.
+        """
+        query = "SELECT doc FROM live JOIN seen USING (doc) WHERE live.doc_hash = seen.doc_hash ORDER BY doc LIMIT ?"
+        return [row[0] for row in self._db.execute(query, (limit,))]
+
     def unseen_live(self) -> Iterator[str]:
         """Yield the live documents that no source has."""
         for row in self._db.execute("SELECT doc FROM live WHERE doc NOT IN (SELECT doc FROM seen)"):

@@ -1,9 +1,10 @@
-"""What a new version must show before it goes live. Measured on the version itself, by its own name."""
+"""What a new version must show before it goes live, and an edited one to stay. Measured on the version, by its name."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,64 @@ def check_quality(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A vector that is searched for, and the documents that must be among the nearest."""
+
+    vector: list[float]
+    docs: frozenset[str]
+
+
+def check_edit(
+    gate: QualityGate,
+    store: VersionStore,
+    live: str,
+    probes: Sequence[Probe],
+    *,
+    tenant: str,
+    encoder: Callable[[], Encoder],
+) -> dict[str, float]:
+    """Look whether an edited version still answers what it answered before; return what was measured.
+
+    Args:
+        gate: the bounds.
+        store: where it is.
+        live: the version.
+        probes: what `probes_of_unchanged` took of it before the edit.
+        tenant: whose rows count.
+        encoder: loads the encoder; only called for golden questions.
+
+    Raises:
+        GateFailed: a bound is broken.
+    """
+    found: dict[str, float] = {}
+    if probes:
+        found = {"probes": len(probes), "probe_recall": round(_recall(store, live, tenant, probes), 4)}
+        _demand("recall of probes after the edit", found["probe_recall"], gate.min_probe_recall)
+    if gate.golden:
+        found["golden_recall"] = round(golden_recall(gate, store, live, tenant, encoder()), 4)
+        _demand("recall of the golden questions", found["golden_recall"], gate.min_golden_recall)
+    return found
+
+
+def check_removals(gate: QualityGate, documents: int, before: int) -> None:
+    """Raise `GateFailed` where an edit would leave fewer documents than allowed."""
+    if before:
+        _demand("documents beside those of the live version", documents / before, gate.min_row_share)
+
+
+def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, tenant: str, limit: int) -> list[Probe]:
+    """Return probes of a live version before it is edited, of documents that the edit leaves as they are."""
+    docs = journal.some_live(limit)
+    if not docs:
+        return []
+    listed = ", ".join(f'"{doc}"' for doc in docs)
+    rows = store.scan(live, tenant, ["doc", SENTENCES, DENSE], f"doc in [{listed}]")
+    vectors = {row["doc"]: _probe_vector(row) for row in rows}
+    probes = [Probe(vector, _answers(store, live, journal, vector, tenant=tenant)) for vector in vectors.values()]
+    return [probe for probe in probes if probe.docs]
+
+
 def probe_recall(
     store: VersionStore, new: str, live: str, journal: Journal, *, tenant: str, limit: int
 ) -> tuple[float, int]:
@@ -70,16 +129,26 @@ def probe_recall(
     A probe is the vector of one sentence of a live passage: nearer to a question than the passage's own. Documents that
     the sources no longer have, or that say something else now, are no fault of the version's and do not count.
     """
-    wanted = kept = probes = 0
-    for vector in _probe_vectors(store, live, tenant, limit):
-        hits = store.nearest(live, tenant, vector, _PROBE_TOP)
-        old = {hit["doc"] for hit in hits if hit["doc_hash"].partition("/")[0] == journal.seen_hash(hit["doc"])}
-        if not old:
-            continue
+    vectors = _probe_vectors(store, live, tenant, limit)
+    asked = [Probe(vector, _answers(store, live, journal, vector, tenant=tenant)) for vector in vectors]
+    probes = [probe for probe in asked if probe.docs]
+    return _recall(store, new, tenant, probes), len(probes)
+
+
+def _answers(store: VersionStore, live: str, journal: Journal, vector: list[float], *, tenant: str) -> frozenset[str]:
+    """Return the documents nearest to a vector that the sources still have as they are."""
+    hits = store.nearest(live, tenant, vector, _PROBE_TOP)
+    return frozenset(hit["doc"] for hit in hits if hit["doc_hash"].partition("/")[0] == journal.seen_hash(hit["doc"]))
+
+
+def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Probe]) -> float:
+    """Return the share of the probes' documents that a version finds; 1.0 without probes."""
+    wanted = kept = 0
+    for probe in probes:
         # New documents may come between: the old ones need not stay among the very first.
-        now = {hit["doc"] for hit in store.nearest(new, tenant, vector, 2 * _PROBE_TOP)}
-        probes, wanted, kept = probes + 1, wanted + len(old), kept + len(old & now)
-    return (kept / wanted if wanted else 1.0), probes
+        now = {hit["doc"] for hit in store.nearest(version, tenant, probe.vector, 2 * _PROBE_TOP)}
+        wanted, kept = wanted + len(probe.docs), kept + len(probe.docs & now)
+    return kept / wanted if wanted else 1.0
 
 
 def golden_recall(gate: QualityGate, store: VersionStore, new: str, tenant: str, encoder: Encoder) -> float:
@@ -98,9 +167,14 @@ def _probe_vectors(store: VersionStore, live: str, tenant: str, limit: int) -> I
     step = max(1, total // limit)
     rows = store.scan(live, tenant, [SENTENCES, DENSE])
     for row in islice(rows, 0, step * limit, step):
-        dimensions = len(row[DENSE])
-        sentences = unpack_vectors(row[SENTENCES], dimensions) if row[SENTENCES] else np.empty((0, dimensions))
-        yield (sentences[-1] if len(sentences) else np.asarray(row[DENSE])).tolist()
+        yield _probe_vector(row)
+
+
+def _probe_vector(row: dict[str, Any]) -> list[float]:
+    dimensions = len(row[DENSE])
+    sentences = unpack_vectors(row[SENTENCES], dimensions) if row[SENTENCES] else np.empty((0, dimensions))
+    vector: list[float] = (sentences[-1] if len(sentences) else np.asarray(row[DENSE])).tolist()
+    return vector
 
 
 def _golden_questions(path: Path) -> list[dict[str, Any]]:

@@ -61,7 +61,8 @@ def read_stream(unit: Unit, stream: BinaryIO, dataset: Dataset) -> Iterator[Docu
     else:
         sections = headed_sections(PurePosixPath(unit.name).stem, _blocks(suffix, stream, dataset))
         subject = _subject_of_path(unit.name, dataset)
-        yield Document(unit.name, unit.name, unit.updated_at, tuple(sections), subject)
+        fields = _fields_of_path(unit.name, dataset)
+        yield Document(unit.name, unit.name, unit.updated_at, tuple(sections), subject, fields=tuple(fields.items()))
 
 
 def _blocks(suffix: str, stream: BinaryIO, dataset: Dataset) -> Iterator[Block]:
@@ -77,6 +78,21 @@ def _blocks(suffix: str, stream: BinaryIO, dataset: Dataset) -> Iterator[Block]:
 def _subject_of_path(name: str, dataset: Dataset) -> str:
     found = re.search(dataset.subject_pattern, name) if dataset.subject_pattern else None
     return found["subject"] if found else ""
+
+
+def _fields_of_path(name: str, dataset: Dataset) -> dict[str, str]:
+    found = re.search(dataset.path_fields, name) if dataset.path_fields else None
+    return {key: value for key, value in found.groupdict().items() if value} if found else {}
+
+
+def _fields_of_row(cells: dict[str, str], unit: Unit, rule: TableRule, dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    found = _fields_of_path(unit.name, dataset)
+    for name in dataset.fields:
+        if name in rule.fields:
+            found[name] = cells[rule.fields[name]]
+        elif name in cells:
+            found[name] = cells[name]
+    return tuple(found.items())
 
 
 def _row_documents(unit: Unit, rows: Rows, dataset: Dataset) -> Iterator[Document | Refusal]:
@@ -112,6 +128,7 @@ def _row_document(unit: Unit, row: Row, rule: TableRule, dataset: Dataset, *, se
         subject = cells[rule.subject] if rule.subject else _subject_of_path(unit.name, dataset)
         updated_at = cells[rule.updated_at][:10] if rule.updated_at else unit.updated_at
         expires_at = cells[rule.expires_at][:10] if rule.expires_at else ""
+        fields = _fields_of_row(cells, unit, rule, dataset)
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise Unreadable(f"no column {error}, which the dataset names") from error
     refuse_script(f"{title} {text}")
@@ -119,7 +136,7 @@ def _row_document(unit: Unit, row: Row, rule: TableRule, dataset: Dataset, *, se
         raise Unreadable(f"a second row with the id in column {rule.id!r}")
     seen[name if rule.id else title] += 1
     doc_id = f"{unit.name}#{name}"
-    return Document(doc_id, unit.name, updated_at, (Section(title, text, ""),), subject, expires_at)
+    return Document(doc_id, unit.name, updated_at, (Section(title, text, ""),), subject, expires_at, fields)
 
 
 def _cell(value: Any) -> str:

@@ -47,6 +47,7 @@ class Report:
         state: "running", "done" or "failed".
         units: files, pages and queries that were read.
         embedded_a_s: chunks embedded and written a second, from the first batch to the last.
+        expected_rows: what the index of a new version was chosen by, other tenants' rows not counted.
         kept: chunks that an earlier, interrupted run had written.
         refusals: the first reasons why something was set aside; `refused` counts all.
         gate: what the quality gate measured.
@@ -75,6 +76,7 @@ class Report:
     embedded: int = 0
     embedded_a_s: float = 0.0
     kept: int = 0
+    expected_rows: int = 0
     replayed_changes: int = 0
     set_aside_changes: int = 0
     resumed: bool = False

@@ -72,7 +72,8 @@ def _return_to(store: VersionStore, live: str, previous: str, tenant: str, dimen
     target = previous
     if (store.tenants(live) | store.tenants(previous)) - {tenant}:
         content_print = store.fingerprint_of(previous, tenant)
-        target = store.begin(Building(tenant, content_print, "rollback", now_s()), dimensions)
+        building = Building(tenant, content_print, "rollback", now_s())
+        target = store.begin(building, dimensions, fields=store.fields(previous, tenant))
         store.copy(previous, target, tenant)
         store.set_history(target, tenant, store.history(previous, tenant))
     updated = sorted({row["doc"] for row in store.scan(live, tenant, ["doc"], _FROM_UPDATES) if row["doc"]})

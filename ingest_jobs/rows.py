@@ -7,6 +7,7 @@ documents that are left out: `expired`, `erased` (its person was), `overridden` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -81,10 +82,11 @@ def embed_columns(titles: Sequence[str], texts: Sequence[str], encode: Encode) -
 def passage_of_row(row: Mapping[str, Any]) -> IndexedPassage:
     """Return an embedded row as a passage to write."""
     flat, vector = _vector(row["sentence_vectors"]), _vector(row["vector"])
-    plain = {name: row[name] for name in _CHUNK_FIELDS if name != "expires_at"}
+    plain = {name: row[name] for name in _CHUNK_FIELDS if name not in {"expires_at", "columns"}}
     return IndexedPassage(
         **{name: str(value) for name, value in plain.items()},
         expires_at=int(row["expires_at"]),
+        columns=json.loads(row["columns"]),
         vector=vector,
         sentence_vectors=flat.reshape(-1, len(vector)),
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from deployments.engines.milvus_fields import lay_out_fields, stored_value
 from ingest_jobs.chunking import CountTokens, passages_of
 from ingest_jobs.dataset import ChunkingRule, Dataset
 from ingest_jobs.documents import Document, Section, Unreadable, content_hash, subject_digest
 from ingest_jobs.masking import Masker
 
 # Part of every print: raise it when a stage changes what it makes of the same file.
-PIPELINE_VERSION = "3"
+PIPELINE_VERSION = "4"
 # What `origin` says: written by a job, or by a live update over a source's content of the hash behind the slash.
 FROM_SOURCE, FROM_UPDATE = "source", "live/"
 _QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
@@ -28,7 +30,8 @@ _MAX_TITLE_CHARS = 500
 class Prepared:
     """A document ready to cut: clean, masked, and with the hash that tells whether it has changed.
 
-    `subject` is a digest, `expires_at` in seconds since 1970 (0: never), `masked` the number of values replaced.
+    `subject` is a digest, `expires_at` in seconds since 1970 (0: never), `columns` the values of the declared fields by
+    column (JSON), `masked` the number of values replaced.
     """
 
     document: Document
@@ -36,6 +39,7 @@ class Prepared:
     subject: str
     expires_at: int
     masked: int
+    columns: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Chunk:
     subject: str
     origin: str
     expires_at: int
+    columns: str = "{}"
 
 
 class Preparer:
@@ -64,6 +69,7 @@ class Preparer:
         self._days = dataset.retention.expire_after_days
         self._tenant = tenant
         self._masker = Masker(dataset.masking)
+        self._fields = lay_out_fields(dataset.fields)
 
     def prepare(self, document: Document) -> Prepared:
         """Normalise and mask a document.
@@ -85,8 +91,24 @@ class Preparer:
         expires_at = _expiry(document, self._days)
         subject = subject_digest(self._tenant, document.subject)
         texts = [part for section in sections for part in (section.title, section.text, section.anchor)]
-        doc_hash = content_hash(*texts, subject, str(expires_at), document.source)
-        return Prepared(replace(document, sections=tuple(sections)), doc_hash, subject, expires_at, masked)
+        columns = self._columns(document)
+        doc_hash = content_hash(*texts, subject, str(expires_at), document.source, columns)
+        return Prepared(replace(document, sections=tuple(sections)), doc_hash, subject, expires_at, masked, columns)
+
+    def _columns(self, document: Document) -> str:
+        found: dict[str, str | float] = {}
+        for name, text in sorted(document.fields):
+            if (field := self._fields.get(name)) is None:
+                raise Unreadable(f"field {name} is not declared by the dataset")
+            if not text.strip():
+                continue
+            try:
+                value = stored_value(field.type, text)
+            except ValueError as error:
+                raise Unreadable(f"field {name} is not {error}") from error
+            is_prose = field.type == "text" and isinstance(value, str)
+            found[field.column] = self._masker.mask(clean(value)).text if is_prose else value  # type: ignore[arg-type]
+        return json.dumps(found, sort_keys=True)
 
 
 def chunks_of(
@@ -110,6 +132,7 @@ def chunks_of(
             subject=prepared.subject,
             origin=origin,
             expires_at=prepared.expires_at,
+            columns=prepared.columns,
         )
         for section, position, piece in cut
     ]

@@ -6,6 +6,7 @@ hash) is kept in the rows' `origin`, and for a removed document in a small file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -67,7 +68,13 @@ class ChangeWriter:
         sections = headed_sections("", iter([("title", change.title or change.doc_id), *markdown_blocks(change.text)]))
         updated_at = change.updated_at[:10] or datetime.now(UTC).date().isoformat()
         document = Document(
-            change.doc_id, change.doc_id, updated_at, tuple(sections), change.subject, change.expires_at[:10]
+            change.doc_id,
+            change.doc_id,
+            updated_at,
+            tuple(sections),
+            change.subject,
+            change.expires_at[:10],
+            _fields_of(change),
         )
         prepared = Preparer(dataset, change.tenant).prepare(document)
         return chunks_of(prepared, change.tenant, dataset.chunking, self._count, FROM_UPDATE)
@@ -81,3 +88,11 @@ class ChangeWriter:
                 return str(row["doc_hash"]).partition("/")[0]
         removed = get_json(self._blobs, removed_name(self._plan.alias, tenant, doc)) or {}
         return str(removed.get("base", ""))
+
+
+def _fields_of(change: DocumentChange) -> tuple[tuple[str, str], ...]:
+    try:
+        found = json.loads(change.fields or "{}")
+        return tuple((str(name), str(value)) for name, value in found.items())
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise Unreadable("its fields are no JSON object") from error

@@ -134,6 +134,18 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldCondition:
+    """What a field of the data must be: `operator` is ==, !=, <, <=, >, >=, or "in" for one of several values.
+
+    Values are text, whatever the field's type; who searches knows the type, and refuses a value that is not of it.
+    """
+
+    field: str
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PassageFilter:
     """Which of a tenant's passages may be found; all of the conditions must hold, an empty one always does.
 
@@ -141,11 +153,13 @@ class PassageFilter:
         sources: only of these sources, as `Passage.source` names them.
         updated_from: not older than this ISO 8601 date ("2026-01-31").
         updated_until: not newer than this date.
+        fields: conditions on fields that the tenant's dataset declares; a passage without the field meets none.
     """
 
     sources: tuple[str, ...] = ()
     updated_from: str = ""
     updated_until: str = ""
+    fields: tuple[FieldCondition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

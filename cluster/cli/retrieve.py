@@ -62,6 +62,9 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
     source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
     updated_from: Annotated[str, typer.Option(help="Only data of this date or newer, as 2026-01-31.")] = "",
     updated_until: Annotated[str, typer.Option(help="Only data of this date or older.")] = "",
+    where: Annotated[
+        list[str] | None, typer.Option(help="Condition on a field of the dataset, as price<=100; may be given again.")
+    ] = None,
     stage: Annotated[str, typer.Option(help="hybrid, meaning or words.")] = "hybrid",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     tenant: TenantOption = None,
@@ -75,6 +78,7 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
     arguments = ["ask", *_place(config, milvus), *_engines(config, tenant, rerank)]
     arguments += ["--limit", str(limit), "--stage", stage]
     arguments += [part for name in source or [] for part in ("--source", name)]
+    arguments += [f"--where={condition}" for condition in where or []]
     arguments += [f"--updated-from={updated_from}", f"--updated-until={updated_until}"]
     flags = {"--explain": explain, "--json": as_json}
     _run([*arguments, *(flag for flag, is_set in flags.items() if is_set), "--", question])

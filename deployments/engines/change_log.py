@@ -28,7 +28,8 @@ Kind = Literal["put", "delete", "erase"]
 class DocumentChange:
     """One document put or deleted, or a person erased. `text` is Markdown; dates are ISO 8601, "" for none.
 
-    `subject` is the person that the document is about, or who is to be erased, as the data name them.
+    `subject` is the person that the document is about, or who is to be erased, as the data name them. `fields` holds
+    those of the dataset as a JSON object, "" for none.
     """
 
     tenant: str
@@ -39,6 +40,7 @@ class DocumentChange:
     subject: str = ""
     updated_at: str = ""
     expires_at: str = ""
+    fields: str = ""
 
 
 @dataclass(frozen=True, slots=True)

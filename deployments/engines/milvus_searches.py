@@ -7,6 +7,7 @@ first and both searches name it, so that a switch of the alias between them neve
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,18 @@ from numpy.typing import NDArray
 from pymilvus import AsyncMilvusClient
 
 from cluster.services.milvus_grpc import GRPC_OPTIONS
-from deployments.engines.milvus_filters import row_filter
+from deployments.engines.milvus_fields import of_property
+from deployments.engines.milvus_filters import RowShape, row_filter
 from deployments.engines.milvus_index_plan import SEARCH_PARAMS
-from deployments.engines.milvus_store import DENSE, SENTENCES, SPARSE, STORED_FIELDS, milvus_errors, unpack_vectors
+from deployments.engines.milvus_store import (
+    DENSE,
+    FIELDS_PROPERTY,
+    SENTENCES,
+    SPARSE,
+    STORED_FIELDS,
+    milvus_errors,
+    unpack_vectors,
+)
 from pipelines.ports import Passage, RetrievalQuery
 from pipelines.text.terms import coverage
 
@@ -29,6 +39,18 @@ class Hit:
     key: str
     score: float
     row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What stays the same of a collection while it lives: how its dense index is searched, and what rows tell."""
+
+    search_params: dict[str, int]
+    has_expiry: bool
+    properties: dict[str, str]
+
+    def shape(self, tenant: str) -> RowShape:
+        return RowShape(self.has_expiry, of_property(self.properties.get(FIELDS_PROPERTY + tenant, "")))
 
 
 class MilvusSearches:
@@ -43,7 +65,7 @@ class MilvusSearches:
     def __init__(self, uri: str, alias: str, *, token: str = "") -> None:
         self._client = AsyncMilvusClient(uri, token=token, grpc_options=GRPC_OPTIONS)
         self._alias = alias
-        self._search_params: dict[str, dict[str, int]] = {}
+        self._known: dict[str, _Described] = {}
 
     async def live_collection(self) -> str:
         """Return the name of the collection that the alias stands for now.
@@ -70,32 +92,37 @@ class MilvusSearches:
         await self._client.close()
 
     async def _search(self, collection: str, query: RetrievalQuery, field: str, data: Any, n: int) -> list[Hit]:
-        """Search one field. All reading goes through here, and here alone the tenant's filter is set.
+        """Search one field. All reading goes through here, and here alone the tenant's filter is set, with the expiry.
 
         The metric is left to the collection's index: collections built by older versions have another.
         """
         with milvus_errors():
-            params = await self._params(collection) if field == DENSE else {}
+            known = await self._described(collection)
             found = await self._client.search(
                 collection,
                 [data],
-                filter=row_filter(query.tenant, query.only),
+                filter=row_filter(query.tenant, query.only, known.shape(query.tenant), time.time()),
                 anns_field=field,
                 limit=n,
-                search_params={"params": params},
+                search_params={"params": known.search_params if field == DENSE else {}},
                 output_fields=[*STORED_FIELDS, SENTENCES, DENSE],
             )
         # milvus-lite gives BM25 scores a minus, Milvus does not.
         sign = -1.0 if field == SPARSE and any(hit["distance"] < 0 for hit in found[0]) else 1.0
         return [Hit(str(hit["pk"]), sign * float(hit["distance"]), hit["entity"]) for hit in found[0]]
 
-    async def _params(self, collection: str) -> dict[str, int]:
-        """Return the search parameters of the collection's dense index, which stays the same while it lives."""
-        if collection not in self._search_params:
+    async def _described(self, collection: str) -> _Described:
+        if collection not in self._known:
             index = await self._client.describe_index(collection, DENSE)
+            described = await self._client.describe_collection(collection)
+            known = _Described(
+                SEARCH_PARAMS.get(index["index_type"], {}),
+                any(column["name"] == "expires_at" for column in described["fields"]),
+                dict(described.get("properties", {})),
+            )
             # One collection is live, another may be on its way out: older ones are not asked for again.
-            self._search_params = {collection: SEARCH_PARAMS.get(index["index_type"], {})}
-        return self._search_params[collection]
+            self._known = {collection: known}
+        return self._known[collection]
 
 
 def passage_of(row: dict[str, Any], question: str, vector: NDArray[np.float32]) -> Passage:

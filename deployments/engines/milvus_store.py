@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusException
 
 from cluster.services.milvus_grpc import GRPC_OPTIONS
+from deployments.engines.milvus_fields import FIELD_DEFAULTS, MAX_TEXT_BYTES, NUMBER_COLUMNS, TEXT_COLUMNS
 from deployments.engines.milvus_index_plan import METRIC, IndexPlan, index_plan
 from pipelines.errors import EngineError
 from pipelines.text.terms import content_words
@@ -32,6 +33,9 @@ STORED_FIELDS = ("title", "text", "source", "updated_at")
 # hash of what was embedded, whom it is about (a digest), and whether a job or a live update wrote it.
 LEDGER_FIELDS = {"doc": 32, "doc_id": 1024, "doc_hash": 40, "chunk_hash": 32, "subject": 32, "origin": 40}
 LEDGER_DEFAULTS: dict[str, Any] = {**dict.fromkeys(LEDGER_FIELDS, ""), "expires_at": 0}
+# What a row has when it was written by a release that knew less.
+ROW_DEFAULTS: dict[str, Any] = {**LEDGER_DEFAULTS, **FIELD_DEFAULTS}
+FIELDS_PROPERTY = "voxray.fields."
 _FINGERPRINT = "voxray.fingerprint."
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _BATCH_ROWS = 500
@@ -45,7 +49,8 @@ class IndexedPassage:
     """A passage with its vectors, ready to write. `key` is the primary key: writing it again replaces the row.
 
     `sentence_vectors` has one row per sentence of `text`; it is stored beside the passage, not searched. `expires_at`
-    is in seconds since 1970, 0 for never; the other fields with defaults are those of `LEDGER_FIELDS`.
+    is in seconds since 1970, 0 for never; `columns` are those of `milvus_fields`; the other fields with defaults are
+    those of `LEDGER_FIELDS`.
     """
 
     key: str
@@ -63,6 +68,7 @@ class IndexedPassage:
     subject: str = ""
     origin: str = ""
     expires_at: int = 0
+    columns: Mapping[str, str | float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -119,6 +125,7 @@ class KnowledgeStore:
 
     def __init__(self, uri: str, alias: str, *, token: str = "") -> None:
         self._alias = alias
+        self._columns: dict[str, set[str]] = {}
         with milvus_errors():
             self._client = MilvusClient(uri, token=token, grpc_options=GRPC_OPTIONS)
 
@@ -156,12 +163,13 @@ class KnowledgeStore:
                 self._carry_over(live, name, tenant)
         return name
 
-    def rows(self, collection: str | None) -> int:
-        """Return how many rows a loaded collection has, of all tenants; 0 for None."""
+    def rows(self, collection: str | None, tenant: str = "") -> int:
+        """Return how many rows a loaded collection has, of a tenant or of all; 0 for None."""
         if collection is None:
             return 0
+        only = tenant_filter(tenant) if tenant else ""
         with milvus_errors():
-            return int(self._client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
+            return int(self._client.query(collection, filter=only, output_fields=["count(*)"])[0]["count(*)"])
 
     def is_lite(self) -> bool:
         """Say whether the server is milvus-lite, which has fewer kinds of index and no bulk import."""
@@ -170,9 +178,8 @@ class KnowledgeStore:
 
     def upsert(self, collection: str, passages: Sequence[IndexedPassage]) -> None:
         """Write passages. Writing the same keys again changes nothing, so a retried batch is safe."""
-        with milvus_errors():
-            for start in range(0, len(passages), _BATCH_ROWS):
-                self._client.upsert(collection, [row_of(p) for p in passages[start : start + _BATCH_ROWS]])
+        for start in range(0, len(passages), _BATCH_ROWS):
+            self._upsert_rows(collection, [row_of(p) for p in passages[start : start + _BATCH_ROWS]])
 
     def seal(self, collection: str, tenant: str) -> int:
         """Flush, load and warm a written collection; return how many rows the tenant has in it."""
@@ -215,6 +222,16 @@ class KnowledgeStore:
         """Close the connection. Does nothing on successive calls."""
         self._client.close()
 
+    def _upsert_rows(self, collection: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows; a column that a collection of an earlier release does not have is left out."""
+        with milvus_errors():
+            if collection not in self._columns:
+                described = self._client.describe_collection(collection)["fields"]
+                self._columns[collection] = {column["name"] for column in described} - {SPARSE}
+            known = self._columns[collection]
+            complete = ({**ROW_DEFAULTS, **row} for row in rows)
+            self._client.upsert(collection, [{k: v for k, v in row.items() if k in known} for row in complete])
+
     def _versions(self) -> list[str]:
         pattern = re.compile(re.escape(self._alias) + r"_v\d{13}")
         return sorted(name for name in self._client.list_collections() if pattern.fullmatch(name))
@@ -234,7 +251,7 @@ class KnowledgeStore:
         rows = self._client.query_iterator(live, batch_size=_BATCH_ROWS, filter=others, output_fields=fields)
         try:
             while batch := rows.next():
-                self._client.upsert(name, [{**LEDGER_DEFAULTS, **row} for row in batch])
+                self._client.upsert(name, [{**ROW_DEFAULTS, **row} for row in batch])
         finally:
             rows.close()
 
@@ -254,6 +271,10 @@ def _schema(dimensions: int) -> Any:
     for name, length in LEDGER_FIELDS.items():
         schema.add_field(name, DataType.VARCHAR, max_length=length)
     schema.add_field("expires_at", DataType.INT64)
+    for name in TEXT_COLUMNS:
+        schema.add_field(name, DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
+    for name in NUMBER_COLUMNS:
+        schema.add_field(name, DataType.DOUBLE)
     schema.add_field(
         "terms",
         DataType.VARCHAR,
@@ -288,4 +309,6 @@ def row_of(passage: IndexedPassage) -> dict[str, Any]:
         SENTENCES: pack_vectors(passage.sentence_vectors),
         DENSE: passage.vector.tolist(),
         **{name: getattr(passage, name) for name in LEDGER_DEFAULTS},
+        **FIELD_DEFAULTS,
+        **passage.columns,
     }

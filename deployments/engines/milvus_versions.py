@@ -5,6 +5,7 @@ What is true of a collection is written on the collection (its properties), so t
     voxray.fingerprint.TENANT   print of the description that the tenant's rows were made by
     voxray.building             who builds it and since when; a version with this and without the alias is unfinished
     voxray.history.TENANT       what changed the tenant's rows, newest last: how to go back
+    voxray.fields.TENANT        which fields of the tenant's data lie in which columns (milvus_fields)
 
 An alias is shared by tenants, and a version holds the rows of all of them. Whatever is done for one tenant is done
 under its filter, or carries the others' rows over unchanged.
@@ -19,7 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deployments.engines.milvus_fields import Field, as_property, of_property
 from deployments.engines.milvus_store import (
+    FIELDS_PROPERTY,
     LEDGER_DEFAULTS,
     SPARSE,
     IndexedPassage,
@@ -90,13 +93,31 @@ class VersionStore(KnowledgeStore):
         with milvus_errors():
             return self._versions()
 
-    def begin(self, building: Building, dimensions: int) -> str:
-        """Create the next version with the other tenants' rows in it; return its name."""
-        name = self.create_collection(building.tenant, building.content_print, dimensions)
+    def begin(
+        self, building: Building, dimensions: int, *, expected_rows: int = 0, fields: Mapping[str, Field] | None = None
+    ) -> str:
+        """Create the next version with the other tenants' rows in it; return its name.
+
+        Args:
+            building: whose rows are made, and by whom.
+            dimensions: of the vectors.
+            expected_rows: about how many rows the tenant will have; with the other tenants' it decides the index.
+            fields: what searches may filter the tenant's rows by; None: what the live version says.
+        """
         live = self.live_collection()
-        histories = {k: v for k, v in self.properties(live).items() if k.startswith(_HISTORY)} if live else {}
-        self.set_properties(name, {_BUILDING: json.dumps(asdict(building)), **histories})
+        if expected_rows and live is not None:
+            expected_rows += self.rows(live) - self.rows(live, building.tenant)
+        name = self.create_collection(building.tenant, building.content_print, dimensions, expected_rows=expected_rows)
+        kept = (_HISTORY, FIELDS_PROPERTY)
+        carried = {k: v for k, v in self.properties(live).items() if k.startswith(kept)} if live else {}
+        if fields is not None:
+            carried[FIELDS_PROPERTY + building.tenant] = as_property(fields)
+        self.set_properties(name, {_BUILDING: json.dumps(asdict(building)), **carried})
         return name
+
+    def fields(self, collection: str, tenant: str) -> dict[str, Field]:
+        """Return what searches may filter a tenant's rows of a version by."""
+        return of_property(self.properties(collection).get(FIELDS_PROPERTY + tenant, ""))
 
     def unfinished(self) -> dict[str, Building]:
         """Return the versions that were begun and never went live."""
@@ -171,10 +192,8 @@ class VersionStore(KnowledgeStore):
 
     def write_rows(self, collection: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Upsert rows as they were read by `rows_of_documents` or `scan`."""
-        with milvus_errors():
-            for start in range(0, len(rows), _WRITE_ROWS):
-                batch = [{**LEDGER_DEFAULTS, **row} for row in rows[start : start + _WRITE_ROWS]]
-                self._client.upsert(collection, batch)
+        for start in range(0, len(rows), _WRITE_ROWS):
+            self._upsert_rows(collection, rows[start : start + _WRITE_ROWS])
 
     def present(self, collection: str, keys: Sequence[str]) -> dict[str, str]:
         """Return which of the rows exist, with the hash of what was embedded."""

@@ -59,7 +59,7 @@ class ChangeFeed:
             raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
 
     async def state(self, change_id: str) -> tuple[str, dict[str, Any] | None] | None:
-        """Return what became of a change ("queued", "applied", "refused: ...") and the receipt of an erasure."""
+        """Return what became of a change ("queued", or what the follower said of it) and the receipt of an erasure."""
         try:
             state = await self._redis.get(state_key(self._alias, change_id))
             if state is None:
@@ -90,13 +90,17 @@ router = APIRouter(prefix="/v1/knowledge")
 
 
 class DocumentIn(BaseModel):
-    """A document. `text` is Markdown; `subject` is the person it is about, dates are YYYY-MM-DD."""
+    """A document. `text` is Markdown; `subject` is the person it is about, dates are YYYY-MM-DD.
+
+    `fields` are those that the tenant's dataset declares; a value of another type refuses the change.
+    """
 
     title: str = Field(default="", max_length=500)
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
     subject: str = Field(default="", max_length=200)
     updated_at: str = Field(default="", pattern=_DATE)
     expires_at: str = Field(default="", pattern=_DATE)
+    fields: dict[str, str | float | bool] = Field(default={}, max_length=8)
 
 
 class ErasureIn(BaseModel):
@@ -106,7 +110,9 @@ class ErasureIn(BaseModel):
 @router.put("/documents/{document_id:path}", status_code=202)
 async def put_document(document_id: str, body: DocumentIn, _service: Service, feed: Feed) -> dict[str, str]:
     """Add a document, or replace the one of this id, whatever source it came from."""
-    change = DocumentChange(feed.tenant, _checked(document_id), "put", **body.model_dump())
+    fields = json.dumps(body.fields) if body.fields else ""
+    plain = body.model_dump(exclude={"fields"})
+    change = DocumentChange(feed.tenant, _checked(document_id), "put", **plain, fields=fields)
     return {"change": await feed.append(change), "state": "queued"}
 
 

@@ -60,10 +60,13 @@ class Parser:
 
     def close(self) -> None:
         """End the process. Does nothing when there is none."""
-        if self._process is not None:
-            self._process.kill()
-            with self._process:
-                self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(BrokenPipeError):
+                    pipe.close()  # type: ignore[union-attr]  # both are pipes
+            process.wait()
 
     def _answer(self, message: bytes, limits: Limits) -> dict[str, Any]:
         process = self._running()

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from ingest_jobs.retrieval.evaluation_set import DATA_FOLDER, DOCUMENTS, QUESTIO
 from ingest_jobs.retrieval.questions import RetrievalQuestion, load_retrieval_questions
 from ingest_jobs.retrieval.tables import explanation_table, latency_table, quality_table, timing_line
 from pipelines.errors import ConfigError, EngineError, VoxrayError
-from pipelines.ports import PassageFilter, RetrievalQuery
+from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
 
 _START_TIMEOUT_S = 30.0
 _EVALUATION_ALIAS = "evaluation"
@@ -49,7 +50,8 @@ async def ask(parsed: argparse.Namespace, out: Console) -> None:
     encoder = SentenceEncoder(parsed.encoder_dir, parsed.threads)
     place = (parsed.milvus, parsed.alias)
     retriever = _retriever(parsed, place, encoder, parsed.stage, _reranker(parsed))
-    only = PassageFilter(tuple(parsed.source), parsed.updated_from, parsed.updated_until)
+    conditions = tuple(condition_of(text) for text in parsed.where)
+    only = PassageFilter(tuple(parsed.source), parsed.updated_from, parsed.updated_until, conditions)
     query = RetrievalQuery(parsed.tenant, parsed.question, parsed.limit, parsed.budget_ms, only)
     try:
         # The first search pays for connections and lazily built indexes; what is shown is what callers get.
@@ -62,6 +64,20 @@ async def ask(parsed: argparse.Namespace, out: Console) -> None:
         out.print_json(json.dumps(asdict(report)))
         return
     _print_passages(report, out, is_explained=parsed.explain)
+
+
+def condition_of(text: str) -> FieldCondition:
+    """Return what `--where` says: "category=tents", "price<=100", "brand in Acme,Fell".
+
+    Raises:
+        ConfigError: it says no condition.
+    """
+    found = re.fullmatch(r"\s*(\w+)\s*(==|=|!=|<=|>=|<|>|\sin\s)\s*(.+?)\s*", text)
+    if found is None:
+        raise ConfigError(f'--where {text!r}: write a condition as category=tents, price<=100 or "brand in Acme,Fell"')
+    name, operator, value = found[1], found[2].strip(), found[3]
+    values = tuple(part.strip() for part in value.split(",")) if operator == "in" else (value,)
+    return FieldCondition(name, "==" if operator == "=" else operator, values)
 
 
 def _print_passages(report: RetrievalReport, out: Console, *, is_explained: bool) -> None:
@@ -207,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument("--limit", type=int, default=6)
     asking.add_argument("--budget-ms", type=int, default=10_000)
     asking.add_argument("--source", action="append", default=[])
+    asking.add_argument("--where", action="append", default=[])
     asking.add_argument("--updated-from", default="")
     asking.add_argument("--updated-until", default="")
     asking.add_argument("--explain", action="store_true")

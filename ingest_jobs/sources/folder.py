@@ -50,5 +50,6 @@ class Folder:
             if entry.is_symlink() and not path.resolve().is_relative_to(self._root):
                 continue
             if entry.is_file():
-                changed = datetime.fromtimestamp(entry.stat().st_mtime, UTC).date().isoformat()
-                yield Unit(index, name, entry.path, changed)
+                seen = entry.stat()
+                changed = datetime.fromtimestamp(seen.st_mtime, UTC).date().isoformat()
+                yield Unit(index, name, entry.path, changed, seen.st_size)

@@ -33,7 +33,8 @@ class Bucket:
                 for item in page.get("Contents", ()):
                     name = str(item["Key"]).removeprefix(self._prefix).lstrip("/") or str(item["Key"])
                     if is_wanted(name, self._source.include, self._source.exclude):
-                        yield Unit(index, name, str(item["Key"]), item["LastModified"].date().isoformat())
+                        changed = item["LastModified"].date().isoformat()
+                        yield Unit(index, name, str(item["Key"]), changed, int(item.get("Size", 0)))
         except (BotoCoreError, ClientError) as error:
             raise ConfigError(f"{self._source.url}: cannot be listed: {error}") from error
 

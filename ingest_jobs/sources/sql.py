@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -20,14 +21,30 @@ def query_rows(source: SqlSource) -> Iterator[dict[str, Any]]:
     Raises:
         ConfigError: the database cannot be reached, or the query is wrong; the message holds no password.
     """
+    with _connected(source) as connection:
+        streaming = connection.execution_options(stream_results=True, yield_per=source.batch_rows)
+        for row in streaming.execute(text(source.query)).mappings():
+            yield dict(row)
+
+
+def count_rows(source: SqlSource) -> int:
+    """Return how many rows the source's query has.
+
+    Raises: as `query_rows`.
+    """
+    with _connected(source) as connection:
+        query = source.query.strip().rstrip(";")
+        return int(connection.execute(text(f"SELECT count(*) FROM ({query}) AS counted")).scalar_one())
+
+
+@contextmanager
+def _connected(source: SqlSource) -> Iterator[Connection]:
     try:
         url = make_url(source.url)
         if password := secret(process_environment(), source.password_env, needed_by=f"source {source.name}"):
             url = url.set(password=password)
-        engine = create_engine(url, poolclass=NullPool)
-        with engine.connect().execution_options(stream_results=True, yield_per=source.batch_rows) as connection:
-            for row in connection.execute(text(source.query)).mappings():
-                yield dict(row)
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            yield connection
     except ModuleNotFoundError as error:
         raise ConfigError(f"source {source.name}: the driver {error.name} is not installed") from error
     except (SQLAlchemyError, ArgumentError) as error:
