@@ -2,6 +2,7 @@
 
     every version (live, kept, being built)   rows whose `subject` is the person's digest
     undo files of incremental runs            the same rows as they were
+    files that wait for a bulk import         whole files that hold such rows
     the change log                            live updates about the person, also those that were set aside
     the state of changes                      forgotten with them
 
@@ -30,6 +31,7 @@ from deployments.engines.milvus_versions import VersionStore
 from ingest_jobs.blobs import Blobs, get_json, put_json
 from ingest_jobs.documents import subject_digest
 from ingest_jobs.records import erase_subject, is_erased
+from ingest_jobs.staging import forget_staged_subject, staged_subject_rows
 from ingest_jobs.undo import UNDO, forget_subject, read_undo
 from pipelines.errors import ConfigError, EngineError
 
@@ -92,6 +94,7 @@ def erase(stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenan
             places[version] = _erase_rows(store, version, tenant, digest)
     for undo in _undo_files(blobs, tenant):
         places[undo] = forget_subject(blobs, undo, digest)
+    places["staged for import"] = forget_staged_subject(blobs, tenant, digest)
     remaining = _remaining(stores, blobs, logs, tenant, digest)
     if any(remaining.values()):
         raise EngineError("erasure", f"still there: {remaining}; erase again", retryable=True)
@@ -143,6 +146,7 @@ def _remaining(
         batches = read_undo(blobs, undo)
         rows = (row for batch in batches[1] for row in batch) if batches else iter(())
         found[undo] = sum(row["subject"] == digest for row in rows)
+    found["staged for import"] = staged_subject_rows(blobs, tenant, digest)
     for log in logs:
         found[f"changes/{log.alias}"] = sum(subject_digest(tenant, who) == digest for who in log.subjects(tenant))
     return found

@@ -30,7 +30,7 @@ from ingest_jobs.job import ReindexRequest, add_store_arguments, open_stores, pl
 from ingest_jobs.pipeline import Encoder, patiently
 from ingest_jobs.quiet import quiet_libraries
 from ingest_jobs.records import saved_dataset
-from ingest_jobs.updates import ChangeWriter
+from ingest_jobs.updates import ChangeWriter, dataset_for
 from pipelines.errors import ConfigError, EngineError, VoxrayError
 
 _POLL_S = 1.0
@@ -116,7 +116,7 @@ class Follower:
             return f"set aside: {error}"
 
     def _apply(self, live: str, change: DocumentChange) -> str:
-        dataset = saved_dataset(self._blobs, self._plan.alias, change.tenant)
+        dataset = dataset_for(self._blobs, self._plan.alias, change)
         writer = ChangeWriter(replace(self._plan, dataset=dataset), self._store, self._encoder, self._blobs)
         patiently(lambda: writer.apply(live, change, dataset))
         return "applied"

@@ -11,18 +11,21 @@ a crash lost or left over (of a worker, of the driver, of the store) is found th
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from deployments.engines.milvus_fields import lay_out_fields
 from deployments.engines.milvus_versions import Building, HistoryEntry, VersionStore
+from ingest_jobs.bulk import import_staged, is_bulk
 from ingest_jobs.job import Job, dimensions_of, with_collection
 from ingest_jobs.journal import Journal
-from ingest_jobs.pipeline import now_s, patiently
+from ingest_jobs.pipeline import JobPlan, now_s, patiently
 from ingest_jobs.quality import GateFailed, check_quality
 from ingest_jobs.records import erased_subjects
 from ingest_jobs.rows import DOCUMENT, KEPT, WRITTEN
 from ingest_jobs.sizing import expected_rows
 from ingest_jobs.sources import all_units
 from ingest_jobs.stages import FROM_SOURCE
+from ingest_jobs.staging import STAGED, forget_staged, staged_prefix
 from pipelines.errors import ConfigError, EngineError
 
 _MAX_PASSES = 4
@@ -66,6 +69,7 @@ def run_full(job: Job, journal: Journal) -> None:
 def _begin(job: Job) -> tuple[str, Building, bool]:
     """Take up an unfinished version of the same description, or begin one; drop the tenant's others."""
     wanted = job.content_print()
+    forget_staged(job.blobs, f"{STAGED}{job.plan.alias}/")  # of jobs that were killed: this is the only one now
     taken: tuple[str, Building] | None = None
     for name, building in sorted(job.store.unfinished().items(), reverse=True):
         is_same = building.tenant == job.tenant and building.content_print == wanted and not job.request.is_forced
@@ -86,9 +90,17 @@ def _begin(job: Job) -> tuple[str, Building, bool]:
 
 def _build(job: Job, journal: Journal, collection: str, is_resumed: bool) -> None:
     """Run the stages until the collection holds exactly what the sources gave."""
+    is_imported = is_bulk(job, is_resumed=is_resumed)
     for number in range(_MAX_PASSES):
         job.reporter.phase("embedding" if number == 0 else "completing")
-        _run_pass(job, journal, collection, lookup=is_resumed or number > 0, is_first=number == 0)
+        plan = with_collection(job.plan, collection, lookup=is_resumed or number > 0)
+        if is_imported and number == 0:
+            staged_as = staged_prefix(job.plan.alias, job.reporter.report.job)
+            plan = replace(plan, staging=job.request.objects_url, staged_as=staged_as)
+        _run_pass(job, journal, plan, is_first=number == 0)
+        if plan.staged_as:
+            job.reporter.phase("importing")
+            import_staged(job, journal, collection)
         job.reporter.phase("verifying")
         if patiently(lambda: _compare(job.store, journal, collection, job.tenant)) == 0:
             surplus = journal.surplus()
@@ -97,8 +109,7 @@ def _build(job: Job, journal: Journal, collection: str, is_resumed: bool) -> Non
     raise EngineError("ingest", f"the store still lacks {journal.missing()} chunks after several tries", retryable=True)
 
 
-def _run_pass(job: Job, journal: Journal, collection: str, *, lookup: bool, is_first: bool) -> None:
-    plan = with_collection(job.plan, collection, lookup=lookup)
+def _run_pass(job: Job, journal: Journal, plan: JobPlan, *, is_first: bool) -> None:
     for outcomes in job.run_stages(plan, all_units(job.dataset)):
         journal.want((row["key"], row["chunk_hash"]) for row in outcomes if row["kind"] in {WRITTEN, KEPT})
         if is_first:

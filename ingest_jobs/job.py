@@ -21,11 +21,10 @@ from ingest_jobs.documents import Unit, Unreadable
 from ingest_jobs.exclusive import exclusive
 from ingest_jobs.pipeline import SCRIPTED_DIMENSIONS, Encoder, JobPlan, now_s
 from ingest_jobs.quality import GateFailed
-from ingest_jobs.records import saved_dataset
 from ingest_jobs.reporting import Reporter
 from ingest_jobs.rows import Row
 from ingest_jobs.stages import PIPELINE_VERSION
-from ingest_jobs.updates import ChangeWriter
+from ingest_jobs.updates import ChangeWriter, dataset_for
 from pipelines.errors import ConfigError, EngineError
 
 RunStages = Callable[[JobPlan, Iterator[Unit]], Iterator[list[Row]]]
@@ -45,6 +44,7 @@ class ReindexRequest:
         objects_url: object store for reports and undo files; "" keeps none.
         redis_url: Redis with the change log and the locks; "" for neither.
         job: id of the job; "" makes one from the time.
+        bulk_url: object storage that Milvus imports from; "" writes row by row.
     """
 
     source: Path
@@ -58,6 +58,7 @@ class ReindexRequest:
     redis_url: str = ""
     redis_password_env: str = ""
     job: str = ""
+    bulk_url: str = ""
 
 
 @dataclass(slots=True)
@@ -106,18 +107,15 @@ class Job:
             after = change_id
             if change.kind == "erase":
                 continue  # by its tombstone, before the switch
-            is_own = change.tenant == self.tenant
-            dataset = self.dataset if is_own else saved_dataset(self.blobs, self.plan.alias, change.tenant)
-            self._apply(writer, collection, (change_id, change), dataset)
+            self._apply(writer, collection, change_id, change)
             self.reporter.report.replayed_changes += 1
         return after
 
-    def _apply(
-        self, writer: ChangeWriter, collection: str, numbered: tuple[str, DocumentChange], dataset: Dataset
-    ) -> None:
+    def _apply(self, writer: ChangeWriter, collection: str, change_id: str, change: DocumentChange) -> None:
         """Apply a change to a version; one that the store will never take is set aside, as the follower does."""
-        change_id, change = numbered
         try:
+            is_own = change.tenant == self.tenant
+            dataset = self.dataset if is_own else dataset_for(self.blobs, self.plan.alias, change)
             writer.apply(collection, change, dataset)
         except Unreadable:
             return  # the follower tells whoever sent it
@@ -222,6 +220,7 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tenant", default="default", help="whose data it is, unless the dataset says")
     parser.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
     parser.add_argument("--objects", default="", help="object store for reports and undo files: s3://... or a folder")
+    parser.add_argument("--bulk", default="", help="object storage that Milvus imports from: s3://BUCKET/ROOT")
     parser.add_argument("--redis", default="", help="URL of the Redis with the change log and the locks")
     parser.add_argument("--redis-password-env", default="", help="name of the variable that holds Redis's password")
 
@@ -237,6 +236,7 @@ def request_of(parsed: argparse.Namespace) -> ReindexRequest:
         token_env=parsed.token_env,
         objects_url=parsed.objects,
         redis_url=parsed.redis,
+        bulk_url=parsed.bulk,
         redis_password_env=parsed.redis_password_env,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 _SCHEMA = """
 CREATE TABLE wanted (key TEXT PRIMARY KEY, chunk_hash TEXT) WITHOUT ROWID;
 CREATE TABLE found (key TEXT PRIMARY KEY, chunk_hash TEXT) WITHOUT ROWID;
+CREATE TABLE taken (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE live (doc TEXT PRIMARY KEY, doc_hash TEXT, wanted INTEGER, found INTEGER) WITHOUT ROWID;
 CREATE TABLE seen (doc TEXT PRIMARY KEY, doc_hash TEXT) WITHOUT ROWID;
 PRAGMA journal_mode = OFF;
@@ -55,6 +56,11 @@ class Journal:
     def is_wanted(self, key: str) -> bool:
         """Return whether the collection is to have a chunk."""
         return self._db.execute("SELECT 1 FROM wanted WHERE key = ?", (key,)).fetchone() is not None
+
+    def take(self, key: str, chunk_hash: str) -> bool:
+        """Return whether a chunk is wanted in this form and was not taken before; it is taken then."""
+        query = "INSERT OR IGNORE INTO taken SELECT key FROM wanted WHERE key = ? AND chunk_hash = ?"
+        return self._db.execute(query, (key, chunk_hash)).rowcount == 1
 
     def wanted_count(self) -> int:
         """Return how many chunks the collection is to have."""

@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 
 from cluster.config.environment import process_environment, secret
 from deployments.engines.milvus_versions import VersionStore
+from ingest_jobs.blobs import open_blobs
 from ingest_jobs.chunking import CountTokens, count_words, token_counter
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.documents import Refusal, Unit, Unreadable
@@ -36,6 +37,7 @@ from ingest_jobs.rows import (
     row_of_news,
 )
 from ingest_jobs.stages import Chunk, Prepared, Preparer, chunks_of, doc_key
+from ingest_jobs.staging import stage
 from pipelines.errors import EngineError
 
 T = TypeVar("T")
@@ -62,6 +64,8 @@ class JobPlan:
         erased: digests of persons who must not come back.
         overrides: documents that a live update changed or removed, with the hash of the source's content that it went
             over: as long as the source still says that, the update stands.
+        staging, staged_as: object store where the writing stage leaves its batches for a bulk import, and what their
+            names begin with; "": rows are written to the collection.
         now_s: what counts as expired; seconds since 1970.
     """
 
@@ -76,6 +80,8 @@ class JobPlan:
     erased: frozenset[str] = frozenset()
     overrides: Mapping[str, str] = field(default_factory=dict)
     now_s: float = 0.0
+    staging: str = ""
+    staged_as: str = ""
 
     def open_store(self) -> VersionStore:
         """Connect to Milvus; the credential is read here, so that no plan carries it."""
@@ -196,11 +202,15 @@ class WriteRows:
     def __init__(self, plan: JobPlan) -> None:
         self._collection = plan.collection
         self._store = patiently(plan.open_store)
+        self._staging = (open_blobs(plan.staging), plan.staged_as) if plan.staged_as else None
 
     def outcomes(self, rows: Sequence[Row]) -> list[Row]:
         """Write the rows of kind `chunk`. Keys are deterministic, so a batch that is written again changes nothing."""
         passages = [passage_of_row(row) for row in rows if row["kind"] == CHUNK]
-        if passages:
+        if passages and self._staging is not None:
+            blobs, prefix = self._staging
+            patiently(lambda: stage(blobs, prefix, passages))
+        elif passages:
             patiently(lambda: self._store.write(self._collection, passages))
         return [outcome(row) for row in rows]
 

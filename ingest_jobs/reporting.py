@@ -47,6 +47,7 @@ class Report:
         state: "running", "done" or "failed".
         units: files, pages and queries that were read.
         embedded_a_s: chunks embedded and written a second, from the first batch to the last.
+        imported: rows that Milvus took by its bulk import.
         expected_rows: what the index of a new version was chosen by, other tenants' rows not counted.
         kept: chunks that an earlier, interrupted run had written.
         refusals: the first reasons why something was set aside; `refused` counts all.
@@ -76,6 +77,7 @@ class Report:
     embedded: int = 0
     embedded_a_s: float = 0.0
     kept: int = 0
+    imported: int = 0
     expected_rows: int = 0
     replayed_changes: int = 0
     set_aside_changes: int = 0
@@ -114,6 +116,11 @@ class Reporter:
             self.report.stages_s[self._phase] = round(spent_s, 3)
         self._phase, self._phase_started_s = name, now_s
         self._tell(now_s)
+
+    def tell_import(self, percent: int) -> None:
+        """Tell how far Milvus is with an import."""
+        self._phase = f"importing {percent}%"
+        self._tell(time.monotonic())
 
     def restart(self) -> None:
         """Forget what a comparison has counted: the sources are read again from the start."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from deployments.engines.change_log import DocumentChange
+from deployments.engines.milvus_store import tenant_filter
 from deployments.engines.milvus_versions import VersionStore
 from ingest_jobs.blobs import Blobs, get_json, put_json
 from ingest_jobs.dataset import Dataset
@@ -18,7 +19,7 @@ from ingest_jobs.documents import Document, Unreadable, subject_digest
 from ingest_jobs.formats.guard import refuse_script
 from ingest_jobs.formats.prose import headed_sections, markdown_blocks
 from ingest_jobs.pipeline import Encoder, JobPlan
-from ingest_jobs.records import is_erased, removed_name
+from ingest_jobs.records import is_erased, removed_name, saved_dataset
 from ingest_jobs.rows import embed_rows, passage_of_row, row_of_chunk
 from ingest_jobs.stages import FROM_SOURCE, FROM_UPDATE, Chunk, Preparer, chunks_of, doc_key
 
@@ -88,6 +89,16 @@ class ChangeWriter:
                 return str(row["doc_hash"]).partition("/")[0]
         removed = get_json(self._blobs, removed_name(self._plan.alias, tenant, doc)) or {}
         return str(removed.get("base", ""))
+
+
+def dataset_for(blobs: Blobs, alias: str, change: DocumentChange) -> Dataset:
+    """Return the description by which the change's document is masked and cut.
+
+    Raises:
+        EngineError: its tenant is no name: whatever was written to the stream must not become part of a path.
+    """
+    tenant_filter(change.tenant)
+    return saved_dataset(blobs, alias, change.tenant)
 
 
 def _fields_of(change: DocumentChange) -> tuple[tuple[str, str], ...]:

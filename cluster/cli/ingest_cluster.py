@@ -39,6 +39,8 @@ class IngestCluster:
         arguments = ["--milvus", self.state.milvus_uri, "--alias", services.milvus.alias]
         arguments += ["--tenant", tenant or self.config.agent.tenant, "--model-dir", str(self.model_dir)]
         arguments += ["--objects", self.state.objects_url, "--redis", self.state.redis_url]
+        if self.config.knowledge.bulk_url:
+            arguments += ["--bulk", self.config.knowledge.bulk_url]
         if services.milvus.token_env:
             arguments += ["--token-env", services.milvus.token_env]
         if services.redis.password_env:

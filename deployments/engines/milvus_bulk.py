@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ Upload = Callable[[Path, str], None]
 Progress = Callable[[int], None]
 # Milvus takes files of up to 16 GiB; smaller ones are imported side by side and retried cheaply.
 FILE_ROWS = 50_000
+_TABLE_ROWS = 1000
 _COMPLETED, _FAILED = "Completed", "Failed"
 _REQUEST_TIMEOUT_S = 20.0
 
@@ -54,15 +56,21 @@ class BulkImport:
 
     def write(self, passages: Iterable[IndexedPassage], file_rows: int = FILE_ROWS) -> list[str]:
         """Write and upload all passages; return the objects' names. At most one file is in memory and on disk."""
+        batches = iter(passages)
+        groups = iter(lambda: list(islice(batches, min(file_rows, _TABLE_ROWS))), [])
+        return self.write_tables((table_of([row_of(p) for p in group]) for group in groups), file_rows)
+
+    def write_tables(self, tables: Iterable[Any], file_rows: int = FILE_ROWS) -> list[str]:
+        """Write and upload tables as `table_of` makes them, several in one file; return the objects' names."""
         names: list[str] = []
-        rows: list[dict[str, Any]] = []
-        for passage in passages:
-            rows.append(row_of(passage))
-            if len(rows) >= file_rows:
-                names.append(self._put(rows, len(names)))
-                rows = []
-        if rows:
-            names.append(self._put(rows, len(names)))
+        waiting: list[Any] = []
+        for table in tables:
+            waiting.append(table)
+            if sum(len(each) for each in waiting) >= file_rows:
+                names.append(self._put(waiting, len(names)))
+                waiting = []
+        if any(len(each) for each in waiting):
+            names.append(self._put(waiting, len(names)))
         return names
 
     def run(
@@ -102,11 +110,11 @@ class BulkImport:
             raise EngineError(ENGINE, f"Milvus failed the import: {described.get('reason', '')}", retryable=False)
         return described if described.get("state") == _COMPLETED else None
 
-    def _put(self, rows: list[dict[str, Any]], number: int) -> str:
+    def _put(self, tables: list[Any], number: int) -> str:
         name = f"{self._prefix}/part-{number:05}.parquet"
         with tempfile.TemporaryDirectory(prefix="voxray-bulk-") as folder:
             path = Path(folder) / "part.parquet"
-            pq.write_table(_table(rows), path, compression="zstd")
+            pq.write_table(pa.concat_tables(tables), path, compression="zstd")
             self._upload(path, name)
         return name
 
@@ -132,7 +140,7 @@ def s3_upload(bucket: str, root: str = "") -> Upload:
     return upload
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def table_of(rows: list[dict[str, Any]]) -> Any:
     """Return the rows as an Arrow table in Milvus's types: strings, 64-bit integers and lists of 32-bit floats."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     arrays = {

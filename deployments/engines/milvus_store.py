@@ -176,6 +176,10 @@ class KnowledgeStore:
         with milvus_errors():
             return "lite" in self._client.get_server_version().lower()
 
+    def can_import(self) -> bool:
+        """Say whether the server has a bulk import (`milvus_bulk`)."""
+        return not self.is_lite()
+
     def upsert(self, collection: str, passages: Sequence[IndexedPassage]) -> None:
         """Write passages. Writing the same keys again changes nothing, so a retried batch is safe."""
         for start in range(0, len(passages), _BATCH_ROWS):

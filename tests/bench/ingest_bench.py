@@ -25,7 +25,7 @@ ALIAS = "bench"
 _LOOK_EVERY_S = 0.5
 _LOG_TAIL_BYTES = 8192
 
-Watch = Callable[[subprocess.Popen[bytes]], None]
+Watch = Callable[[subprocess.Popen[bytes], dict[str, Any]], None]
 
 
 def model_dir() -> Path:
@@ -96,7 +96,7 @@ class Bench:
     def describe(self, description: str) -> None:
         (self.data / "dataset.yaml").write_text(description)
 
-    def run(self, name: str, *more: str, watch: Watch = lambda _: None) -> dict[str, Any]:
+    def run(self, name: str, *more: str, watch: Watch = lambda *_: None) -> dict[str, Any]:
         """Run the job to its end, its progress on a bar; return its report. `watch` is called twice a second."""
         command = [sys.executable, "-m", "ingest_jobs.reindex", "--source", str(self.data), "--milvus", self.uri]
         command += ["--alias", ALIAS, "--model-dir", str(model_dir()), "--objects", str(self.root / "objects")]
@@ -107,8 +107,9 @@ class Bench:
             job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
             try:
                 while _is_running(job):
-                    watch(job)
-                    _show(step, _tail(log))
+                    progress = progress_of(_tail(log))
+                    watch(job, progress)
+                    _show(step, progress)
             finally:
                 job.terminate()
         if job.returncode:
@@ -134,7 +135,7 @@ def _tail(log: Path) -> str:
         return file.read().decode(errors="replace")
 
 
-def _show(step: Step, tail: str) -> None:
-    if progress := progress_of(tail):
+def _show(step: Step, progress: dict[str, Any]) -> None:
+    if progress:
         total = progress["documents_expected"] or None
         step.show(described(progress), progress["documents"], total)

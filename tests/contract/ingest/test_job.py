@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import pytest
 
@@ -17,10 +18,10 @@ from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop, not
 pytestmark = pytest.mark.contract
 
 
-def act(workshop: Workshop, action: str) -> dict[str, object]:
+def act(workshop: Workshop, action: str, **options: bool) -> dict[str, object]:
     job = open_job(workshop.request(), lambda *_: iter(()))
     try:
-        return ACTIONS[action](job, None)  # type: ignore[arg-type]
+        return ACTIONS[action](job, Namespace(**{"retry": False, "forget": False, **options}))
     finally:
         job.close()
 

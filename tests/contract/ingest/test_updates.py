@@ -112,3 +112,42 @@ def test_update_is_masked_as_the_tenant_s_dataset_says(workshop: Workshop, follo
     put(follower, "x", "Write to ann@example.com.")
     follower.apply_waiting()
     assert "Write to [email]." in workshop.texts()
+
+
+def test_change_that_the_store_will_never_take_holds_nothing_back(workshop: Workshop, follower: Follower) -> None:
+    # What writes to the stream itself may write anything.
+    bad = follower.log.append(DocumentChange('other" or tenant != "', "x", "put", text="Mine.", subject="ann"))
+    good = put(follower, "news/1", "We open at nine.")
+    assert follower.apply_waiting() == 2
+    assert follower.log.state(bad).startswith("set aside: retriever: the tenant name")
+    assert follower.log.state(good) == "applied"
+    assert "We open at nine." in workshop.texts()
+    (aside,) = follower.log.all_set_aside()
+    assert (aside.change_id, aside.change.doc_id, aside.change.text) == (bad, "x", "Mine.")
+    report = workshop.run(is_forced=True)  # nor does it end a reindex that replays it
+    assert report.set_aside_changes == 0
+    assert follower.log.forget_subject('other" or tenant != "', "ann") == 2
+    assert follower.log.all_set_aside() == []
+
+
+def test_reindex_sets_aside_what_it_cannot_replay(workshop: Workshop, follower: Follower) -> None:
+    def send_meanwhile() -> None:
+        follower.log.append(DocumentChange("no tenant", "x", "put", text="Mine."))
+        put(follower, "news/1", "We open at nine.")
+
+    report = workshop.run(CountingEncoder(at={20: send_meanwhile}), is_forced=True)
+    assert (report.replayed_changes, report.set_aside_changes) == (2, 1)
+    assert "We open at nine." in workshop.texts()
+    assert [each.change.doc_id for each in follower.log.all_set_aside()] == ["x"]
+
+
+def test_changes_set_aside_are_shown_and_tried_again(workshop: Workshop, follower: Follower) -> None:
+    change = DocumentChange("default", "news/1", "put", title="News", text="We open at nine.")
+    follower.log.set_aside("1-1", change, "Milvus: no room")
+    shown = act(workshop, "changes")
+    assert (shown["waiting"], shown["set_aside"]) == (0, 1)
+    assert shown["changes"] == [{"change": "1-1", "kind": "put", "document": "news/1", "reason": "Milvus: no room"}]
+    assert act(workshop, "changes", retry=True) == {"live_updates": True, "done": 1}
+    assert act(workshop, "changes")["waiting"] == 1
+    follower.apply_waiting()
+    assert "We open at nine." in workshop.texts()

@@ -1,0 +1,67 @@
+"""The gate of edits: what a live version found before an incremental run it finds afterwards, or the run is undone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ingest_jobs.quality import GateFailed
+from tests.contract.ingest.workshop import CountingEncoder, Workshop, note
+
+pytestmark = pytest.mark.contract
+
+GOLDEN = "quality: {golden: golden.jsonl, golden_top: 3, min_golden_recall: 1.0}\n"
+WITHOUT_GOLDEN = "sources: [{kind: folder, exclude: [golden.jsonl]}]\n"
+
+
+def test_edit_that_loses_a_golden_answer_is_taken_back(workshop: Workshop) -> None:
+    workshop.write_notes(20)
+    question = {"question": "note 3 price item costs 21 dollars", "source": "note0003.md"}
+    workshop.write("golden.jsonl", json.dumps(question))
+    workshop.describe(GOLDEN + WITHOUT_GOLDEN)
+    workshop.run()
+    before = workshop.rows()
+    workshop.write("note0003.md", "# Something else\n\nWe moved to another town.\n")
+    workshop.write_notes(1, start=30)
+    for _ in range(2):  # the second run finds everything as the first one did
+        with pytest.raises(GateFailed, match="golden"):
+            workshop.run()
+        assert workshop.rows() == before
+    workshop.write("note0003.md", note(3) + "\nIt is new.\n")
+    assert workshop.run().gate["golden_recall"] == 1.0
+    assert "note0030.md" in workshop.docs()
+
+
+def test_edit_that_spoils_what_was_found_is_taken_back(workshop: Workshop) -> None:
+    workshop.write_notes(20)
+    workshop.run()
+    workshop.write_notes(1, start=30)
+    assert workshop.run().gate == {"probes": 20, "probe_recall": 1.0}
+    store = workshop.store()
+    live = store.live_collection() or ""
+    store.close()
+
+    def lose_rows() -> None:
+        # As a fault of the store would: most of what was there before is gone when the edit has been written.
+        own = workshop.store()
+        lost = [key for key, row in workshop.rows().items() if row["doc_id"] < "note0018.md"]
+        own.delete_rows(live, "default", lost)
+        own.close()
+
+    workshop.write_notes(1, start=31)
+    with pytest.raises(GateFailed, match="probes after the edit"):
+        workshop.run(CountingEncoder(at={0: lose_rows}))
+    assert workshop.docs() == {"note0018.md", "note0019.md", "note0030.md"}
+
+
+def test_edit_that_removes_more_than_allowed_is_not_begun(workshop: Workshop) -> None:
+    workshop.describe("quality: {min_row_share: 0.9}\n")
+    workshop.write_notes(20)
+    workshop.run()
+    before = workshop.rows()
+    for number in range(3):
+        (workshop.folder() / f"note{number:04}.md").unlink()
+    with pytest.raises(GateFailed, match=r"0\.85, at least 0\.90"):
+        workshop.run()
+    assert workshop.rows() == before
