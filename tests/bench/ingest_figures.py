@@ -61,9 +61,8 @@ def throughput(bench: Bench, options: argparse.Namespace) -> Figures:
     if options.only in {"", "in_process"}:
         # It has one encoder for all cores.
         bench.describe(f"placement: {{niceness: 0}}\nembedding: {{threads: {CORES}}}\n")
-        reports["in_process"] = bench.run(
-            "job in one process", "--in-process", "--force", watch=rates["in_process"].take
-        )
+        watch = rates["in_process"].take
+        reports["in_process"] = bench.run("job in one process", "--in-process", "--force", watch=watch)
     if options.only in {"", "ray"}:
         bench.describe(described)
         reports["ray"] = bench.run("job with Ray", "--force", watch=rates["ray"].take)
@@ -87,7 +86,7 @@ def throughput(bench: Bench, options: argparse.Namespace) -> Figures:
 class SteadyRate:
     """Chunks written a second while all stages are busy: between a fifth and nine tenths of them.
 
-    From the first written batch to the last would be too kind: those that are being embedded at the first one count too.
+    From the first written batch to the last would be too kind: what is being embedded at the first one counts too.
     """
 
     def __init__(self) -> None:

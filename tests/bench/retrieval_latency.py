@@ -1,9 +1,10 @@
 """Latency of retrieval at a given size on milvus-lite, by index and by way of reading (docs/retrieval.md).
 
-    python -m tests.bench.retrieval_latency --encoder-dir DIR --cache CACHE [--rows 20000]
+    python -m tests.bench.retrieval_latency [--rows 20000] [--only "fast reads"] [--cache CACHE]
 
 Texts are overlapping pieces of package documentation, vectors the real encoder's (minutes, once: they are kept in the
-cache folder), questions those of the evaluation set. Each variant is a server of its own with one collection.
+cache folder), questions those of the evaluation set. Each variant is a server of its own with one collection. Bars are
+on stderr, the table on stdout.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from ingest_jobs.retrieval import docstrings
 from ingest_jobs.retrieval.evaluation_set import make_evaluation_set
 from ingest_jobs.retrieval.questions import load_retrieval_questions
 from pipelines.ports import RetrievalQuery
+from tests.bench.ingest_bench import Screen, model_dir
 from tests.contract.milvus_server import _wait_for_port, free_port
 
 SAMPLE = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data"
 MORE_PACKAGES = ("transformers", "sympy", "vllm", "openai", "huggingface_hub", "botocore", "hypothesis", "boto3")
 PIECE_WORDS, STEP_WORDS, MIN_WORDS = 60, 35, 25
 WARM_UP = 10
+EMBED_BATCH, WRITE_BATCH = 512, 500
 TENANT = "default"
 Vectors = NDArray[np.float32]
 
@@ -85,22 +88,34 @@ def pieces(rows: int) -> list[tuple[str, str]]:
     return [(title, text) for text, title in list(found.items())[:rows]]
 
 
-def prepared(cache: Path, encoder_dir: Path, rows: int) -> tuple[list[tuple[str, str]], Vectors, list[str], Vectors]:
-    """Return the pieces and the questions with their vectors, from the cache or made now."""
+def embedded(encoder_dir: Path, texts: list[str], screen: Screen, name: str) -> Vectors:
+    """Return the real encoder's vectors."""
     from deployments.engines.embedder import SentenceEncoder
 
+    encoder, found = SentenceEncoder(encoder_dir, 2), []
+    with screen.step(name, total=len(texts)) as step:
+        for start in range(0, len(texts), EMBED_BATCH):
+            found.append(encoder.encode(texts[start : start + EMBED_BATCH]))
+            step.show(completed=start)
+    return np.concatenate(found)
+
+
+def prepared(
+    cache: Path, encoder_dir: Path, rows: int, screen: Screen
+) -> tuple[list[tuple[str, str]], Vectors, list[str], Vectors]:
+    """Return the pieces and the questions with their vectors, from the cache or made now."""
     cache.mkdir(parents=True, exist_ok=True)
     texts_file, vectors_file, asked_file = cache / f"{rows}.json", cache / f"{rows}.npy", cache / "questions.npy"
     if not vectors_file.exists():
         made = pieces(rows)
-        vectors = SentenceEncoder(encoder_dir, 2).encode([f"{title}. {text}" for title, text in made])
+        vectors = embedded(encoder_dir, [f"{title}. {text}" for title, text in made], screen, "embedding, once")
         texts_file.write_text(json.dumps(made), "utf-8")
         np.save(vectors_file, vectors)
     with tempfile.TemporaryDirectory() as folder:
         make_evaluation_set(Path(folder), SAMPLE)
         questions = [q.question for q in load_retrieval_questions(Path(folder) / "questions.jsonl")]
     if not asked_file.exists() or len(np.load(asked_file)) != len(questions):
-        np.save(asked_file, SentenceEncoder(encoder_dir, 2).encode(questions))
+        np.save(asked_file, embedded(encoder_dir, questions, screen, "embedding the questions"))
     found = [(title, text) for title, text in json.loads(texts_file.read_text("utf-8"))]
     return found, np.load(vectors_file), questions, np.load(asked_file)
 
@@ -121,7 +136,7 @@ def server(variant: Variant) -> Iterator[str]:
                 process.terminate()
 
 
-def fill(uri: str, variant: Variant, rows: list[tuple[str, str]], vectors: Vectors) -> None:
+def fill(uri: str, variant: Variant, rows: list[tuple[str, str]], vectors: Vectors, screen: Screen) -> None:
     milvus_store.index_plan = lambda *_args, **_kwargs: variant.plan
     milvus_store.METRIC = variant.metric
     store = KnowledgeStore(uri, "bench")
@@ -130,8 +145,12 @@ def fill(uri: str, variant: Variant, rows: list[tuple[str, str]], vectors: Vecto
         IndexedPassage(f"{n:032x}", TENANT, title, text, f"{n}.md", "2026-01-01", vector, np.tile(vector, (4, 1)))
         for n, ((title, text), vector) in enumerate(zip(rows, vectors, strict=True))
     ]
-    store.upsert(name, passages)
-    store.seal(name, TENANT)
+    with screen.step(f"{variant.name}: writing", total=len(passages)) as step:
+        for start in range(0, len(passages), WRITE_BATCH):
+            store.upsert(name, passages[start : start + WRITE_BATCH])
+            step.show(completed=start)
+    with screen.step(f"{variant.name}: building the index"):
+        store.seal(name, TENANT)
     store.make_live(name)
     store.close()
 
@@ -153,25 +172,33 @@ def neighbours_kept(reports: list[RetrievalReport], vectors: Vectors, asked: Vec
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--encoder-dir", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--encoder-dir", type=Path, help="default: the configured one, from the catalog")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "voxray-retrieval-latency")
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--only", default="", help="variants whose name holds this")
     parsed = parser.parse_args()
-    rows, vectors, questions, asked = prepared(parsed.cache, parsed.encoder_dir, parsed.rows)
+    with Screen() as screen:
+        lines = measured(parsed, screen)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def measured(parsed: argparse.Namespace, screen: Screen) -> list[str]:
+    """Measure the wanted variants; return the table."""
+    place = parsed.encoder_dir or model_dir()
+    rows, vectors, questions, asked = prepared(parsed.cache, place, parsed.rows, screen)
     encoder = KnownVectors(questions, asked)
     lines = ["| variant | stage | p50 / p95 / p99 ms | nearest rows kept |", "|---|---|---|---|"]
     for variant in (v for v in VARIANTS if parsed.only in v.name):
         with server(variant) as uri:
-            fill(uri, variant, rows, vectors)
+            fill(uri, variant, rows, vectors, screen)
             for stage in ("meaning", "words", "hybrid"):
-                reports = asyncio.run(measure(uri, stage, encoder, questions))  # type: ignore[arg-type]
+                with screen.step(f"{variant.name}: asking, {stage}"):
+                    reports = asyncio.run(measure(uri, stage, encoder, questions))  # type: ignore[arg-type]
                 times = spread([report.timing.search_ms for report in reports])
                 assert times is not None
                 kept = f"{neighbours_kept(reports, vectors, asked):.3f}" if stage == "meaning" else ""
                 lines.append(f"| {variant.name} | {stage} | {times.p50} / {times.p95} / {times.p99} | {kept} |")
-                sys.stderr.write(f"{lines[-1]}\n")
-    sys.stdout.write("\n".join(lines) + "\n")
+    return lines
 
 
 if __name__ == "__main__":

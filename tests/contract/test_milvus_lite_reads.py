@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,17 @@ def test_another_version_of_milvus_lite_is_left_alone(monkeypatch: pytest.Monkey
     monkeypatch.setattr(reads, "version", lambda _: "3.3.0")
     assert not reads.install()
     assert engine.execute_search_with_index is original
+
+
+def test_collection_counts_as_loaded_when_its_indexes_are_built(tmp_path: Path) -> None:
+    with MilvusLite(str(tmp_path / "db")) as database:
+        collection = database.create_collection("a", schema())
+        is_built = threading.Event()
+        collection._bg_executor.submit(is_built.wait)  # as an index that is being built
+        loading = threading.Thread(target=reads._patient_load(engine.Collection.load), args=(collection,))
+        loading.start()
+        loading.join(0.2)
+        assert loading.is_alive()
+        is_built.set()
+        loading.join(10)
+        assert not loading.is_alive()
