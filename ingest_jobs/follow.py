@@ -110,6 +110,21 @@ class Follower:
         except EngineError as error:
             if error.retryable:
                 raise
+            return self._second_try(live, change_id, change)
+
+    def _second_try(self, live: str, change_id: str, change: DocumentChange) -> str:
+        """Apply a change that was refused, once the version is known to work; set it aside when it is refused again."""
+        try:
+            # A store that was restarted has released its collections, and then refuses everything.
+            self._store.load(live)
+            self._store.rows(live)
+        except EngineError as error:
+            raise EngineError("ingest", f"{live} cannot be used: {error}", retryable=True) from error
+        try:
+            return self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
+        except EngineError as error:
+            if error.retryable:
+                raise
             # One change that the store will never take must not hold back all that come after it.
             self.log.set_aside(change_id, change, str(error))
             self._say(f"change {change_id} is set aside: {error}")

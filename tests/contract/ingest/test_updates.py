@@ -8,6 +8,7 @@ import pytest
 
 from deployments.engines.change_log import DocumentChange
 from ingest_jobs.follow import Follower
+from pipelines.errors import EngineError
 from tests.contract.ingest.test_job import act
 from tests.contract.ingest.workshop import CountingEncoder, Workshop
 
@@ -151,3 +152,31 @@ def test_changes_set_aside_are_shown_and_tried_again(workshop: Workshop, followe
     assert act(workshop, "changes")["waiting"] == 1
     follower.apply_waiting()
     assert "We open at nine." in workshop.texts()
+
+
+def test_version_that_the_store_has_released_is_loaded_and_the_change_applied(
+    workshop: Workshop, follower: Follower
+) -> None:
+    store = workshop.store()
+    store._client.release_collection(store.live_collection() or "")  # as after a restart of milvus-lite
+    store.close()
+    change = put(follower, "news/1", "We open at nine.")
+    follower.apply_waiting()
+    assert follower.log.state(change) == "applied"
+    assert "We open at nine." in workshop.texts()
+
+
+def test_change_waits_while_its_version_cannot_be_used(workshop: Workshop, follower: Follower) -> None:
+    put(follower, "news/1", "We open at nine.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(follower._store, "load", refuse)
+        patch.setattr(follower._store, "scan", refuse)
+        with pytest.raises(EngineError, match="cannot be used") as caught:
+            follower.apply_waiting()
+    assert caught.value.retryable
+    assert follower.log.all_set_aside() == []
+    assert follower.apply_waiting() == 1
+
+
+def refuse(*_: object) -> None:
+    raise EngineError("retriever", "Milvus: no", retryable=False)
