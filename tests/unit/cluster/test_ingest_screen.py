@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
+from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
-from cluster.cli.ingest_screen import described, jobs_table, progress_of, told, versions_table
+from cluster.cli.ingest import _newest
+from cluster.cli.ingest_cluster import FOLLOWER, KIND, IngestCluster
+from cluster.cli.ingest_screen import (
+    described,
+    described_job,
+    described_updates,
+    jobs_table,
+    progress_of,
+    told,
+    versions_table,
+)
+from cluster.config.schema import VoxrayConfig
+from cluster.lifecycle import ClusterState
 from cluster.lifecycle.jobs_api import JobState
 from ingest_jobs.reporting import Progress
 
 pytestmark = pytest.mark.unit
 
+CLIENT = httpx.Client
 MOMENT = Progress("embedding", 1200, 5000, 2400, 2300, 81.4, 240.0)
 
 
@@ -48,3 +64,65 @@ def test_tables_show_running_interrupted_and_ended_jobs() -> None:
     assert [[cell.strip() for cell in line] for line in lines] == [
         ["knowledge_v1", "live"], ["c", "running"], ["a", "done"], ["b", "interrupted"],
     ]  # fmt: skip
+
+
+def test_live_updates_are_said_with_what_to_do_about_them() -> None:
+    answer = {"live_updates": True, "waiting": 2, "set_aside": 0}
+    assert described_updates(answer, "follow-1") == "live updates: 2 waiting, 0 set aside; applied by follow-1"
+    said = described_updates({**answer, "set_aside": 3}, "")
+    assert "3 set aside; no follower: `voxray ingest follow --detach` starts one; `voxray ingest changes`" in said
+    assert described_updates({"live_updates": False}, "") == "live updates: none, for want of a Redis"
+
+
+def test_job_that_has_ended_is_said_without_a_present() -> None:
+    last = progress_of(Progress("", 5, 5, 9, 9).line())
+    ended = JobState("ingest-1", "SUCCEEDED", "", 0, 1.0, {})
+    assert described_job(ended, last) == "ingest-1: succeeded: 5 documents, 9 passages, 9 embedded"
+    assert described_job(JobState("ingest-1", "RUNNING", "", None, 1.0, {}), {}) == "ingest-1: running: starting"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> IngestCluster:
+    """A cluster that does not run; `answer_with` answers for its jobs."""
+    state = ClusterState("", "", "", "", "", "", "http://dashboard", "", tmp_path / "token", tmp_path)
+    monkeypatch.setattr(ClusterState, "token", lambda _: "")
+    monkeypatch.setattr(ClusterState, "ray_environment", lambda _: {"PYTHONPATH": ""})
+    return IngestCluster(VoxrayConfig(), state, tmp_path)
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, known: list[dict[str, object]], sent: list[dict[str, object]]) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            sent.append(json.loads(request.content))
+        return httpx.Response(200, json=known)
+
+    monkeypatch.setattr(
+        "cluster.lifecycle.jobs_api.httpx.Client",
+        lambda **options: CLIENT(base_url=options["base_url"], transport=httpx.MockTransport(answer)),
+    )
+
+
+def test_follower_is_started_once(cluster: IngestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, object]] = []
+    ended = {"submission_id": "follow-0", "status": "STOPPED", "metadata": {"kind": KIND, "name": FOLLOWER}}
+    answer_with(monkeypatch, [ended, {"submission_id": "x", "status": "RUNNING"}], sent)
+    job, is_new = cluster.ensure_follower()
+    assert is_new
+    assert [body["submission_id"] for body in sent] == [job]
+    assert "-m ingest_jobs.follow" in str(sent[0]["entrypoint"])
+    answer_with(monkeypatch, [{**ended, "submission_id": job, "status": "RUNNING"}], sent)
+    assert cluster.ensure_follower() == (job, False)
+    assert len(sent) == 1
+
+
+def test_newest_job_is_one_that_indexes(cluster: IngestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [
+        {"submission_id": "ingest-1", "status": "RUNNING", "start_time": 1000, "metadata": {"kind": KIND}},
+        {"submission_id": "follow-1", "status": "RUNNING", "start_time": 2000}
+        | {"metadata": {"kind": KIND, "name": FOLLOWER}},
+    ]
+    answer_with(monkeypatch, known, [])
+    with cluster.jobs() as jobs:
+        newest = _newest(jobs)
+    assert newest is not None
+    assert newest.job == "ingest-1"
