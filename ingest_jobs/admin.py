@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         print(json.dumps(_done(parsed)))  # noqa: T201 - the answer of this command
     except VoxrayError as error:
-        Console(stderr=True, highlight=False).print(f"{parsed.action} failed: {error}", markup=False)
+        Console(stderr=True, highlight=False).print(f"{parsed.action} failed: {error}", markup=False, soft_wrap=True)
         return exit_code(error)
     return 0
 

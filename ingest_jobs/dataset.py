@@ -289,9 +289,15 @@ def load_dataset(path: Path) -> Dataset:
         return _anchored(Dataset(), base, str(path))
     try:
         raw: Any = yaml.safe_load(file.read_text("utf-8")) or {}
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{file}: a dataset is a mapping of keys, such as `sources:`; docs/ingest.md shows one")
         return _anchored(Dataset.model_validate(raw), base, str(file))
     except ValidationError as error:
         raise ConfigError("\n".join(f"{file}: {_problem(detail)}" for detail in error.errors())) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{file}: {where}this is no YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
         raise ConfigError(f"{file}: {error}") from error
 

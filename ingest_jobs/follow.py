@@ -161,14 +161,14 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        follower = Follower(request, say=lambda text: console.print(text, markup=False))
+        follower = Follower(request, say=lambda text: console.print(text, markup=False, soft_wrap=True))
         console.print(f"following the changes of {request.alias}", markup=False)
         try:
             follower.run(stopped)
         finally:
             follower.close()
     except VoxrayError as error:
-        Console(stderr=True, highlight=False).print(f"live updates ended: {error}", markup=False)
+        Console(stderr=True, highlight=False).print(f"live updates ended: {error}", markup=False, soft_wrap=True)
         return exit_code(error)
     return 0
 

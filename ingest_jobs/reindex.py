@@ -166,9 +166,9 @@ def main(arguments: list[str] | None = None) -> int:
         yield_cpu(load_dataset(request.source).placement.niceness)
         report = _run_here(request, show) if parsed.in_process else reindex_with_ray(request, show=show)
     except VoxrayError as error:
-        errors.print(f"ingest failed: {error}", markup=False)
+        errors.print(f"ingest failed: {error}", markup=False, soft_wrap=True)
         return exit_code(error)
-    console.print(summary(report), markup=False)
+    console.print(summary(report), markup=False, soft_wrap=True)
     return 0
 
 

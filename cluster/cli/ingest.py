@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.ingest_cluster import KIND, IngestCluster, is_follower, open_cluster
+from cluster.cli.ingest_cluster import KIND, IngestCluster, check_dataset, is_follower, open_cluster
 from cluster.cli.ingest_screen import (
     described_job,
     described_updates,
@@ -60,6 +60,7 @@ def run(
     file: FileOption = None,
 ) -> None:
     """Index a dataset from this process, without a job: for small data."""
+    check_dataset(source)
     cluster = open_cluster(profile, file)
     command = [sys.executable, "-m", "ingest_jobs.reindex", "--in-process", "--source", str(source.resolve())]
     command += [*cluster.store_arguments(tenant), *(["--force"] if force else [])]
@@ -78,9 +79,8 @@ def submit(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Index a dataset by a job on the cluster; the live version answers calls until the new one is complete."""
+    check_dataset(source)
     cluster = open_cluster(profile, file)
-    if not source.exists():
-        raise ConfigError(f"{source}: no such dataset: give a YAML file, or a folder of business data")
     if if_due:
         due = cluster.ask("due", ["--source", str(source.resolve())], tenant)
         if not due["is_due"]:
@@ -198,6 +198,7 @@ def diff(
     file: FileOption = None,
 ) -> None:
     """Show what a run would change: new, changed and removed documents. Changes nothing."""
+    check_dataset(source)
     answer = open_cluster(profile, file).ask("diff", ["--source", str(source.resolve())], tenant)
     if as_json:
         typer.echo(json.dumps(answer, indent=1))

@@ -89,6 +89,14 @@ class IngestCluster:
         return {**process_environment(), **self.state.ray_environment()}
 
 
+def check_dataset(source: Path) -> None:
+    """Say what is wrong with a dataset's description, before anything is started for it; ends this command then."""
+    command = [sys.executable, "-m", "ingest_jobs.check", str(source.resolve())]
+    checked = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if checked.returncode:
+        raise ConfigError(checked.stderr.strip())
+
+
 def is_follower(state: JobState) -> bool:
     """Return whether a job applies live updates, and does not index a dataset."""
     return (state.metadata.get("kind"), state.metadata.get("name")) == (KIND, FOLLOWER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from cluster.lifecycle.jobs_api import JobsApi, JobState
 
 PROGRESS_MARK = "@progress "
+_IS_NO_NEWS = re.compile(rf"{PROGRESS_MARK}|\S+ \S+\tINFO job_manager\.py|Running entrypoint for job |\(raylet\) ")
 _POLL_S = 1.0
 
 
@@ -31,8 +33,8 @@ def progress_of(log: str) -> dict[str, Any]:
 
 
 def told(log: str) -> str:
-    """Return a job's log without its lines of progress."""
-    return "\n".join(line for line in log.splitlines() if not line.startswith(PROGRESS_MARK))
+    """Return a job's log without its lines of progress and without what Ray says of starting it."""
+    return "\n".join(line for line in log.splitlines() if not _IS_NO_NEWS.match(line))
 
 
 def described(progress: dict[str, Any]) -> str:
@@ -49,8 +51,10 @@ def described(progress: dict[str, Any]) -> str:
 
 def described_job(state: JobState, progress: dict[str, Any]) -> str:
     """Say how a job is; one that has ended has no present."""
-    if state.has_ended and progress.get("phase") == "":
-        return f"{state.job}: {state.status.lower()}: {_counts(progress)}"
+    if state.has_ended:
+        said = f"{state.job}: {state.status.lower()}"
+        said += f" while {progress['phase']}" if progress.get("phase") else ""
+        return f"{said}: {_counts(progress)}" if progress else said
     return f"{state.job}: {state.status.lower()}: {described(progress)}"
 
 

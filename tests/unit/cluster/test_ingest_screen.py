@@ -36,7 +36,9 @@ def test_last_whole_line_of_progress_counts() -> None:
     log = f'joining\n{Progress("listing").line()}\n{MOMENT.line()}\n@progress {{"phase": '
     assert progress_of(log)["documents"] == 1200
     assert progress_of("joining\n") == {}
-    assert told(log.rpartition("\n")[0]) == "joining"
+    ray = "2026-11-24 19:20:14,939\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
+    ray += "Running entrypoint for job x: python -m y\n"
+    assert told(ray + log.rpartition("\n")[0]) == "joining"
 
 
 def test_moment_is_said_in_words() -> None:
@@ -78,6 +80,9 @@ def test_job_that_has_ended_is_said_without_a_present() -> None:
     last = progress_of(Progress("", 5, 5, 9, 9).line())
     ended = JobState("ingest-1", "SUCCEEDED", "", 0, 1.0, {})
     assert described_job(ended, last) == "ingest-1: succeeded: 5 documents, 9 passages, 9 embedded"
+    stopped = JobState("ingest-1", "STOPPED", "", None, 1.0, {})
+    assert described_job(stopped, {}) == "ingest-1: stopped"
+    assert described_job(stopped, progress_of(MOMENT.line())).startswith("ingest-1: stopped while embedding: 1,200 ")
     assert described_job(JobState("ingest-1", "RUNNING", "", None, 1.0, {}), {}) == "ingest-1: running: starting"
 
 

@@ -56,7 +56,8 @@ def test_relative_paths_start_at_the_description(tmp_path: Path) -> None:
         ("tables: {t.csv: {fields: {price: usd}}}", r"'price' is used by tables or path_fields, but fields does not"),
         ("path_fields: '(?P<kind>x)'", r"'kind' is used by tables or path_fields"),
         ("path_fields: '('", r"shop\.yaml: "),
-        ("a: [", r"shop\.yaml: "),
+        ("a: [", r"shop\.yaml: line 1, column 5: this is no YAML: "),
+        ("- a", r"shop\.yaml: a dataset is a mapping of keys"),
         ("sources:\n- {kind: folder, path: gone}", r"shop\.yaml: sources\.0\.path: .*gone: no such folder"),
     ],
 )
