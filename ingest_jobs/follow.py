@@ -27,9 +27,8 @@ from ingest_jobs.exclusive import exclusive
 from ingest_jobs.exits import exit_code
 from ingest_jobs.expiry import delete_expired
 from ingest_jobs.job import ReindexRequest, add_store_arguments, open_stores, plan_of, request_of
-from ingest_jobs.pipeline import Encoder, patiently
+from ingest_jobs.pipeline import Encoder, JobPlan, patiently
 from ingest_jobs.quiet import quiet_libraries
-from ingest_jobs.records import saved_dataset
 from ingest_jobs.updates import ChangeWriter, dataset_for
 from pipelines.errors import ConfigError, EngineError, VoxrayError
 
@@ -52,9 +51,8 @@ class Follower:
         if client is None:
             raise ConfigError("live updates need Redis: give --redis")
         self._redis = client
-        # The encoder that the tenant's rows were made with.
-        dataset = saved_dataset(self._blobs, self._plan.alias, self._plan.tenant)
-        self._encoder = encoder or replace(self._plan, dataset=dataset).open_encoder()
+        self._given_encoder = encoder
+        self._encoders: dict[tuple[str, str], Encoder] = {}
         self.log = ChangeLog(client, self._plan.alias)
         self._unsealed: set[str] = set()
 
@@ -132,9 +130,18 @@ class Follower:
 
     def _apply(self, live: str, change: DocumentChange) -> str:
         dataset = dataset_for(self._blobs, self._plan.alias, change)
-        writer = ChangeWriter(replace(self._plan, dataset=dataset), self._store, self._encoder, self._blobs)
+        plan = replace(self._plan, dataset=dataset)
+        writer = ChangeWriter(plan, self._store, self._given_encoder or self._encoder(plan), self._blobs)
         patiently(lambda: writer.apply(live, change, dataset))
         return "applied"
+
+    def _encoder(self, plan: JobPlan) -> Encoder:
+        """Return the encoder that the tenant's rows were made with: which one is known when its first job has ended."""
+        rule = plan.dataset.embedding
+        key = (rule.engine, rule.model)
+        if key not in self._encoders:
+            self._encoders[key] = plan.open_encoder()
+        return self._encoders[key]
 
     def _erase(self, change_id: str, change: DocumentChange) -> str:
         receipt = erase([self._store], self._blobs, [self.log], change.tenant, change.subject)

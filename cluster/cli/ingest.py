@@ -134,7 +134,7 @@ def changes(  # noqa: PLR0917 - one argument per command-line option
     else:
         for each in answer.get("changes", ()):
             typer.echo(f"{each['change']}  {each['kind']} {each['document']}: {each['reason']}")
-        typer.echo(described_updates(answer, ""), err=True)
+        typer.echo(f"{answer.get('set_aside', 0)} set aside, {answer.get('waiting', 0)} waiting", err=True)
 
 
 @app.command()
@@ -269,7 +269,8 @@ def _watch(cluster: IngestCluster, job: str) -> int:
             state = follow(jobs, job, console)
             text = told(jobs.logs(job)).strip()
     except KeyboardInterrupt:
-        console.print(f"the job goes on: `voxray ingest logs -f {job}` shows it, `voxray ingest cancel {job}` stops it")
+        goes_on = f"the job goes on: `voxray ingest logs -f {job}` shows it, `voxray ingest cancel {job}` stops it"
+        console.print(goes_on, soft_wrap=True)
         return _INTERRUPTED
     if state.status == "SUCCEEDED":
         typer.echo("\n".join(text.splitlines()[-3:]))

@@ -178,5 +178,15 @@ def test_change_waits_while_its_version_cannot_be_used(workshop: Workshop, follo
     assert follower.apply_waiting() == 1
 
 
+def test_follower_that_started_before_the_first_job_embeds_as_it_did(workshop: Workshop) -> None:
+    opened = Follower(workshop.request())  # no encoder given: the dataset's own
+    workshop.write_notes(3)
+    workshop.run()
+    change = put(opened, "news/1", "We open at nine.")
+    opened.apply_waiting()
+    assert opened.log.state(change) == "applied"
+    opened.close()
+
+
 def refuse(*_: object) -> None:
     raise EngineError("retriever", "Milvus: no", retryable=False)
