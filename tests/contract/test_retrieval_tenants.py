@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from deployments.engines.milvus_fields import as_property, lay_out_fields
 from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalReport, RetrievalSettings
-from deployments.engines.milvus_store import IndexedPassage, KnowledgeStore
+from deployments.engines.milvus_store import FIELDS_PROPERTY, IndexedPassage
+from deployments.engines.milvus_versions import VersionStore
 from pipelines.errors import EngineError
-from pipelines.ports import PassageFilter, RetrievalQuery
+from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
 from pipelines.text.terms import content_words
 from tests.contract.milvus_server import milvus_server
 
@@ -50,7 +52,17 @@ FILTERS = st.builds(
     sources=SOURCES,
     updated_from=st.sampled_from(["", "2025-01-01", '2025-01-01" or tenant != "']),
     updated_until=st.sampled_from(["", "2026-12-31", "2020-01-01"]),
+    fields=st.lists(
+        st.builds(
+            FieldCondition,
+            field=st.sampled_from(["kind", "size", "tenant", "text_1", 'kind" or tenant != "']),
+            operator=st.sampled_from(["==", "!=", "<", "in", "or"]),
+            values=st.lists(st.sampled_from(["note", "3", *TRICKS]), min_size=1, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
+DECLARED = as_property(lay_out_fields({"kind": "text", "size": "number"}))
 
 
 class WordEncoder:
@@ -72,15 +84,24 @@ def rows_of(tenant: str, texts: list[str]) -> list[IndexedPassage]:
     vectors = encoder.encode(texts)
     return [
         IndexedPassage(
-            f"{tenant}{n}", tenant, f"Note {n}", text, f"{tenant}/{n}.md", "2026-01-01", vector, vector[None]
+            f"{tenant}{n}",
+            tenant,
+            f"Note {n}",
+            text,
+            f"{tenant}/{n}.md",
+            "2026-01-01",
+            vector,
+            vector[None],
+            columns={"text_1": "note", "number_1": float(n)},
         )
         for n, (text, vector) in enumerate(zip(texts, vectors, strict=True))
     ]
 
 
 def index(uri: str, tenant: str, texts: list[str]) -> None:
-    store = KnowledgeStore(uri, ALIAS)
+    store = VersionStore(uri, ALIAS)
     name = store.create_collection(tenant, f"{tenant}{len(texts)}", DIMENSIONS)
+    store.set_properties(name, {f"{FIELDS_PROPERTY}{each}": DECLARED for each in TENANTS})
     store.upsert(name, rows_of(tenant, texts))
     store.seal(name, tenant)
     store.make_live(name)

@@ -55,7 +55,8 @@ def test_person_leaves_all_versions_the_undo_files_and_the_stream(people: Worksh
     receipt = erase_ann(people)
     assert len(people.store().versions()) == 2
     assert receipt.places[f"changes/{people.alias}"] == 1
-    assert sorted(receipt.places.values()) == [1, 1, 2, 2]
+    assert receipt.places["staged for import"] == 0
+    assert sorted(receipt.places.values()) == [0, 1, 1, 2, 2]
     assert set(receipt.remaining.values()) == {0}
     assert "Ann" not in everything(people)
     assert "Ben wrote one too." in people.texts()
