@@ -4,8 +4,9 @@
 |---|---|
 | gateway | share of its places that calls hold |
 | transcriber | share of the time in which it works, lag: how much longer recognitions take than the fastest |
-| retriever | lag: what waiting adds to a search; age of the queue: what it adds to the one that waits now |
-| language model | requests in flight of those that run together, requests that wait in the engine, time to the first token and to the first clause, KV cache in use |
+| retriever | lag: what waiting adds to a search; age of the queue: what it adds to the one that waits |
+| language model | requests in flight of those that run together, requests that wait in the engine, time to the first
+  token and to the first clause, KV cache in use |
 | synthesizer | time to the first audio, real-time factor |
 
 A signal at its target wants the replicas that there are; above, in proportion more. The neediest signal decides. Up

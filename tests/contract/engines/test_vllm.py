@@ -45,11 +45,11 @@ class TestVllm(LanguageModelContract):
         clauses = await clauses_of(engine, prompt("Count to one hundred.", request_id="limit", max_tokens=5))
         assert clauses[-1].tokens == 5
 
-    async def test_cache_in_use_waiting_requests_and_first_tokens_are_told(
-        self, engine: VllmLanguageModel
-    ) -> None:
+    async def test_cache_in_use_waiting_requests_and_first_tokens_are_told(self, engine: VllmLanguageModel) -> None:
         # More than run together, so that some wait. The prompts differ, or they would share their blocks.
-        requests = [prompt(f"Tell me {n} long stories of the sea.", request_id=f"kv{n}", max_tokens=24) for n in range(12)]
+        requests = [
+            prompt(f"Tell me {n} long stories of the sea.", request_id=f"kv{n}", max_tokens=24) for n in range(12)
+        ]
         before = engine.load_stats()
         await asyncio.gather(*(clauses_of(engine, request) for request in requests))
         told = engine.load_stats()

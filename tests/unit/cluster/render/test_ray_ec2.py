@@ -12,6 +12,7 @@ import yaml
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.head import head_environment
 from cluster.render.environment import node_environment
+from cluster.render.images import models_of
 from cluster.render.kubernetes.manifests import kuberay_manifests
 from cluster.render.local import local_plan
 from cluster.render.ray_ec2 import (
@@ -84,6 +85,28 @@ def test_workers_fetch_their_models_before_they_join() -> None:
     script = node_files(production("two_kinds"), made())["start-neuron.sh"]
     assert script.index("voxray models fetch llama-3-8b-instruct\n") < script.index("exec ray start")
     assert "--resources='{\"neuron_cores\": 2}'" in script
+
+
+def test_machines_are_told_the_models_of_their_pool_and_carry_own_entries() -> None:
+    catalog = HERE.parent / "preflight" / "catalog.yaml"
+    config = production(paths__catalog=str(catalog), paths__mirror="s3://voxray-models/models")
+    files = node_files(config, made())
+    assert files["models-nvidia.txt"].split() == list(models_of(config, "nvidia"))
+    assert "llama-3-8b-instruct" in files["models-nvidia.txt"]
+    assert files["catalog.yaml"] == catalog.read_text("utf-8")
+    assert yaml.safe_load(files["voxray.yaml"])["paths"] == {
+        "catalog": "/etc/voxray/catalog.yaml",
+        "mirror": "s3://voxray-models/models",
+    }
+
+
+def test_ingest_machines_without_the_resource_that_jobs_ask_for_are_refused() -> None:
+    output = made()
+    ingest = output.node_types["ingest"]
+    bare = ingest.model_copy(update={"resources": {**ingest.resources, "ingest": 0}})
+    types = {**output.node_types, "ingest": bare}
+    with pytest.raises(ConfigError, match=r"pool 'ingest' offer 0 of the resource 'ingest'"):
+        render_ray_ec2(production(), output.model_copy(update={"node_types": types}))
 
 
 def test_pool_that_terraform_did_not_make_is_refused() -> None:
