@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from statistics import fmean, stdev
 
 import numpy as np
@@ -140,7 +141,8 @@ def compare(
 ) -> list[Comparison]:
     """Simulate days in several processes; return a comparison for each trace, in the order of the requests."""
     days: dict[tuple[str, int], Day] = {}
-    with ProcessPoolExecutor(max_workers=processes) as pool:
+    # Spawned: a progress bar's thread may hold a lock in the moment of a fork.
+    with ProcessPoolExecutor(max_workers=processes, mp_context=get_context("spawn")) as pool:
         running: list[Future[Day]] = [pool.submit(simulated_day, request) for request in requests]
         for future in as_completed(running):
             day = future.result()

@@ -249,7 +249,7 @@ def _refuse_mismatch(pools: Mapping[str, PoolConfig], terraform: RayClusterOutpu
             if there != here and resource == INGEST_RESOURCE:
                 raise ConfigError(
                     f"Terraform's machines of the pool {name!r} offer {there} of the resource {resource!r}, and jobs "
-                    f"on business data want {here}: its `workload` there is to be ingest for the pool ingest, and no other"
+                    f"on business data want {here}: the pool ingest, and no other, has the workload ingest there"
                 )
             if there != here:
                 key = {"CPU": "cpus", "GPU": "gpus"}.get(resource, resource)

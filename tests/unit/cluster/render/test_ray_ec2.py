@@ -129,6 +129,21 @@ def test_machine_of_another_kind_is_refused(key: str, change: dict[str, Any], me
         render_ray_ec2(production(), changed(key, change))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "files"),
+    [
+        ("topology__nvidia__max_nodes", "17", {"ray.yaml"}),
+        ("transcriber__model", "whisper-tiny", {"voxray.yaml", "serve.yaml", "models-nvidia.txt", "start-nvidia.sh"}),
+        ("paths__mirror", "s3://other/models", {"voxray.yaml"}),
+        ("transcriber__replicas__calls", "16", {"voxray.yaml", "serve.yaml"}),
+        ("ingress__longest_call_s", "3000", {"voxray.yaml", "serve.yaml", "ray.env", "ray.auto.tfvars.json"}),
+    ],
+)
+def test_one_value_changes_the_files_that_it_should_and_no_other(key: str, value: str, files: set[str]) -> None:
+    before, after = node_files(production(), made()), node_files(production(**{key: value}), made())
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == files
+
+
 def test_machines_with_other_switches_are_refused(tmp_path: Path) -> None:
     config, content = production(), json.loads(TERRAFORM.read_text("utf-8"))
     file = tmp_path / "out.json"
