@@ -107,7 +107,7 @@ def frontier(points: Iterable[Point]) -> tuple[Point, ...]:
     for point in sorted(points, key=lambda p: (p.cost, p.missed)):
         if hull and point.missed >= hull[-1].missed:
             continue
-        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], point):
+        while len(hull) > 1 and _is_above(hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
     return tuple(hull)
@@ -173,5 +173,7 @@ def simulated_day(request: DayRequest) -> Day:
     )
 
 
-def _slope(before: Point, after: Point) -> float:
-    return (after.missed - before.missed) / max(after.cost - before.cost, 1e-12)
+def _is_above(before: Point, middle: Point, after: Point) -> bool:
+    """Whether a point lies on or above the line between its neighbours."""
+    rise = (middle.missed - before.missed) * (after.cost - before.cost)
+    return rise >= (after.missed - before.missed) * (middle.cost - before.cost)

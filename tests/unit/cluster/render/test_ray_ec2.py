@@ -136,7 +136,7 @@ def test_machine_of_another_kind_is_refused(key: str, change: dict[str, Any], me
         ("transcriber__model", "whisper-tiny", {"voxray.yaml", "serve.yaml", "models-nvidia.txt", "start-nvidia.sh"}),
         ("paths__mirror", "s3://other/models", {"voxray.yaml"}),
         ("transcriber__replicas__calls", "16", {"voxray.yaml", "serve.yaml"}),
-        ("ingress__longest_call_s", "3000", {"voxray.yaml", "serve.yaml", "ray.env", "ray.auto.tfvars.json"}),
+        ("ingress__longest_call_s", "5400", {"voxray.yaml", "serve.yaml", "ray.env", "ray.auto.tfvars.json"}),
     ],
 )
 def test_one_value_changes_the_files_that_it_should_and_no_other(key: str, value: str, files: set[str]) -> None:
