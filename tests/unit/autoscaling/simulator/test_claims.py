@@ -19,8 +19,8 @@ from cluster.cli.plan import engines_of, only_devices, planned_config
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(120)]
 PEAK = 3000
-# docs/scaling.md has ten days of each trace, and more targets.
-SEEDS = (5, 6)
+# One day each, for time's sake; `voxray compare` has as many as one likes, and more targets.
+SEEDS = (5,)
 RAY_TARGETS = (0.75, 0.8, 0.85, 0.9)
 
 
@@ -33,7 +33,7 @@ def scenario(peak: int) -> Scenario:
 
 @cache
 def days(name: str) -> Comparison:
-    """Two days of a trace: ours, and Ray's default at targets around what our policy costs."""
+    """Days of a trace: ours, and Ray's default at targets around what our policy costs."""
     return Comparison(
         name,
         tuple(simulated_day(DayRequest(name, seed, PEAK, 24, scenario(PEAK), RAY_TARGETS)) for seed in SEEDS),
@@ -51,8 +51,9 @@ def test_policy_misses_one_percent_at_most_for_a_quarter_more_than_the_oracle(na
 def test_policy_lies_below_everything_that_rays_default_can_have_by_its_target(name: str) -> None:
     for day in days(name).days:
         assert day.is_below, (day.seed, day.misses_saved, day.cost_saved)
-        # Against its own default target of 2 requests there is no comparing: it counts, and does not know what.
-        assert day.as_it_comes.cost > 2 * day.ours.cost or day.as_it_comes.missed > 0.5
+        # Nor does its own default target of 2 requests help, which knows nothing of engines.
+        assert day.as_it_comes.cost > day.ours.cost
+        assert day.as_it_comes.missed >= day.ours.missed
 
 
 def test_hundred_thousand_calls_at_once_are_simulated_whole() -> None:
