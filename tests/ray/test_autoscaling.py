@@ -64,8 +64,7 @@ def test_the_third_waits_for_a_node_of_its_own(said: list[dict[str, Any]]) -> No
 def test_load_brings_replicas_and_nodes(said: list[dict[str, Any]]) -> None:
     last = looks(said, "up")[-1]
     assert last["calls"] == 16
-    running = {name: count for name, count in last["running"].items() if "--" not in name}
-    assert running == {"Gateway": 2, "Transcriber": 3, "Synthesizer": 2, "LanguageModel": 1}
+    assert last["running"] == {"Gateway": 2, "Transcriber": 3, "Synthesizer": 2, "LanguageModel": 1}
     assert last["gpu_nodes"] >= 3
 
 
@@ -81,19 +80,3 @@ def test_replicas_and_nodes_go_with_the_load_and_no_call_in_progress_notices(sai
     assert all(row["broken"] == {} for row in said if "broken" in row)
     last = looks(said, "end")[-1]
     assert (last["calls"], last["running"]["LanguageModel"], last["gpu_nodes"]) == (0, 0, 1)
-
-
-def test_tenants_variant_comes_with_a_request_and_goes_to_zero_when_unused(said: list[dict[str, Any]]) -> None:
-    assert the(said, "variant_replicas") == [0, 1]
-    assert looks(said, "end")[-1]["running"]["Transcriber--acme"] == 0
-
-
-def test_serves_controller_shows_the_policy_what_admission_and_meters_count(said: list[dict[str, Any]]) -> None:
-    seen = the(said, "seen")
-    assert seen["Gateway"].keys() == {"calls", "arrivals", "refused"}
-    # Of one gateway: the other has the rest of the 16.
-    assert 8 <= seen["Gateway"]["calls"] <= 16
-    assert seen["Gateway"]["arrivals"] >= seen["Gateway"]["calls"]
-    # The one request of `where` is over before the next push; its trace in the window is not.
-    assert seen["Transcriber"]["busy"] > 0
-    assert {"in_flight", "first_output_ms", "lag_ms", "queue_age_ms"} <= seen["Transcriber"].keys()

@@ -3,7 +3,6 @@
 Gateway (the head) ── counts calls; each is a stream of numbers until it is told to end
 Transcriber 0.5 GPU, two Synthesizers 0.25 GPU each ── fit on one GPU together
 LanguageModel 1 GPU ── needs a node of its own
-Transcriber--acme ── one tenant's own recogniser: nothing of it runs until somebody asks
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Stage:
         return self._load.stats()
 
 
-STAGES = ("Transcriber", "Synthesizer", "LanguageModel", "Transcriber--acme")
+STAGES = ("Transcriber", "Synthesizer", "LanguageModel")
 
 
 def build(args: dict[str, Any]) -> serve.Application:

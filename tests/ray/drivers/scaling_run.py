@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,14 +18,10 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from cluster.config.environment import process_environment
-
 APPLICATION = "voxray"
 MOST_CALLS = 16
 KEPT_CALLS = 3
 PHASE_S = 90.0
-# Written by Serve's controller, which is on this machine: in the cluster's own folder, which goes with it.
-SEEN_FILE = Path(process_environment()["RAY_TMPDIR"]) / "seen.json"
 
 
 # What a replica holds in calls, how few and how many there may be, and its part of a GPU. The first node is full with
@@ -37,9 +32,6 @@ LAYOUT: dict[str, tuple[float, int, int, float]] = {
     "Synthesizer": (16.0, 2, 2, 0.25),
     "LanguageModel": (16.0, 0, 1, 1.0),
 }
-# One tenant's own recogniser: none until somebody asks, and none again when nobody has for so long.
-VARIANT = "Transcriber--acme"
-VARIANT_IDLE_S = 8
 
 
 def serve_configuration() -> dict[str, Any]:
@@ -47,21 +39,13 @@ def serve_configuration() -> dict[str, Any]:
     policy = {
         "stages": {name: {"calls_per_replica": holds} for name, (holds, _, _, _) in LAYOUT.items()},
         "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 6, "period_s": 1},
-        "variant_idle_s": VARIANT_IDLE_S,
-        "seen_file": str(SEEN_FILE),
     }
     application = {
         "name": APPLICATION,
         "route_prefix": None,
         "import_path": "tests.ray.apps.fractional:build",
-        "deployments": [
-            *(_deployment(name, least, most, gpus) for name, (_, least, most, gpus) in LAYOUT.items()),
-            _deployment(VARIANT, 0, 1, 0.0),
-        ],
-        "autoscaling_policy": {
-            "policy_function": "tests.ray.apps.recording_policy:RecordingPolicy",
-            "policy_kwargs": policy,
-        },
+        "deployments": [_deployment(name, least, most, gpus) for name, (_, least, most, gpus) in LAYOUT.items()],
+        "autoscaling_policy": {"policy_function": "autoscaling.ray_adapter:CallsPolicy", "policy_kwargs": policy},
     }
     return {"proxy_location": "Disabled", "applications": [application]}
 
@@ -154,8 +138,7 @@ def until(is_done: Callable[[dict[str, Any]], bool], began_s: float, phase: str,
 
 def is_up(row: dict[str, Any]) -> bool:
     """Whether every stage has what 16 calls need."""
-    running = {name: count for name, count in row["running"].items() if name != VARIANT}
-    return running == {"Gateway": 2, "Transcriber": 3, "Synthesizer": 2, "LanguageModel": 1}
+    return bool(row["running"] == {"Gateway": 2, "Transcriber": 3, "Synthesizer": 2, "LanguageModel": 1})
 
 
 def places() -> dict[str, list[list[str]]]:
@@ -168,15 +151,6 @@ def places() -> dict[str, list[list[str]]]:
     return found
 
 
-def use_variant(began_s: float) -> None:
-    """Ask the tenant's recogniser once; the answer waits for its start."""
-    row = look(began_s, "variant", None)
-    before = row["running"][VARIANT]
-    serve.get_deployment_handle(VARIANT, APPLICATION).where.remote().result(timeout_s=60)
-    after = look(began_s, "variant", None)["running"][VARIANT]
-    print(json.dumps({"variant_replicas": [before, after]}), flush=True)  # noqa: T201
-
-
 def main() -> None:
     """Deploy, load, unload."""
     ray.init(log_to_driver=False, namespace="serve")
@@ -185,7 +159,6 @@ def main() -> None:
     _get_global_client().deploy_apps(ServeDeploySchema(**serve_configuration()))
     until(lambda row: sum(row["running"].values()) >= 4, began_s, "start", None)
     print(json.dumps({"places": places()}), flush=True)  # noqa: T201
-    use_variant(began_s)
     calls = Calls()
     calls.open(MOST_CALLS)
     until(is_up, began_s, "up", calls)
@@ -195,10 +168,7 @@ def main() -> None:
     time.sleep(1)
     kept = {name: calls.beats[name] - before[name] for name in (f"call{number}" for number in range(KEPT_CALLS))}
     calls.close(0)
-    until(
-        lambda row: row["calls"] == 0 and row["gpu_nodes"] == 1 and not row["running"][VARIANT], began_s, "end", calls
-    )
-    print(json.dumps({"seen": json.loads(SEEN_FILE.read_text(encoding="utf-8"))}), flush=True)  # noqa: T201
+    until(lambda row: row["calls"] == 0 and row["gpu_nodes"] == 1, began_s, "end", calls)
     print(json.dumps({"kept_beats_in_a_second": kept}), flush=True)  # noqa: T201
     sys.stdout.flush()
 
