@@ -36,8 +36,8 @@ class CallsPolicy:
     """The application-level policy: one budget of calls for all stages. Made and called by Serve's controller.
 
     Args:
-        stages: by deployment: `calls_per_replica`, `price_per_hour`, `signals`. Bounds come with each context: Serve
-            changes them in place, but replaces every replica when the arguments of a policy change.
+        stages: by deployment: `calls_per_replica`, `price_per_hour`, `signals`, `overflow_of`. Bounds come with each
+            context: Serve changes them in place, but replaces every replica when the arguments of a policy change.
         limits: numbers of `ApplicationLimits`.
         schedule: entries of `days`, `start`, `end`, `calls`.
         utc_offset_min: zone of the schedule.

@@ -21,6 +21,9 @@ class LanguageModelEngine(Protocol):
     def warm_up(self) -> None:
         """Make the first answer as fast as the next."""
 
+    def load_stats(self) -> dict[str, float]:
+        """Return what only the engine knows of its load; {} when it knows no more than what is measured around it."""
+
     @property
     def is_alive(self) -> bool:
         """False once the engine has died; the replica is then replaced."""
@@ -48,4 +51,4 @@ class LanguageModel:
                     yield clause
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        return self._load.stats()
+        return self._load.stats() | self._engine.load_stats()

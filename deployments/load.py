@@ -43,7 +43,7 @@ class LoadMeter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._in_flight = 0
+        self._open: dict[int, RequestLoad] = {}
         self._busy_since_s = clock()
         self._busy: deque[tuple[float, float]] = deque()
         self._done: deque[_Done] = deque()
@@ -52,9 +52,9 @@ class LoadMeter:
     def request(self) -> Iterator[RequestLoad]:
         """Count a request from here to the end of the block."""
         load = RequestLoad(self._clock())
-        if self._in_flight == 0:
+        if not self._open:
             self._busy_since_s = load.began_s
-        self._in_flight += 1
+        self._open[id(load)] = load
         try:
             yield load
         finally:
@@ -72,23 +72,29 @@ class LoadMeter:
         * busy: share of the time with a request in flight.
         * first_output_ms: p95 of the time to the first output.
         * lag_ms: the same less the fastest of the window: what waiting adds.
+        * queue_age_ms: how long the oldest request without an output has waited, less the fastest of the window. It
+          tells of a queue before anything comes out of it.
         * real_time_factor: seconds of work for a second of sound.
         """
         now_s = self._clock()
         self._forget(now_s)
-        figures = {"in_flight": float(self._in_flight), "busy": self._busy_share(now_s)}
-        if self._done:
-            firsts = sorted(done.first_ms for done in self._done)
+        figures = {"in_flight": float(len(self._open)), "busy": self._busy_share(now_s)}
+        firsts = sorted(done.first_ms for done in self._done)
+        if firsts:
             slow_ms = firsts[min(len(firsts) - 1, int(_PERCENTILE * len(firsts)))]
             figures |= {"first_output_ms": slow_ms, "lag_ms": slow_ms - firsts[0]}
+        waiting_since = [load.began_s for load in self._open.values() if load.first_s is None]
+        if firsts or waiting_since:
+            oldest_ms = (now_s - min(waiting_since, default=now_s)) * 1000
+            figures["queue_age_ms"] = max(0.0, oldest_ms - (firsts[0] if firsts else 0.0))
         if (audio_s := sum(done.audio_s for done in self._done)) > 0:
             figures["real_time_factor"] = sum(done.took_s for done in self._done if done.audio_s) / audio_s
         return figures
 
     def _end(self, load: RequestLoad) -> None:
         now_s = self._clock()
-        self._in_flight -= 1
-        if self._in_flight == 0:
+        del self._open[id(load)]
+        if not self._open:
             self._busy.append((self._busy_since_s, now_s))
         first_s = load.first_s if load.first_s is not None else now_s
         self._done.append(_Done(now_s, (first_s - load.began_s) * 1000, now_s - load.began_s, load.audio_s))
@@ -102,5 +108,5 @@ class LoadMeter:
 
     def _busy_share(self, now_s: float) -> float:
         since_s = now_s - WINDOW_S
-        spans = [*self._busy, *([(self._busy_since_s, now_s)] if self._in_flight else [])]
+        spans = [*self._busy, *([(self._busy_since_s, now_s)] if self._open else [])]
         return min(1.0, sum(end_s - max(start_s, since_s) for start_s, end_s in spans) / WINDOW_S)

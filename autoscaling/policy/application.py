@@ -49,6 +49,8 @@ class StageShare:
         calls_per_replica: within the latency target, by its profile.
         price_per_hour: of one replica: its part of a machine.
         signals: targets of the stage's own signals; empty: calls alone decide.
+        overflow_of: the other pool of the same stage, which is filled first; this one gets the calls beyond what that
+            one holds. "": a stage of one pool, or the pool that is filled first.
     """
 
     calls_per_replica: float
@@ -56,6 +58,7 @@ class StageShare:
     max_replicas: int = 1
     price_per_hour: float = 0.0
     signals: Mapping[str, float] = field(default_factory=dict)
+    overflow_of: str = ""
 
     def replicas_for(self, calls: float) -> int:
         """Return the replicas that hold `calls`, within the bounds."""
@@ -81,8 +84,8 @@ class ApplicationLimits:
 
     stages: Mapping[str, StageShare]
     lead_s: float = 180.0
-    headroom: float = 0.1
-    deviations: float = 2.0
+    headroom: float = 0.06
+    deviations: float = 3.0
     warm_calls: float = 0.0
     hold_s: float = 240.0
     period_s: float = 5.0
@@ -125,15 +128,14 @@ def scale_application(
     forecast = remember(memory.forecast, reading)
     wanted = wanted_calls(reading, snapshot.week_min, forecast, limits)
     held, peaks = hold_peak(memory.peaks, reading.now_s, wanted, limits.hold_s)
+    broken = _broken_pools(snapshot, limits)
     affordable = _affordable(held, limits)
     pressed, stage_memory = _pressed(snapshot, memory, limits, is_capped=affordable < held)
+    for_room = replicas_by_stage(affordable, limits, broken)
+    for_calls = replicas_by_stage(reading.calls, limits, broken)
     replicas = {
-        name: max(
-            share.replicas_for(affordable),
-            share.replicas_for(reading.calls),
-            pressed[name].replicas if name in pressed else 0,
-        )
-        for name, share in limits.stages.items()
+        name: max(for_room[name], for_calls[name], pressed[name].replicas if name in pressed else 0)
+        for name in limits.stages
     }
     pressed_by = {name: stage.pressed_by for name, stage in pressed.items() if stage.pressed_by}
     decision = ApplicationDecision(replicas, affordable, affordable < held, pressed_by)
@@ -147,9 +149,27 @@ def wanted_calls(reading: CallReading, week_min: float, forecast: ForecastMemory
     return max(expected, scheduled_calls(limits.schedule, week_min, limits.lead_s)) + limits.warm_calls
 
 
+def replicas_by_stage(calls: float, limits: ApplicationLimits, broken: frozenset[str] = frozenset()) -> dict[str, int]:
+    """Return the replicas of each stage that hold `calls`; `broken` pools hold none, whatever is ordered of them."""
+    replicas: dict[str, int] = {}
+    for name, share in limits.stages.items():
+        first = limits.stages.get(share.overflow_of)
+        rest = calls
+        if first is not None and share.overflow_of not in broken:
+            rest = max(0.0, calls - first.replicas_for(calls) * first.calls_per_replica)
+        replicas[name] = share.replicas_for(rest)
+    return replicas
+
+
 def cost_per_hour(calls: float, limits: ApplicationLimits) -> float:
     """Return the price of the replicas that hold `calls`."""
-    return sum(share.replicas_for(calls) * share.price_per_hour for share in limits.stages.values())
+    return sum(count * limits.stages[name].price_per_hour for name, count in replicas_by_stage(calls, limits).items())
+
+
+def _broken_pools(snapshot: ApplicationSnapshot, limits: ApplicationLimits) -> frozenset[str]:
+    """Return the pools of which nothing runs: until something does, the calls are the other pool's."""
+    firsts = {share.overflow_of for share in limits.stages.values() if share.overflow_of}
+    return frozenset(name for name in firsts if name in snapshot.stages and snapshot.stages[name].replicas == 0)
 
 
 def _affordable(calls: float, limits: ApplicationLimits) -> float:

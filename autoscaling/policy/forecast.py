@@ -5,9 +5,11 @@ Calls in progress follow arrivals late: with arrivals `a(u)` per second and call
     dC/du = a(u) - C / D
 
 so a jump in arrivals tells where C will be long before C is there. `a` is fitted as a line over the recent past
-(a burst that the line has not caught up with counts instead), and the equation is solved `lead_s` ahead:
+(a burst that the line has not caught up with counts instead). What grows at first by so much a second grows later by
+so much a share, as crowds and openings do, so the line's slope is taken as growth g = a1 / a0, and the equation solved
+`lead_s` ahead:
 
-    C(h) = D a0 + D a1 (h - D) + (C0 - D a0 + D^2 a1) exp(-h / D)
+    C(h) = C0 exp(-h / D) + D a0 / (1 + g D) (exp(g h) - exp(-h / D))
 
 A slope counts only as far as it exceeds what chance does: noise must not buy machines. Chance is that of a Poisson
 process, times the dispersion of these arrivals, which is learned: how far one minute's arrivals are from the next one's
@@ -31,6 +33,8 @@ _SLOPE_DOUBT = 1.0
 _SLOPE_SURE = 3.0
 # A minute of readings: fewer say nothing of a slope.
 _LEAST_RATES = 12
+# Per second: doubling in two minutes.
+_MOST_GROWTH = math.log(2) / 120
 _LENGTH_LEARNING = 0.05
 _MINUTE_S = 60.0
 _DISPERSION_LEARNING = 0.1
@@ -99,9 +103,9 @@ def anticipated_calls(memory: ForecastMemory, reading: CallReading, lead_s: floa
     if len(memory.readings) < 2:
         return reading.calls
     length_s = memory.mean_call_s
-    level, slope = trend.per_s * length_s, trend.slope * length_s
-    settled = math.exp(-lead_s / length_s)
-    ahead = level + slope * (lead_s - length_s) + (reading.calls - level + slope * length_s) * settled
+    level, settled = trend.per_s * length_s, math.exp(-lead_s / length_s)
+    growth = min(trend.slope / max(trend.per_s, 1e-9), _MOST_GROWTH)
+    ahead = reading.calls * settled + level / (1 + growth * length_s) * (math.exp(growth * lead_s) - settled)
     # What swings that much swings back: the wilder the arrivals, the less of a departure from now is believed.
     believed = min(1.0, _TRUSTED_DISPERSION / memory.dispersion)
     return max(0.0, reading.calls + believed * (ahead - reading.calls))

@@ -4,8 +4,9 @@
 |---|---|
 | gateway | share of its places that calls hold |
 | transcriber | share of the time in which it works, lag: how much longer recognitions take than the fastest |
-| retriever | lag: what waiting adds to a search |
-| language model | requests in flight of those that run together, time to the first clause, KV cache in use |
+| retriever | lag: what waiting adds to a search; age of the queue: what it adds to the one that waits |
+| language model | requests in flight of those that run together, requests that wait in the engine, time to the first
+  token and to the first clause, KV cache in use |
 | synthesizer | time to the first audio, real-time factor |
 
 A signal at its target wants the replicas that there are; above, in proportion more. The neediest signal decides. Up
@@ -30,8 +31,8 @@ GROWTH = 1.5
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "gateway": {"occupancy": 0.85},
     "transcriber": {"busy": 0.85, "lag_ms": 250.0},
-    "retriever": {"lag_ms": 100.0},
-    "language_model": {"first_output_ms": 800.0, "kv_use": 0.85},
+    "retriever": {"lag_ms": 100.0, "queue_age_ms": 150.0},
+    "language_model": {"first_output_ms": 800.0, "first_token_ms": 500.0, "waiting": 1.0, "kv_use": 0.85},
     "synthesizer": {"first_output_ms": 300.0, "real_time_factor": 0.7},
 }
 

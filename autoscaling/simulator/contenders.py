@@ -16,7 +16,7 @@ from autoscaling.policy.application import (
     scale_application,
 )
 from autoscaling.policy.forecast import CallReading
-from autoscaling.simulator.scenario import Scenario
+from autoscaling.simulator.scenario import Scenario, StageModel
 
 # More than any simulated trace needs; bounds are not what is tried here.
 UNBOUNDED = 1_000_000
@@ -71,11 +71,13 @@ class RayDefaults:
     """Numbers of Ray Serve's `AutoscalingConfig`, as it has them.
 
     Attributes:
-        target_share: `target_ongoing_requests` as a share of what a replica holds within the latency target. Ray's own
-            default (2 requests) knows nothing of engines; 0.7 is what our rendered configuration says without a policy.
+        target_share: `target_ongoing_requests` as a share of what a replica holds within the latency target: what
+            somebody sets who has measured the engines. 0.7 is what our rendered configuration says without a policy.
+        is_as_it_comes: 2 requests for every stage instead, which is Ray's own default, and knows nothing of engines.
     """
 
     target_share: float = 0.7
+    is_as_it_comes: bool = False
     look_back_s: float = 30.0
     upscale_delay_s: float = 30.0
     downscale_delay_s: float = 600.0
@@ -109,14 +111,18 @@ class RayDefaultContender:
         return {
             stage.name: self._after_delay(
                 stage.name,
-                max(
-                    stage.min_replicas, math.ceil(calls / (stage.calls_per_replica * self.defaults.target_share) - 1e-9)
-                ),
+                max(stage.min_replicas, math.ceil(calls / self._calls_wanted(stage) - 1e-9)),
                 look.ordered[stage.name],
                 now_s,
             )
             for stage in self.scenario.stages
         }
+
+    def _calls_wanted(self, stage: StageModel) -> float:
+        """Return the calls that Ray would have on each replica."""
+        if self.defaults.is_as_it_comes:
+            return stage.calls_at_two_requests
+        return stage.calls_per_replica * self.defaults.target_share
 
     def _after_delay(self, stage: str, desired: int, ordered: int, now_s: float) -> int:
         delay = self._delays.setdefault(stage, _StageDelay())

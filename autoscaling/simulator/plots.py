@@ -63,6 +63,30 @@ def plot_frontier(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     _save(figure, pyplot, file)
 
 
+def plot_comparison(report: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Draw each day of `voxray compare`: our points, and the line of Ray's targets, a panel for each trace."""
+    pyplot = _pyplot()
+    figure, panels = pyplot.subplots(1, len(report), figsize=(4.2 * len(report), 4), sharey=True, squeeze=False)
+    for axes, trace in zip(panels[0], report, strict=True):
+        for number, day in enumerate(trace["days"]):
+            rays = [point for _, point in day["rays"]]
+            x, y = [ray["cost"] for ray in rays], [max(ray["missed"] * 100, 0.01) for ray in rays]
+            axes.plot(
+                x, y, ":", marker="x", color=_COLOURS[1], alpha=0.5, label="Ray's default" if not number else None
+            )
+            ours = max(day["ours"]["missed"] * 100, 0.01)
+            axes.plot(day["ours"]["cost"], ours, "o", color=_COLOURS[0], label="calls" if not number else None)
+        axes.axhline(1, color="grey", linewidth=0.8)
+        axes.axvline(1.25, color="grey", linewidth=0.8)
+        axes.set_yscale("log")
+        axes.set_title(trace["trace"])
+        axes.set_xlabel("cost, times the oracle's")
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel("calls missed, % (0.01: none)")
+    panels[0][0].legend(fontsize=8)
+    _save(figure, pyplot, file)
+
+
 def plot_timeline(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Draw a recorded run of a cluster: calls, replicas by deployment, and nodes, over seconds."""
     pyplot = _pyplot()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autoscaling.engine_profile import EngineProfile
 from autoscaling.machines import MachineCatalog, MachineKind
 from autoscaling.planning import Plan, demand_of, slot_of
 
@@ -39,6 +40,8 @@ class StageModel:
         calls_per_replica: within the latency target.
         start_s: from a place on a running machine to the first request (the weights' load, mostly).
         drain_s: how long a replica that was told to go keeps its place.
+        calls_at_two_requests: with so many calls a replica has two requests in flight on average, or does all that it
+            can: where Ray Serve's own default target leads.
     """
 
     name: str
@@ -48,6 +51,7 @@ class StageModel:
     start_s: float = 30.0
     drain_s: float = 10.0
     min_replicas: int = 1
+    calls_at_two_requests: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,30 @@ def scenario_of(plan: Plan, catalog: MachineCatalog) -> Scenario:
                 start_s=option.profile.start_s,
                 # A gateway that goes keeps its calls; an engine ends the request that it has.
                 drain_s=600.0 if stage.stage == "gateway" else 10.0,
+                calls_at_two_requests=calls_at_two_requests(stage.stage, option.profile, option.share),
             )
         )
     machines = {stage.machine: _machine(kinds[stage.machine], catalog) for stage in stages}
     return Scenario(machines, tuple(stages))
+
+
+def calls_at_two_requests(stage: str, profile: EngineProfile, share: float) -> float:
+    """Return the calls with which two requests are in flight, by Little's law along the profile's points.
+
+    Beyond the last point there is only a queue, which grows to two requests at once: that load is then the answer. A
+    call at a gateway is one request for as long as it lasts.
+    """
+    if stage == "gateway":
+        return 2.0
+    before_s, before_ongoing = 0.0, 0.0
+    for point in profile.points:
+        ongoing = point.requests_s * point.p50_ms / 1000
+        if ongoing >= 2:
+            part = (2 - before_ongoing) / (ongoing - before_ongoing)
+            before_s += part * (point.requests_s - before_s)
+            break
+        before_s, before_ongoing = point.requests_s, ongoing
+    return before_s * share / profile.requests_per_call_s
 
 
 def _machine(kind: MachineKind, catalog: MachineCatalog) -> Machine:

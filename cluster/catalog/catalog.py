@@ -14,6 +14,7 @@ from cluster.catalog.entries import (
     JoinedSource,
     ModelEntry,
     NpmSource,
+    S3Source,
     WheelSource,
     find_entry,
     read_entries,
@@ -56,6 +57,8 @@ class ModelCatalog:
         entries = read_entries(SHIPPED_FILE)
         if config.paths.catalog is not None:
             entries |= read_entries(config.paths.catalog)
+        if config.paths.mirror:
+            entries = {name: _mirrored(entry, config.paths.mirror) for name, entry in entries.items()}
         store = ModelStore(resolve_paths(config).models)
         return cls(entries, store, environment, config.services.objects.url)
 
@@ -233,6 +236,13 @@ def names_used_by(config: VoxrayConfig) -> list[str]:
         (config.synthesizer.engine, config.synthesizer.model),
     )
     return list(dict.fromkeys(model for engine, model in named if model and engine != "scripted"))
+
+
+def _mirrored(entry: ModelEntry, mirror: str) -> ModelEntry:
+    """Return the entry with the copy as its source; its hashes, and so its place, stay. Without hashes: as it was."""
+    if isinstance(entry.source, DerivedSource | FolderSource) or not entry.is_pinned:
+        return entry
+    return entry.model_copy(update={"source": S3Source(type="s3", url=f"{mirror.rstrip('/')}/{entry.name}")})
 
 
 def _neuron_engine(config: VoxrayConfig) -> str:

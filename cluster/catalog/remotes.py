@@ -96,7 +96,7 @@ class S3File:
     @contextmanager
     def open(self, offset: int) -> Iterator[Body]:
         extra = {"Range": f"bytes={offset}-"} if offset else {}
-        with _s3_errors(self.label):
+        with s3_errors(self.label):
             answer = self.client.get_object(Bucket=self.bucket, Key=self.key, **extra)
             matched = _CONTENT_RANGE.match(answer.get("ContentRange", ""))
             start = int(matched[1]) if matched else 0
@@ -107,17 +107,19 @@ class S3File:
                 stream.close()
 
 
-def s3_file(url: str, path: str) -> S3File:
-    """Return the object `path` below `url` (s3://bucket/prefix)."""
+def s3_file(url: str, path: str, client: Any = None) -> S3File:
+    """Return the object `path` below `url` (s3://bucket/prefix); without a client one is made."""
     import boto3  # costs 0.2 s, and most sources are others
 
     parts = urlsplit(url)
     key = "/".join(piece for piece in (parts.path.strip("/"), path) if piece)
-    return S3File(boto3.client("s3"), parts.netloc, key)
+    return S3File(client or boto3.client("s3"), parts.netloc, key)
 
 
 @contextmanager
-def _s3_errors(label: str) -> Iterator[None]:
+def s3_errors(label: str) -> Iterator[None]:
+    """Turn what boto3 raises into `CatalogError`s: a broken line is tried again, a refusal is told."""
+    from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
@@ -130,6 +132,8 @@ def _s3_errors(label: str) -> Iterator[None]:
         if status in _TRANSIENT_STATUSES:
             raise LineBroken(f"the store answered {status} {reason}") from error
         raise SourceRefused(f"{label}: the store answered {status} {reason}") from error
+    except S3UploadFailedError as error:
+        raise SourceRefused(f"{label}: {error}") from error
     except NoCredentialsError as error:
         raise SourceRefused(f"{label}: no AWS credentials found (a role, a profile, or AWS_ACCESS_KEY_ID)") from error
     except BotoCoreError as error:

@@ -19,6 +19,7 @@ from cluster.catalog.errors import CatalogError
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
+from pipelines.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Model weights.")
 
@@ -145,6 +146,26 @@ def pin(name: str, profile: ProfileOption = None, file: FileOption = None) -> No
     )
     for path, sha256 in hashes.items():
         typer.echo(f"  - {{path: {path}, sha256: {sha256}}}")
+
+
+@app.command()
+def mirror(names: NamesArgument = None, profile: ProfileOption = None, file: FileOption = None) -> None:
+    """Copy models to paths.mirror, from where machines without the internet fetch them; gets what is not here first."""
+    from cluster.catalog.mirror import origin_of, upload
+
+    config, _ = _loaded(profile, file)
+    target = config.paths.mirror
+    if not target:
+        raise ConfigError("paths.mirror is not set: write paths: {mirror: s3://BUCKET/models} into the settings")
+    # From their own sources, not from the copy that is being made.
+    paths = config.paths.model_copy(update={"mirror": ""})
+    catalog = ModelCatalog.load(config.model_copy(update={"paths": paths}), process_environment())
+    wanted = dict.fromkeys(origin_of(catalog, name) for name in names or names_used_by(config))
+    with shown_progress() as progress:
+        for name in wanted:
+            catalog.fetch(name, progress)
+            sent = upload(catalog, name, target, progress)
+            progress.note(f"{name}: {sum(sent.values())} of {len(sent)} files sent to {target}/{name}")
 
 
 def _loaded(profile: str | None, file: Path | None) -> tuple[VoxrayConfig, ModelCatalog]:

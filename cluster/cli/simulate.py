@@ -50,7 +50,7 @@ def simulate(  # noqa: PLR0917 - one argument per command-line option
     if save_trace is not None:
         write_trace(calls, save_trace)
     scenario = planned_scenario(peak, slo, devices)
-    trials = _tried(calls, scenario, _numbers(ray_targets), _sweeps(sweep or []))
+    trials = _tried(calls, scenario, numbers(ray_targets), _sweeps(sweep or []))
     rows = [row for trial in trials for row in trial.rows()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -112,7 +112,8 @@ def _tried(
     return trials
 
 
-def _numbers(text: str) -> list[float]:
+def numbers(text: str) -> list[float]:
+    """Read numbers with commas between them."""
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -126,7 +127,7 @@ def _sweeps(texts: Sequence[str]) -> list[dict[str, float]]:
         name, _, values = text.partition("=")
         if name not in SWEPT or not values:
             raise typer.BadParameter(f"'{text}': write NAME=VALUE,VALUE with a name of {', '.join(SWEPT)}")
-        axes.append([(name, value) for value in _numbers(values)])
+        axes.append([(name, value) for value in numbers(values)])
     return [dict(combination) for combination in itertools.product(*axes)]
 
 

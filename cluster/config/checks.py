@@ -146,10 +146,14 @@ def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
             yield Problem(("scaling", "schedule", str(index)), str(error))
     if config.scaling.policy != "calls":
         return
-    for name, replicas in _replicas(config):
-        if (name == "gateway" or replicas.max_replicas > replicas.min_replicas) and not replicas.calls:
+    neuron = config.language_model.neuron
+    counted: list[tuple[KeyPath, ReplicaConfig]] = [((name, "replicas"), found) for name, found in _replicas(config)]
+    if neuron.is_second_pool:
+        counted.append((("language_model", "neuron", "replicas"), neuron.replicas))
+    for path, replicas in counted:
+        if (path[0] == "gateway" or replicas.max_replicas > replicas.min_replicas) and not replicas.calls:
             message = "must say how many calls one replica holds (`voxray plan` does), for scaling.policy = calls"
-            yield Problem((name, "replicas", "calls"), message)
+            yield Problem((*path, "calls"), message)
 
 
 def _addresses(config: VoxrayConfig) -> Iterator[Problem]:

@@ -100,8 +100,8 @@ def _with_absolute_paths(config: VoxrayConfig, merged: MergedTree) -> VoxrayConf
     """Let a relative path start at the folder of the file that says it (a variable's: at the working directory)."""
     updates: dict[str, Any] = {}
     for name in type(config.paths).model_fields:
-        value: Path | None = getattr(config.paths, name)
-        if value is not None:
+        value = getattr(config.paths, name)
+        if isinstance(value, Path):
             layer = merged.layer_of(("paths", name))
             base = layer.base if layer and layer.base else Path.cwd()
             updates[name] = (base / value.expanduser()).resolve()

@@ -17,12 +17,14 @@ from cluster.config.topology import TopologyConfig
 class PathsConfig(Section):
     """Where things lie. None: `cluster.config.paths` chooses (state beside the project, weights in the user's cache).
 
-    `catalog` is a file with own model entries, laid over the ones that ship.
+    `catalog` is a file with own model entries, laid over the ones that ship. `mirror` (s3://BUCKET/PREFIX) is a copy of
+    the models that `voxray models mirror` has made: every model is fetched from there, and not from its own source.
     """
 
     state: Path | None = None
     models: Path | None = None
     catalog: Path | None = None
+    mirror: str = Field(default="", pattern=r"^(s3://[^/]+(/.*)?)?$")
 
 
 class RayConfig(Section):
@@ -274,8 +276,8 @@ class ScalingConfig(Section):
         default="ray", description="ray: each deployment by its ongoing requests; calls: one budget of calls for all"
     )
     lead_s: float = Field(default=180, ge=0, description="from an order to a replica that serves, machine included")
-    headroom: float = Field(default=0.1, ge=0)
-    deviations: float = Field(default=2.0, ge=0, description="of a Poisson count, kept free for chance")
+    headroom: float = Field(default=0.06, ge=0)
+    deviations: float = Field(default=3.0, ge=0, description="of a Poisson count, kept free for chance")
     warm_calls: int = Field(default=0, ge=0, description="room kept above all else")
     hold_s: float = Field(default=240, ge=0, description="before replicas go")
     period_s: float = Field(default=5, gt=0)

@@ -67,8 +67,7 @@ def _weights_can_be_had(inspection: Inspection) -> Iterator[Finding]:
                 "outside-source",
                 f"{name} comes from Hugging Face, and nodes of a private network do not reach it",
                 "no node can fetch it",
-                f"copy it to {inspection.config.services.objects.url or 'the object store'} and give it an entry with "
-                "`source: {type: s3}` in your own catalog (paths.catalog)",
+                "paths.mirror: s3://BUCKET/models, and `voxray models mirror` once on a machine that reaches both",
             )
 
 

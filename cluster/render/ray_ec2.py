@@ -25,7 +25,7 @@ from cluster.config.topology import PoolConfig
 from cluster.render.config_file import config_file
 from cluster.render.environment import node_environment, redis_address
 from cluster.render.images import models_of
-from cluster.render.placement import POOL_LABEL, offered
+from cluster.render.placement import INGEST_RESOURCE, POOL_LABEL, offered
 from cluster.render.ports import DASHBOARD, GCS
 from cluster.render.serve_config import configured_addresses, render_yaml
 from cluster.render.yaml_text import yaml_text
@@ -33,11 +33,12 @@ from pipelines.errors import ConfigError
 
 HEAD = "head"
 CONFIG_FOLDER = "/etc/voxray"
+CATALOG_FILE = "catalog.yaml"
 SWITCHES_FILE = "ray.auto.tfvars.json"
 # Nodes start as many at a time as there are, so that a flash crowd does not wait for rounds.
 UPSCALING_SPEED = 10.0
 # By these a deployment finds a machine: the autoscaler must count on what the machine's `ray start` says.
-_COUNTED = ("CPU", "GPU", "neuron_cores")
+_COUNTED = ("CPU", "GPU", "neuron_cores", INGEST_RESOURCE)
 
 
 class _Output(BaseModel):
@@ -149,17 +150,26 @@ def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, s
     """Return all files, by name.
 
     `ray.yaml` (the head's autoscaler), `voxray.yaml` (the tree, for `voxray models fetch` and jobs on nodes),
+    `models-POOL.txt` (what a machine of a pool fetches before Ray starts), `catalog.yaml` (own entries, if there are),
     `serve.yaml` (what `voxray deploy` submits), `ray.auto.tfvars.json` and `ray.env` (the switches, for Terraform and
     for machines of one's own), `start-POOL.sh` (for machines of one's own).
     """
+    pools = config.topology.pools()
     files = {
         "ray.yaml": render_ray_ec2(config, terraform),
         "ray.env": node_environment_file(config),
         SWITCHES_FILE: terraform_switches(config),
-        "voxray.yaml": config_file(config),
+        "voxray.yaml": config_file(config, _catalog_on_nodes(config)),
         "serve.yaml": render_yaml(config, configured_addresses(config)),
+        **{f"models-{pool}.txt": "".join(f"{name}\n" for name in models_of(config, pool)) for pool in pools},
     }
-    return {**files, **{f"start-{pool}.sh": start_script(config, pool) for pool in (HEAD, *config.topology.pools())}}
+    if config.paths.catalog is not None:
+        files[CATALOG_FILE] = config.paths.catalog.read_text(encoding="utf-8")
+    return {**files, **{f"start-{pool}.sh": start_script(config, pool) for pool in (HEAD, *pools)}}
+
+
+def _catalog_on_nodes(config: VoxrayConfig) -> Path | None:
+    return None if config.paths.catalog is None else Path(CONFIG_FOLDER) / CATALOG_FILE
 
 
 def start_script(config: VoxrayConfig, pool: str) -> str:
@@ -236,6 +246,11 @@ def _refuse_mismatch(pools: Mapping[str, PoolConfig], terraform: RayClusterOutpu
             raise ConfigError(f"Terraform's machines of the pool {name!r} lack the label {POOL_LABEL}={name}")
         for resource in _COUNTED:
             there, here = made.resources.get(resource, 0), offered(name, pool).get(resource, 0)
+            if there != here and resource == INGEST_RESOURCE:
+                raise ConfigError(
+                    f"Terraform's machines of the pool {name!r} offer {there} of the resource {resource!r}, and jobs "
+                    f"on business data want {here}: the pool ingest, and no other, has the workload ingest there"
+                )
             if there != here:
                 key = {"CPU": "cpus", "GPU": "gpus"}.get(resource, resource)
                 raise ConfigError(

@@ -43,8 +43,7 @@ def application_policy(config: VoxrayConfig) -> dict[str, Any]:
         "stages": {
             placed.name: _share(config, placed)
             for placed in deployments_of(config)
-            # A second pool of the language model takes what the router gives it, not every call.
-            if _is_scaled(config, placed) and not placed.is_second_pool
+            if _is_scaled(config, placed)
         },
         "limits": scaling.model_dump(
             include={
@@ -68,13 +67,31 @@ def _is_scaled(config: VoxrayConfig, placed: Placed) -> bool:
 def _share(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     replicas = placed.replicas
     signals = dict(TARGETS[placed.section]) if placed.section else {}
+    model = config.language_model
     if placed.section == "language_model":
-        signals["in_flight"] = float(config.language_model.max_num_seqs)
-    return {
+        # The batch of the Neuron pool is compiled, and much smaller.
+        is_compiled = placed.is_second_pool or model.engine == "neuron"
+        signals["in_flight"] = float(model.neuron.max_num_seqs if is_compiled else model.max_num_seqs)
+    share: dict[str, Any] = {
         "calls_per_replica": replicas.calls,
         "price_per_hour": replicas.price_per_hour,
         "signals": signals,
     }
+    return share | ({"overflow_of": _filled_first(config)} if placed.name == _filled_last(config) else {})
+
+
+def _filled_first(config: VoxrayConfig) -> str:
+    """Return the pool of the language model that the router asks first, as long as it answers in time."""
+    routing = config.language_model.routing
+    return "LanguageModelNeuron" if routing.neuron_price < routing.main_price else "LanguageModel"
+
+
+def _filled_last(config: VoxrayConfig) -> str:
+    """Return the pool that gets the calls beyond that; "" when there is one pool, or the first cannot be counted on."""
+    pools = [placed for placed in deployments_of(config) if placed.section == "language_model"]
+    if len(pools) < 2 or not all(_is_scaled(config, placed) for placed in pools):
+        return ""
+    return next(placed.name for placed in pools if placed.name != _filled_first(config))
 
 
 def sharing_variables(config: VoxrayConfig, replicas: ReplicaConfig) -> dict[str, str]:

@@ -304,6 +304,10 @@ class ScriptedLanguageModel:
             if not is_complete:
                 self.aborted.append(request.request_id)
 
+    def load_stats(self) -> dict[str, float]:
+        """Nothing is cached and nothing waits."""
+        return {}
+
     def warm_up(self) -> None:
         """Nothing to warm."""
 

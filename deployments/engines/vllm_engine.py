@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.config.schema import LanguageModelConfig
+from deployments.engines.vllm_load import VllmLoad, logger_for
 from deployments.engines.vllm_settings import VllmSettings, engine_arguments, environment
 from deployments.engines.vllm_stepper import Delta, EngineStepper
 from pipelines.errors import EngineError
@@ -29,6 +30,9 @@ class DeltaSource(Protocol):
     @property
     def is_alive(self) -> bool:
         """False once the engine can serve no more."""
+
+    def load_stats(self) -> dict[str, float]:
+        """Return what `VllmLoad.stats` does, of this engine."""
 
     def close(self) -> None:
         """Stop it."""
@@ -82,6 +86,10 @@ class VllmLanguageModel:
         """False once the engine can serve no more and the replica must be replaced."""
         return self._source.is_alive
 
+    def load_stats(self) -> dict[str, float]:
+        """Return how full the engine is, for the scaling policy: see `VllmLoad.stats`."""
+        return self._source.load_stats()
+
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
         """Stream the answer's clauses; exactly one, perhaps empty, has `is_last`. Closing the iterator aborts.
 
@@ -133,15 +141,27 @@ class AsyncDeltaSource:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self._load = VllmLoad()
+        self._in_flight = 0
+        loggers = [logger_for(self._load)]
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=loggers)
 
     async def stream(self, request_id: str, prompt: Any, sampling: Any) -> AsyncIterator[Delta]:
         tokens = 0
-        async with aclosing(self._engine.generate(prompt, sampling, request_id)) as outputs:
-            async for output in outputs:
-                tokens += len(output.outputs[0].token_ids)
-                prompt_tokens = len(output.prompt_token_ids or ())
-                yield Delta(output.outputs[0].text, tokens, prompt_tokens, bool(output.finished))
+        self._in_flight += 1
+        try:
+            async with aclosing(self._engine.generate(prompt, sampling, request_id)) as outputs:
+                async for output in outputs:
+                    tokens += len(output.outputs[0].token_ids)
+                    prompt_tokens = len(output.prompt_token_ids or ())
+                    yield Delta(output.outputs[0].text, tokens, prompt_tokens, bool(output.finished))
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._load.note_idle()
+
+    def load_stats(self) -> dict[str, float]:
+        return self._load.stats()
 
     @property
     def is_alive(self) -> bool:
@@ -157,13 +177,17 @@ def open_source(settings: VllmSettings) -> DeltaSource:
     if settings.device != "cpu":
         return AsyncDeltaSource(arguments)
 
+    load = VllmLoad()
+
     def make_engine() -> Any:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        return LLMEngine.from_engine_args(EngineArgs(**arguments))
+        # Unlike `AsyncLLM`, this one has no loggers of statistics, not even ours, unless its own are on.
+        told = EngineArgs(**(arguments | {"disable_log_stats": False}))
+        return LLMEngine.from_engine_args(told, stat_loggers=[logger_for(load)])
 
-    return EngineStepper(make_engine)
+    return EngineStepper(make_engine, load)
 
 
 def _chat_tokenizer(model_dir: Path) -> Any:

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployments.engines.vllm_load import VllmLoad
+
 _STOP_WAIT_S = 30.0
 
 
@@ -41,12 +43,14 @@ class EngineStepper:
 
     Args:
         make_engine: builds the engine; called in the thread, where all of its memory and OpenMP workers then belong.
+        load: what the engine's logger writes; told here when nothing is left to compute.
 
     Raises:
         Exception: whatever `make_engine` raised.
     """
 
-    def __init__(self, make_engine: Callable[[], Any]) -> None:
+    def __init__(self, make_engine: Callable[[], Any], load: VllmLoad | None = None) -> None:
+        self._load = load or VllmLoad()
         self._inbox: deque[Callable[[Any], None]] = deque()
         self._streams: dict[str, _Stream] = {}
         self._wake = threading.Event()
@@ -83,6 +87,9 @@ class EngineStepper:
     def is_alive(self) -> bool:
         return self._thread.is_alive() and self._failure is None
 
+    def load_stats(self) -> dict[str, float]:
+        return self._load.stats()
+
     def close(self) -> None:
         """Stop the thread after the step that runs; streams in progress fail. Does nothing on successive calls."""
         self._is_stopping = True
@@ -114,6 +121,7 @@ class EngineStepper:
         while self._inbox:
             self._inbox.popleft()(engine)
         if not engine.has_unfinished_requests():
+            self._load.note_idle()
             self._wake.wait()
             self._wake.clear()
             return

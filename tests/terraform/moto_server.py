@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
-import json
 import sys
 from typing import Any
 
-from moto.amp.models import Workspace
-from moto.amp.responses import PrometheusServiceResponse
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models.security_groups import SecurityGroupRule
@@ -146,23 +143,6 @@ def read_back_the_role_of_groups() -> None:
     AutoScalingResponse.create_auto_scaling_group = create_with_role
 
 
-def read_back_the_key_of_metrics() -> None:
-    """The second plan replaces aws_prometheus_workspace.this: kms_key_arn is read back empty."""
-    create, to_dict = PrometheusServiceResponse.create_workspace, Workspace.to_dict
-
-    def create_with_key(self: PrometheusServiceResponse) -> str:
-        answer = json.loads(create(self))
-        self.amp_backend.workspaces[answer["workspaceId"]].kms_key_arn = json.loads(self.body).get("kmsKeyArn")
-        return json.dumps(answer)
-
-    def to_dict_with_key(self: Workspace) -> dict[str, Any]:
-        key = getattr(self, "kms_key_arn", None)
-        return to_dict(self) | ({"kmsKeyArn": key} if key else {})
-
-    PrometheusServiceResponse.create_workspace = create_with_key
-    Workspace.to_dict = to_dict_with_key
-
-
 def read_back_access_of_eks() -> None:
     """The second plan replaces aws_eks_cluster.this: its access_config is read back empty."""
     create = EKSResponse.create_cluster
@@ -202,7 +182,6 @@ PATCHES = (
     read_back_private_link_rules,
     read_back_performance_insights,
     read_back_the_role_of_groups,
-    read_back_the_key_of_metrics,
     read_back_access_of_eks,
     read_back_updates_of_node_groups,
     invent_no_ssh_key,

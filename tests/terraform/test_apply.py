@@ -215,7 +215,7 @@ def test_kubernetes_is_private_and_has_every_pool(applied: dict[str, Stack]) -> 
     assert kubernetes["node_groups"]["nvidia"]["taints"] == {"nvidia.com/gpu": "true"}
 
 
-def test_alarms_tell_somebody_and_rules_use_metrics_that_exist(stack: Stack) -> None:
+def test_alarms_tell_somebody_and_have_a_dashboard(stack: Stack) -> None:
     (topic,) = stack.client("sns").list_topics()["Topics"]
     alarms = ask_cloudwatch(stack, "DescribeAlarms").findall(".//{*}MetricAlarms/{*}member")
     assert len(alarms) == 7
@@ -225,10 +225,3 @@ def test_alarms_tell_somebody_and_rules_use_metrics_that_exist(stack: Stack) -> 
     assert len(stack.client("sns").list_subscriptions_by_topic(TopicArn=topic["TopicArn"])["Subscriptions"]) == 1
     body = ask_cloudwatch(stack, "GetDashboard", DashboardName=stack.name).findtext(".//{*}DashboardBody")
     assert len(json.loads(body or "{}")["widgets"]) == 7
-    amp = stack.client("amp")
-    (workspace,) = amp.list_workspaces()["workspaces"]
-    data = amp.describe_rule_groups_namespace(workspaceId=workspace["workspaceId"], name="voxray")[
-        "ruleGroupsNamespace"
-    ]
-    rules = yaml.safe_load(data["data"])["groups"][0]["rules"]
-    assert {rule["alert"] for rule in rules} == {"CallsRefused", "AnswersSlow"}

@@ -199,13 +199,16 @@ def on_gpu(): return 1
 @ray.remote(resources={"neuron_cores": 2}, num_cpus=1)
 def on_neuron(): return 1
 
-wanted = [on_gpu.remote(), on_gpu.remote(), on_neuron.remote()]
+@ray.remote(resources={"ingest": 0.001}, num_cpus=1)
+def on_ingest(): return 1
+
+wanted = [on_gpu.remote(), on_gpu.remote(), on_neuron.remote(), on_ingest.remote()]
 print("asked", flush=True)
 time.sleep(600)
 """
 
 
-def test_demand_for_a_gpu_and_for_neuron_cores_starts_the_right_machines(
+def test_demand_for_a_gpu_for_neuron_cores_and_of_a_job_starts_the_right_machines(
     bootstrapped: dict[str, Any], aws: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = Path("/tmp") / f"vx{os.getpid()}"  # Ray's sockets need a short path
@@ -214,7 +217,7 @@ def test_demand_for_a_gpu_and_for_neuron_cores_starts_the_right_machines(
     with ray_head(aws, config, folder) as environment:
         driver = _driver(environment, folder)
         try:
-            _await_machines(aws, folder, {"nvidia": 2, "neuron": 1})
+            _await_machines(aws, folder, {"nvidia": 2, "neuron": 1, "ingest": 1})
         finally:
             driver.kill()
             driver.wait(20)
@@ -225,12 +228,13 @@ def test_demand_for_a_gpu_and_for_neuron_cores_starts_the_right_machines(
             "gateway": 1,  # the pool's minimum
             "nvidia": 2,
             "neuron": 1,
-            "ingest": 0,
+            "ingest": 1,
         }
         for machine in found["nvidia"]:
             assert_is_of(aws, machine, "g6.2xlarge", "nvidia")
         assert_is_of(aws, found["neuron"][0], "inf2.8xlarge", "neuron")
         assert_is_of(aws, found["gateway"][0], "m7i.2xlarge", "gateway")
+        assert_is_of(aws, found["ingest"][0], "m7i.xlarge", "ingest")
     finally:
         end(aws, [machine for pool, machines in found.items() if pool != "head" for machine in machines])
 

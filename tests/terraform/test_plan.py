@@ -29,7 +29,6 @@ WITHOUT_RESOURCE = re.compile(
 ENDPOINT_OF = {
     "ecr": {"ecr.api", "ecr.dkr"},
     "cloudwatch": {"monitoring"},
-    "aps": {"aps-workspaces"},
     "iam": set(),  # PassRole is checked by EC2
     "sns": set(),  # only the topic's own policy names it
 }
@@ -85,7 +84,6 @@ ENCRYPTED_BY = {
     "aws_secretsmanager_secret": "kms_key_id",
     "aws_cloudwatch_log_group": "kms_key_id",
     "aws_sns_topic": "kms_master_key_id",
-    "aws_prometheus_workspace": "kms_key_arn",
 }
 
 
@@ -217,7 +215,7 @@ def test_everything_that_can_bear_tags_bears_the_cost_tags(plan: Plan) -> None:
     assert len(taggable) > 80
     wanted = {"voxray:environment", "voxray:cost-centre", "voxray:managed-by"}
     untagged = [e.address for e in taggable if not wanted <= set(e["tags"] or ())]
-    assert untagged == [e.address for e in resources(plan, "aws_prometheus_rule_group_namespace")]
+    assert untagged == []
     for template in resources(plan, "aws_launch_template"):
         tagged = {each["resource_type"]: set(each["tags"]) for each in template["tag_specifications"]}
         assert set(tagged) == {"instance", "volume", "network-interface"}

@@ -107,6 +107,16 @@ run "machines_start_ray_with_the_resources_of_their_pool" {
   }
 
   assert {
+    condition     = yamldecode(output.ray_cluster).available_node_types.ingest.resources == { CPU = 7, ingest = 1 } && strcontains(base64decode(aws_launch_template.this["ingest"].user_data), "--resources='{\"ingest\":1}'") && !can(yamldecode(output.ray_cluster).available_node_types.gateway.resources.ingest)
+    error_message = "Jobs on business data ask for the resource ingest, which only the ingest pool offers."
+  }
+
+  assert {
+    condition     = strcontains(split("--name ray", base64decode(aws_launch_template.this["nvidia"].user_data))[0], "xargs -a '/etc/voxray/models-nvidia.txt' voxray models fetch") && !strcontains(base64decode(aws_launch_template.this["head"].user_data), "models fetch")
+    error_message = "Workers have their weights before Ray starts; the head runs no replica."
+  }
+
+  assert {
     condition     = strcontains(base64decode(aws_launch_template.this["gateway"].user_data), "register-targets") && !strcontains(base64decode(aws_launch_template.this["nvidia"].user_data), "register-targets")
     error_message = "Only pools that take calls stand behind the load balancer."
   }

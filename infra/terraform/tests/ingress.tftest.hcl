@@ -48,24 +48,6 @@ run "tls_ends_at_the_load_balancer" {
   }
 }
 
-run "tls_ends_at_the_machines" {
-  command = plan
-
-  module {
-    source = "./modules/ingress"
-  }
-
-  variables {
-    tls_at          = "node"
-    certificate_arn = null
-  }
-
-  assert {
-    condition     = aws_lb_listener.this.protocol == "TCP" && aws_lb_listener.this.tcp_idle_timeout_seconds == 3600 && output.idle_timeout_s == 3600
-    error_message = "Passed through, the idle time is ours."
-  }
-}
-
 run "kubernetes_takes_over" {
   command = apply
 

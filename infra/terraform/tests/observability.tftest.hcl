@@ -2,9 +2,6 @@ mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
   }
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
   mock_data "aws_region" {
     defaults = { name = "eu-central-1" }
   }
@@ -20,7 +17,6 @@ mock_provider "aws" {
 variables {
   name                 = "voxray-test"
   logs_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/l"
-  role_names           = { head = "h", gateway = "g", nvidia = "n", neuron = "e", ingest = "i", milvus = "m" }
   alarm_emails         = ["a@example.com", "b@example.com"]
   monthly_budget_usd   = 1000
   head_group_name      = "head"

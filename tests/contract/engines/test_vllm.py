@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,3 +44,15 @@ class TestVllm(LanguageModelContract):
     async def test_answer_stops_at_its_limit(self, engine: VllmLanguageModel) -> None:
         clauses = await clauses_of(engine, prompt("Count to one hundred.", request_id="limit", max_tokens=5))
         assert clauses[-1].tokens == 5
+
+    async def test_cache_in_use_waiting_requests_and_first_tokens_are_told(self, engine: VllmLanguageModel) -> None:
+        # More than run together, so that some wait. The prompts differ, or they would share their blocks.
+        requests = [
+            prompt(f"Tell me {n} long stories of the sea.", request_id=f"kv{n}", max_tokens=24) for n in range(12)
+        ]
+        before = engine.load_stats()
+        await asyncio.gather(*(clauses_of(engine, request) for request in requests))
+        told = engine.load_stats()
+        assert 0 < told["kv_use"] <= 1
+        assert told["first_token_ms"] > 0
+        assert told["waiting"] > before["waiting"]

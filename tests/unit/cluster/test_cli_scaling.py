@@ -53,6 +53,8 @@ def test_plan_as_settings_is_a_valid_file(tmp_path: Path) -> None:
         (["simulate", "--trace", "nowhere.jsonl"], "neither a file"),
         (["simulate", "--sweep", "luck=1,2"], "with a name of"),
         (["simulate", "--ray-targets", "a,b"], "not a list of numbers"),
+        (["compare", "--traces", "yesterday"], "is none of"),
+        (["compare", "--targets", "0.8"], "two targets"),
     ],
 )
 def test_wrong_usage_says_what_to_write(arguments: list[str], message: str) -> None:
@@ -74,6 +76,17 @@ def test_simulation_of_a_recorded_trace_is_written(tmp_path: Path) -> None:
         "calls headroom=0.05", "calls headroom=0.2", "ray default at 70%", "ray default at 80%",
     }  # fmt: skip
     assert (out / "simulation.png").stat().st_size > 10_000
+
+
+def test_comparison_prints_a_verdict_and_is_written(tmp_path: Path) -> None:
+    asked = ["compare", "--traces", "poisson", "--seeds", "2", "--peak", "60", "--hours", "0.5", "--targets", "0.7,0.9"]
+    done = RUN.invoke(app, [*asked, "--out", str(tmp_path)])
+    # Steady calls for half an hour: better or not is for longer days to say, the exit code tells it all the same.
+    assert done.exit_code in {0, 1}, done.output
+    assert ("NOT better" in done.stdout) is (done.exit_code == 1)
+    (trace,) = json.loads((tmp_path / "comparison.json").read_text())
+    assert [day["seed"] for day in trace["days"]] == [1, 2]
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
 
 
 def test_profile_knows_stages_and_models_and_refuses_the_rest() -> None:

@@ -10,7 +10,10 @@ from cluster.config.checks import problems_in
 from cluster.config.schema import (
     GatewayConfig,
     LanguageModelConfig,
+    NeuronEngineConfig,
+    NeuronReplicaConfig,
     ReplicaConfig,
+    RoutingConfig,
     ScalingConfig,
     ScheduledCalls,
     TranscriberConfig,
@@ -19,6 +22,7 @@ from cluster.config.schema import (
 from cluster.render.placement import Placed, deployments_of
 from cluster.render.scaling import LOOK_BACK_S, application_policy, replica_range, sharing_variables
 from cluster.render.serve_config import configured_addresses, render_serve_config
+from tests.unit.cluster.render.conftest import production
 
 pytestmark = pytest.mark.unit
 
@@ -30,6 +34,17 @@ def scaled(**scaling: Any) -> VoxrayConfig:
         transcriber=TranscriberConfig(replicas=wide),
         scaling=ScalingConfig(**{"policy": "calls", **scaling}),
     )
+
+
+def two_pools(calls: float = 12.0, **neuron_price: float) -> VoxrayConfig:
+    model = LanguageModelConfig(
+        replicas=ReplicaConfig(max_replicas=3, calls=60),
+        neuron=NeuronEngineConfig(
+            is_second_pool=True, max_num_seqs=16, replicas=NeuronReplicaConfig(max_replicas=5, calls=calls)
+        ),
+        routing=RoutingConfig(**neuron_price),
+    )
+    return scaled().model_copy(update={"language_model": model})
 
 
 def gateway_of(config: VoxrayConfig) -> Placed:
@@ -86,11 +101,39 @@ def test_mps_is_told_share_and_memory_of_each_replica_that_shares() -> None:
             "calls",
         ),
         (scaled().model_copy(update={"gateway": GatewayConfig()}), "calls"),
+        (two_pools(calls=0.0), "neuron.replicas.calls"),
     ],
 )
 def test_scaling_that_cannot_work_is_told(config: VoxrayConfig, key: str) -> None:
-    assert any(key in problem.path for problem in problems_in(config))
+    assert any(key in ".".join(problem.path) for problem in problems_in(config))
 
 
 def test_scaling_that_can_work_has_no_problem() -> None:
     assert not problems_in(scaled(schedule=(ScheduledCalls(start="08:00", end="09:00", calls=5),)))
+
+
+def test_both_pools_of_the_language_model_scale_and_the_cheaper_is_filled_first() -> None:
+    config = two_pools()
+    stages = application_policy(config)["autoscaling_policy"]["policy_kwargs"]["stages"]
+    assert stages["LanguageModel"]["overflow_of"] == "LanguageModelNeuron"
+    assert "overflow_of" not in stages["LanguageModelNeuron"]
+    assert stages["LanguageModelNeuron"]["signals"]["in_flight"] == 16
+    assert stages["LanguageModelNeuron"]["calls_per_replica"] == 12
+    dear = application_policy(two_pools(neuron_price=9.0))["autoscaling_policy"]["policy_kwargs"]["stages"]
+    assert dear["LanguageModelNeuron"]["overflow_of"] == "LanguageModel"
+
+
+def test_pool_that_does_not_scale_leaves_the_other_all_calls() -> None:
+    config = two_pools()
+    fixed = config.language_model.neuron.model_copy(update={"replicas": NeuronReplicaConfig()})
+    model = config.language_model.model_copy(update={"neuron": fixed})
+    stages = application_policy(config.model_copy(update={"language_model": model}))["autoscaling_policy"]
+    assert "overflow_of" not in stages["policy_kwargs"]["stages"]["LanguageModel"]
+
+
+def test_profile_inferentia_scales_by_the_calls() -> None:
+    config = production("inferentia")
+    stages = application_policy(config)["autoscaling_policy"]["policy_kwargs"]["stages"]
+    assert set(stages) == {"Gateway", "Transcriber", "Retriever", "LanguageModel", "Synthesizer"}
+    assert all(stage["calls_per_replica"] > 0 for stage in stages.values())
+    assert stages["LanguageModel"]["signals"]["in_flight"] == config.language_model.neuron.max_num_seqs

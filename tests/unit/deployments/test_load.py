@@ -61,6 +61,19 @@ def test_first_output_and_lag_are_the_slow_against_the_fast(clock: Clock) -> Non
     assert stats["lag_ms"] == pytest.approx(400)
 
 
+def test_queue_shows_its_age_before_anything_comes_out_of_it(clock: Clock) -> None:
+    meter = LoadMeter(clock)
+    with meter.request():
+        clock.now_s += 0.1
+    with meter.request() as first, meter.request():
+        clock.now_s += 0.3
+        assert meter.stats()["queue_age_ms"] == pytest.approx(200)
+        meter.first_output(first)
+        clock.now_s += 0.3
+        assert meter.stats()["queue_age_ms"] == pytest.approx(500)
+    assert meter.stats()["queue_age_ms"] == 0
+
+
 def test_what_is_older_than_the_window_is_forgotten(clock: Clock) -> None:
     meter = LoadMeter(clock)
     with meter.request():
@@ -96,6 +109,9 @@ class Voice:
 class Model(Voice):
     is_alive = True
 
+    def load_stats(self) -> dict[str, float]:
+        return {"kv_use": 0.5}
+
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
         yield Clause("Yes.", False, 1, 1)
         yield Clause("", True, 1, 1)
@@ -113,6 +129,7 @@ async def test_language_model_that_is_left_early_counts_as_ended() -> None:
     shell = LanguageModel(Model)
     stream = shell.generate(GenerationRequest("r", (ChatMessage("user", "?"),), max_tokens=2))
     await anext(stream)
-    assert shell.record_autoscaling_stats()["in_flight"] == 1
+    stats = shell.record_autoscaling_stats()
+    assert (stats["in_flight"], stats["kv_use"]) == (1, 0.5)
     await stream.aclose()
     assert shell.record_autoscaling_stats()["in_flight"] == 0

@@ -14,7 +14,7 @@ locals {
   serving   = var.serving == "ec2" ? "machines" : "kubernetes"
   node_port = 30800
   interface_services = [
-    "autoscaling", "aps-workspaces", "ec2", "ec2messages", "ecr.api", "ecr.dkr", "elasticloadbalancing", "kms", "logs",
+    "autoscaling", "ec2", "ec2messages", "ecr.api", "ecr.dkr", "elasticloadbalancing", "kms", "logs",
     "monitoring", "secretsmanager", "ssm", "ssmmessages", "sts",
   ]
   images   = ["cpu", "nvidia", "neuron", "milvus"]
@@ -165,7 +165,6 @@ module "observability" {
   name                 = var.name
   tags                 = local.tags
   logs_key_arn         = module.security.key_arns["logs"]
-  role_names           = module.security.role_names
   alarm_emails         = var.alarm_emails
   monthly_budget_usd   = var.monthly_budget_usd
   head_group_name      = one(module.cluster_ec2[*].head_group_name)

@@ -19,7 +19,6 @@ output "services" {
     buckets          = module.data.bucket_names
     images           = { for kind in local.kinds : kind => "${module.data.repository_urls[kind]}:${var.image_tag}" }
     ray_token_secret = module.security.ray_token_secret_arn
-    metrics_write    = module.observability.prometheus_write_url
     private_link     = module.ingress.private_link_service_name
     kubernetes       = one([for cluster in module.cluster_eks : { name = cluster.cluster_name, api = cluster.api_address, namespace = cluster.namespace, node_groups = cluster.node_groups, service_accounts = cluster.service_accounts, node_port = local.node_port }])
     milvus_volume    = module.data.milvus_volume

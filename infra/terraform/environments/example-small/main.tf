@@ -120,7 +120,6 @@ module "observability" {
   name                 = var.name
   tags                 = local.tags
   logs_key_arn         = module.security.key_arns["logs"]
-  role_names           = module.security.role_names
   alarm_emails         = var.alarm_emails
   monthly_budget_usd   = var.monthly_budget_usd
   head_group_name      = module.cluster_ec2.head_group_name

@@ -19,7 +19,6 @@ output "services" {
     buckets          = module.data.bucket_names
     images           = { for kind in local.kinds : kind => "${module.data.repository_urls[kind]}:${var.image_tag}" }
     ray_token_secret = module.security.ray_token_secret_arn
-    metrics_write    = module.observability.prometheus_write_url
     milvus_volume    = module.data.milvus_volume
     environment      = module.cluster_ec2.environment
   })

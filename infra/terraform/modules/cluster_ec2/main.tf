@@ -32,6 +32,7 @@ locals {
       group.gpus > 0 ? { GPU = group.gpus } : {},
       group.gpus > 0 && group.accelerator_type != null ? { "accelerator_type:${group.accelerator_type}" = 1 } : {},
       group.neuron_cores > 0 ? { neuron_cores = group.neuron_cores } : {},
+      group.workload == "ingest" ? { ingest = 1 } : {}, # jobs on business data ask for it, so that they run where no calls are
       group.memory_gib > 0 ? { memory = group.memory_gib * local.gib } : {},
     )
   }
@@ -243,6 +244,8 @@ resource "aws_launch_template" "this" {
     region         = local.region
     cluster        = var.name
     is_head        = each.key == "head"
+    pool           = each.key
+    models_folder  = var.models_folder
     kind           = each.value.kind
     takes_calls    = each.value.takes_calls
     image          = var.container_images[each.value.kind]

@@ -292,6 +292,17 @@ variable "artifacts_bucket" {
   }
 }
 
+variable "models_folder" {
+  description = "Where weights lie on the machines, before Ray starts there; topology.models_folder of voxray.yaml."
+  type        = string
+  default     = "/var/lib/voxray/models"
+
+  validation {
+    condition     = startswith(var.models_folder, "/var/lib/voxray/")
+    error_message = "models_folder lies below /var/lib/voxray, which containers share."
+  }
+}
+
 variable "calls_target_group_arn" {
   description = "Target group of the ingress, in which machines with gateways register themselves."
   type        = string

@@ -1,7 +1,6 @@
 # One internal load balancer in front of the gateways. It balances connections: a call is one connection for its whole life.
 
 locals {
-  ends_tls  = var.tls_at == "load_balancer"
   host_port = 8000 # HAProxy of the machines
   groups = merge(
     { machines = { port = local.host_port, check_port = local.host_port } },
@@ -62,14 +61,10 @@ resource "aws_lb" "this" {
   enable_cross_zone_load_balancing = true
   enable_deletion_protection       = var.deletion_protection
 
-  dynamic "access_logs" {
-    for_each = local.ends_tls ? [1] : [] # a network load balancer logs TLS connections only
-
-    content {
-      enabled = true
-      bucket  = var.logs_bucket
-      prefix  = "calls"
-    }
+  access_logs {
+    enabled = true
+    bucket  = var.logs_bucket
+    prefix  = "calls"
   }
 
   # Callers by PrivateLink come with addresses of their own VPC; there acceptance and the list of principals decide.
@@ -91,25 +86,23 @@ resource "aws_lb_target_group" "this" {
   tags                   = var.tags
 
   health_check {
-    protocol            = local.ends_tls ? "HTTP" : "TCP"
+    protocol            = "HTTP"
     port                = tostring(each.value.check_port)
-    path                = local.ends_tls ? "/healthz" : null
+    path                = "/healthz"
     interval            = 10
     healthy_threshold   = 2
     unhealthy_threshold = 3
   }
 }
 
-# TLS at the load balancer: connections that are idle for 350 s are cut, which no setting changes; the gateway pings every
-# 20 s. TLS at the machines: the idle time is ours to set.
+# TLS ends here: connections that are idle for 350 s are cut, which no setting changes; the gateway pings every 20 s.
 resource "aws_lb_listener" "this" {
-  load_balancer_arn        = aws_lb.this.arn
-  port                     = 443
-  protocol                 = local.ends_tls ? "TLS" : "TCP"
-  certificate_arn          = local.ends_tls ? var.certificate_arn : null
-  ssl_policy               = local.ends_tls ? "ELBSecurityPolicy-TLS13-1-2-Res-2021-06" : null
-  tcp_idle_timeout_seconds = local.ends_tls ? null : var.tcp_idle_timeout_s
-  tags                     = var.tags
+  load_balancer_arn = aws_lb.this.arn
+  port              = 443
+  protocol          = "TLS"
+  certificate_arn   = var.certificate_arn
+  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
+  tags              = var.tags
 
   default_action {
     type             = "forward" # a network load balancer forwards to one group, without shares

@@ -20,7 +20,7 @@ output "target_group_suffixes" {
 
 output "idle_timeout_s" {
   description = "Seconds without traffic after which a connection is cut; clients and servers must ping more often."
-  value       = local.ends_tls ? 350 : var.tcp_idle_timeout_s
+  value       = 350
 }
 
 output "private_link_service_name" {

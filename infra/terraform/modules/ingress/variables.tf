@@ -59,25 +59,13 @@ variable "caller_cidrs" {
   }
 }
 
-variable "tls_at" {
-  description = "Where TLS ends: load_balancer (needs certificate_arn), or node (passed through, HAProxy or a sidecar ends it)."
-  type        = string
-  default     = "load_balancer"
-
-  validation {
-    condition     = contains(["load_balancer", "node"], var.tls_at)
-    error_message = "tls_at is load_balancer or node."
-  }
-}
-
 variable "certificate_arn" {
   description = "ACM certificate of the name that clients connect to."
   type        = string
-  default     = null
 
   validation {
-    condition     = var.tls_at == "node" || can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
-    error_message = "With tls_at = load_balancer, certificate_arn is the ARN of an ACM certificate."
+    condition     = can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
+    error_message = "certificate_arn is the ARN of an ACM certificate."
   }
 }
 
@@ -89,17 +77,6 @@ variable "longest_call_s" {
   validation {
     condition     = var.longest_call_s >= 60 && var.longest_call_s <= 3600
     error_message = "longest_call_s is 60 to 3600: AWS delays deregistration by an hour at most."
-  }
-}
-
-variable "tcp_idle_timeout_s" {
-  description = "Seconds without traffic after which a connection is cut, with tls_at = node. With load_balancer it is 350, by AWS."
-  type        = number
-  default     = 3600
-
-  validation {
-    condition     = var.tcp_idle_timeout_s >= 60 && var.tcp_idle_timeout_s <= 6000
-    error_message = "tcp_idle_timeout_s is 60 to 6000."
   }
 }
 

@@ -64,7 +64,7 @@ variable "interface_services" {
   description = "AWS services that get an interface endpoint, by the last part of their service name."
   type        = set(string)
   default = [
-    "autoscaling", "aps-workspaces", "ec2", "ec2messages", "ecr.api", "ecr.dkr", "elasticloadbalancing", "kms", "logs",
+    "autoscaling", "ec2", "ec2messages", "ecr.api", "ecr.dkr", "elasticloadbalancing", "kms", "logs",
     "monitoring", "secretsmanager", "ssm", "ssmmessages", "sts",
   ]
 

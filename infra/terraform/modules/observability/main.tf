@@ -1,13 +1,11 @@
 # What tells people that something is wrong, and what it costs.
 
 data "aws_caller_identity" "this" {}
-data "aws_partition" "this" {}
 data "aws_region" "this" {}
 
 locals {
-  account   = data.aws_caller_identity.this.account_id
-  partition = data.aws_partition.this.partition
-  region    = data.aws_region.this.name
+  account = data.aws_caller_identity.this.account_id
+  region  = data.aws_region.this.name
 
   # Each alarm names what a person then does.
   alarms = merge(
@@ -51,30 +49,6 @@ locals {
       }
     },
   )
-
-  # What the gateway measures (deployments/gateway/metrics.py).
-  rules = {
-    groups = [{
-      name     = "voxray"
-      interval = "30s"
-      rules = [
-        {
-          alert       = "CallsRefused"
-          expr        = "sum(rate(voxray_refused_calls_total[5m])) > 0"
-          "for"       = "2m"
-          labels      = { severity = "page" }
-          annotations = { summary = "Calls are refused: every gateway is at its limit. Raise `max` of the pool that takes calls." }
-        },
-        {
-          alert       = "AnswersSlow"
-          expr        = "histogram_quantile(0.95, sum by (le) (rate(voxray_stage_seconds_bucket{stage=\"answered\"}[10m]))) > ${var.answer_objective_s}"
-          "for"       = "10m"
-          labels      = { severity = "page" }
-          annotations = { summary = "One answer in twenty begins later than ${var.answer_objective_s} s after the caller's last word. `voxray_stage_seconds` says at which stage." }
-        },
-      ]
-    }]
-  }
 }
 
 ################################################################################
@@ -95,7 +69,7 @@ data "aws_iam_policy_document" "alarms" {
 
     principals {
       type        = "Service"
-      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com", "aps.amazonaws.com"]
+      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
     }
 
     condition {
@@ -163,37 +137,6 @@ resource "aws_cloudwatch_dashboard" "this" {
       }
     ]
   })
-}
-
-################################################################################
-# Metrics of the product
-################################################################################
-
-resource "aws_prometheus_workspace" "this" {
-  alias       = var.name
-  kms_key_arn = var.logs_key_arn
-  tags        = var.tags
-}
-
-resource "aws_prometheus_rule_group_namespace" "this" {
-  name         = "voxray"
-  workspace_id = aws_prometheus_workspace.this.id
-  data         = yamlencode(local.rules)
-}
-
-data "aws_iam_policy_document" "metrics_write" {
-  statement {
-    actions   = ["aps:RemoteWrite"]
-    resources = [aws_prometheus_workspace.this.arn]
-  }
-}
-
-resource "aws_iam_role_policy" "metrics_write" {
-  for_each = var.role_names
-
-  name   = "write-metrics"
-  role   = each.value
-  policy = data.aws_iam_policy_document.metrics_write.json
 }
 
 ################################################################################

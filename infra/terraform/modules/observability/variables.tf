@@ -29,16 +29,6 @@ variable "logs_key_arn" {
   }
 }
 
-variable "role_names" {
-  description = "Name of the role of each workload; all of them may write metrics."
-  type        = map(string)
-
-  validation {
-    condition     = length(setsubtract(["head", "gateway"], keys(var.role_names))) == 0
-    error_message = "role_names needs head and gateway."
-  }
-}
-
 variable "alarm_emails" {
   description = "Addresses that alarms and budget warnings go to; each must confirm once."
   type        = set(string)
@@ -56,17 +46,6 @@ variable "monthly_budget_usd" {
   validation {
     condition     = var.monthly_budget_usd > 0
     error_message = "monthly_budget_usd is above 0."
-  }
-}
-
-variable "answer_objective_s" {
-  description = "Seconds from the caller's last word to the answer's first audio at the gateway that 95 of 100 answers keep."
-  type        = number
-  default     = 1
-
-  validation {
-    condition     = var.answer_objective_s > 0 && var.answer_objective_s <= 10
-    error_message = "answer_objective_s is above 0 and at most 10."
   }
 }
 

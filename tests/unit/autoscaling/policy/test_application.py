@@ -129,3 +129,38 @@ def test_schedule_is_heeded_a_lead_ahead_and_across_the_week() -> None:
 def test_schedule_that_cannot_be_read_says_what_to_write(wrong: tuple[str, str, str]) -> None:
     with pytest.raises(ValueError, match="write"):
         parse_entry(*wrong, 5)
+
+
+TWO_POOLS = ApplicationLimits(
+    {
+        "Neuron": StageShare(10, 0, 4, price_per_hour=1.0),
+        "Main": StageShare(60, 1, 9, price_per_hour=4.0, overflow_of="Neuron"),
+    },
+    headroom=0.0,
+    deviations=0.0,
+)
+
+
+def decide_pools(calls: float, running_neuron: int, limits: ApplicationLimits = TWO_POOLS) -> dict[str, int]:
+    stages = {"Neuron": StageSnapshot(0.0, running_neuron), "Main": StageSnapshot(0.0, 1)}
+    snapshot = ApplicationSnapshot(CallReading(0.0, calls, 0), MONDAY_9, {}, stages)
+    decision, _ = scale_application(snapshot, ApplicationMemory(), limits)
+    return dict(decision.replicas)
+
+
+def test_second_pool_gets_the_calls_beyond_what_the_first_holds() -> None:
+    assert decide_pools(30, running_neuron=3) == {"Neuron": 3, "Main": 1}
+    assert decide_pools(200, running_neuron=4) == {"Neuron": 4, "Main": 3}
+
+
+def test_pool_of_which_nothing_runs_is_not_counted_on() -> None:
+    assert decide_pools(200, running_neuron=0) == {"Neuron": 4, "Main": 4}
+
+
+def test_ceiling_counts_both_pools() -> None:
+    limits = replace(TWO_POOLS, ceiling_per_hour=12.0)
+    assert cost_per_hour(160, limits) == 12.0
+    snapshot = ApplicationSnapshot(CallReading(0.0, 0, 0), MONDAY_9, {})
+    decision, _ = scale_application(snapshot, ApplicationMemory(), replace(limits, warm_calls=500))
+    assert decision.is_capped
+    assert decision.replicas == {"Neuron": 4, "Main": 2}

@@ -12,6 +12,7 @@ import yaml
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.head import head_environment
 from cluster.render.environment import node_environment
+from cluster.render.images import models_of
 from cluster.render.kubernetes.manifests import kuberay_manifests
 from cluster.render.local import local_plan
 from cluster.render.ray_ec2 import (
@@ -86,6 +87,28 @@ def test_workers_fetch_their_models_before_they_join() -> None:
     assert "--resources='{\"neuron_cores\": 2}'" in script
 
 
+def test_machines_are_told_the_models_of_their_pool_and_carry_own_entries() -> None:
+    catalog = HERE.parent / "preflight" / "catalog.yaml"
+    config = production(paths__catalog=str(catalog), paths__mirror="s3://voxray-models/models")
+    files = node_files(config, made())
+    assert files["models-nvidia.txt"].split() == list(models_of(config, "nvidia"))
+    assert "llama-3-8b-instruct" in files["models-nvidia.txt"]
+    assert files["catalog.yaml"] == catalog.read_text("utf-8")
+    assert yaml.safe_load(files["voxray.yaml"])["paths"] == {
+        "catalog": "/etc/voxray/catalog.yaml",
+        "mirror": "s3://voxray-models/models",
+    }
+
+
+def test_ingest_machines_without_the_resource_that_jobs_ask_for_are_refused() -> None:
+    output = made()
+    ingest = output.node_types["ingest"]
+    bare = ingest.model_copy(update={"resources": {**ingest.resources, "ingest": 0}})
+    types = {**output.node_types, "ingest": bare}
+    with pytest.raises(ConfigError, match=r"pool 'ingest' offer 0 of the resource 'ingest'"):
+        render_ray_ec2(production(), output.model_copy(update={"node_types": types}))
+
+
 def test_pool_that_terraform_did_not_make_is_refused() -> None:
     output = made()
     types = {name: kind for name, kind in output.node_types.items() if name != "nvidia"}
@@ -104,6 +127,21 @@ def test_pool_that_terraform_did_not_make_is_refused() -> None:
 def test_machine_of_another_kind_is_refused(key: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         render_ray_ec2(production(), changed(key, change))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "files"),
+    [
+        ("topology__nvidia__max_nodes", "17", {"ray.yaml"}),
+        ("transcriber__model", "whisper-tiny", {"voxray.yaml", "serve.yaml", "models-nvidia.txt", "start-nvidia.sh"}),
+        ("paths__mirror", "s3://other/models", {"voxray.yaml"}),
+        ("transcriber__replicas__calls", "16", {"voxray.yaml", "serve.yaml"}),
+        ("ingress__longest_call_s", "5400", {"voxray.yaml", "serve.yaml", "ray.env", "ray.auto.tfvars.json"}),
+    ],
+)
+def test_one_value_changes_the_files_that_it_should_and_no_other(key: str, value: str, files: set[str]) -> None:
+    before, after = node_files(production(), made()), node_files(production(**{key: value}), made())
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == files
 
 
 def test_machines_with_other_switches_are_refused(tmp_path: Path) -> None:
