@@ -1,0 +1,75 @@
+"""A NeMo model as a streaming recogniser: the parts put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from deployments.engines.nemo_decoding import CtcDecoder, FrameDecoder, RnntDecoder
+from deployments.engines.nemo_model import load_model
+from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
+from deployments.engines.spoken_text import writer
+from deployments.engines.stream_loop import LoopLimits, StreamLoop
+from pipelines.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class NemoSettings:
+    """How a model is run.
+
+    Attributes:
+        chunk_ms: 80, 160, 560 or 1120 for models with 80 ms frames and right contexts of 0, 1, 6 and 13: the longer,
+            the fewer errors and the later the words.
+        decoder: of a hybrid model; "auto" takes RNN-T where there is one.
+        device: "cpu", "cuda", "cuda:1", ..., or "auto".
+        dtype: "float32", "bfloat16", or "auto": bfloat16 where the GPU computes in it.
+        threads: of a step on a CPU.
+        digits: whether spoken numbers are written in digits.
+        phrases: names and words to expect, by tenant; those of "" hold for tenants that have none.
+        phrase_weight: how much a piece of an expected phrase is preferred, in natural log; 0 to 5.
+        stepper: slots, batch, silence.
+        loop: admission, waiting, health.
+    """
+
+    chunk_ms: int = 160
+    decoder: Literal["auto", "ctc", "rnnt"] = "auto"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = 1
+    digits: bool = True
+    phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    phrase_weight: float = 1.0
+    stepper: StepperLimits = field(default_factory=StepperLimits)
+    loop: LoopLimits = field(default_factory=LoopLimits)
+
+
+def open_nemo_recognizer(model_path: Path, *, settings: NemoSettings | None = None) -> StreamLoop:
+    """Load a `.nemo` file in a thread of its own and return the recogniser; not warmed up yet. Blocks for a minute.
+
+    Raises:
+        EngineError: there is no such file, it is no cache-aware model, or not one for these settings.
+    """
+    chosen = settings or NemoSettings()
+    return StreamLoop(lambda: make_stepper(model_path, chosen), chosen.loop)
+
+
+def make_stepper(model_path: Path, settings: NemoSettings) -> NemoStepper:
+    """Load a model for the calling thread."""
+    model = load_model(
+        model_path,
+        chunk_ms=settings.chunk_ms,
+        device=settings.device,
+        dtype=settings.dtype,
+        threads=settings.threads,
+    )
+    return NemoStepper(model, _decoder(model.network, settings), settings.stepper, writer(digits=settings.digits))
+
+
+def _decoder(network: Any, settings: NemoSettings) -> FrameDecoder:
+    has = {"ctc": hasattr(network, "ctc_decoder") or not hasattr(network, "joint"), "rnnt": hasattr(network, "joint")}
+    kind = settings.decoder if settings.decoder != "auto" else ("rnnt" if has["rnnt"] else "ctc")
+    if not has[kind]:
+        raise EngineError("transcriber", f"the model has no {kind} decoder", retryable=False)
+    return RnntDecoder(network) if kind == "rnnt" else CtcDecoder(network)
