@@ -10,7 +10,6 @@ from typing import Any, Literal
 from deployments.engines.nemo_decoding import CtcDecoder, FrameDecoder, RnntDecoder
 from deployments.engines.nemo_model import load_model
 from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
-from deployments.engines.spoken_text import writer
 from deployments.engines.stream_loop import LoopLimits, StreamLoop
 from pipelines.errors import EngineError
 
@@ -26,10 +25,9 @@ class NemoSettings:
         device: "cpu", "cuda", "cuda:1", ..., or "auto".
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the GPU computes in it.
         threads: of a step on a CPU.
-        digits: whether spoken numbers are written in digits.
         phrases: names and words to expect, by tenant; those of "" hold for tenants that have none.
         phrase_weight: how much a piece of an expected phrase is preferred, in natural log; 0 to 5.
-        stepper: slots, batch, silence.
+        stepper: slots, batch, silence, digits.
         loop: admission, waiting, health.
     """
 
@@ -38,7 +36,6 @@ class NemoSettings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = 1
-    digits: bool = True
     phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     phrase_weight: float = 1.0
     stepper: StepperLimits = field(default_factory=StepperLimits)
@@ -64,7 +61,7 @@ def make_stepper(model_path: Path, settings: NemoSettings) -> NemoStepper:
         dtype=settings.dtype,
         threads=settings.threads,
     )
-    return NemoStepper(model, _decoder(model.network, settings), settings.stepper, writer(digits=settings.digits))
+    return NemoStepper(model, _decoder(model.network, settings), settings.stepper)
 
 
 def _decoder(network: Any, settings: NemoSettings) -> FrameDecoder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,11 @@ from deployments.engines.chunk_stepper import Heard, SlotAudio
 from deployments.engines.nemo_decoding import Decoded, FrameDecoder
 from deployments.engines.nemo_memory import EncoderNext
 from deployments.engines.nemo_model import StreamingModel
+from deployments.engines.spoken_text import SpokenText
 from deployments.engines.token_text import Token, TokenText
 
 _BYTES_PER_SAMPLE = 2
 _WARM_ROUNDS = 3
-
-Write = Callable[[Sequence[str]], tuple[str, int]]
-"""Writes words as text; returns it and the length of the prefix that further words do not change."""
 
 
 @dataclass(slots=True)
@@ -34,7 +32,9 @@ class _Slot:
 
     tail: NDArray[np.int16]
     decoder_state: Any
-    text: TokenText
+    written: SpokenText
+    said: TokenText = field(default_factory=TokenText)
+    heard: Heard = field(default_factory=lambda: Heard("", 0))
     outputs: int = 0
     ended_outputs: int = 0
 
@@ -63,19 +63,20 @@ class StepperLimits:
         max_batch: most streams of a step.
         flush_ms: silence that a finish assumes after the audio, in which the last word comes out.
         end_silence_ms: silence after words that counts as the end of an utterance; 0: only what the model says.
+        digits: whether spoken numbers are written in digits.
     """
 
     slots: int = 64
     max_batch: int = 32
     flush_ms: int = 400
     end_silence_ms: int = 0
+    digits: bool = True
 
 
 class NemoStepper:
     """See `chunk_stepper.ChunkStepper`.
 
     Args:
-        write: makes text of words (`spoken_text.py`).
         phrases_of: number of the boosted phrases of a tenant, -1 for none.
     """
 
@@ -84,7 +85,6 @@ class NemoStepper:
         model: StreamingModel,
         decoder: FrameDecoder,
         limits: StepperLimits,
-        write: Write,
         phrases_of: Callable[[str], int] = lambda _: -1,
     ) -> None:
         geometry = model.geometry
@@ -96,7 +96,6 @@ class NemoStepper:
         self._geometry = geometry
         self._decoder = decoder
         self._limits = limits
-        self._write = write
         self._phrases_of = phrases_of
         self._flush_samples = limits.flush_ms * 16
         self._end_outputs = -(-limits.end_silence_ms // geometry.frame_ms)
@@ -108,7 +107,7 @@ class NemoStepper:
         tail = np.zeros(self._geometry.kept_samples, np.int16)
         with torch.inference_mode():
             self._memory.clear(slot)
-        self._slots[slot] = _Slot(tail, state, TokenText())
+        self._slots[slot] = _Slot(tail, state, SpokenText(digits=self._limits.digits))
 
     def free(self, slot: int) -> None:
         self._slots.pop(slot, None)
@@ -186,29 +185,28 @@ class NemoStepper:
             stream = self._slots[slot]
             stream.tail = np.frombuffer(audio[place].pcm_16k[-kept_bytes:], "<i2")
             stream.decoder_state = decoded.state
-            if stream.text.extend(_shifted(decoded.tokens, stream.outputs), self._decoder.vocabulary):
-                stream.ended_outputs = -1
+            if decoded.tokens:
+                if stream.said.extend(_shifted(decoded.tokens, stream.outputs), self._decoder.vocabulary):
+                    stream.ended_outputs = -1
+                stream.heard = Heard(*stream.written.write(stream.said.words))
             stream.outputs += outputs
 
     def _heard(self, slot: int) -> Heard:
         stream = self._slots[slot]
-        text, stable = self._write(stream.text.words)
-        return Heard(text, stable, self._has_ended(stream))
+        return replace(stream.heard, ends_utterance=True) if self._has_ended(stream) else stream.heard
 
     def _heard_at_end(self, stream: _Slot, decoded: Decoded) -> Heard:
-        kept = len(stream.text)
-        said = stream.text.copy()
+        said = stream.said.copy()
         is_end = said.extend(_shifted(decoded.tokens, stream.outputs), self._decoder.vocabulary)
-        text, _ = self._write(said.words)
-        _, stable = self._write(said.words[: max(0, kept)])
-        return Heard(text, min(stable, len(text)), is_end, said.timed(self._geometry.frame_ms))
+        text, stable = stream.written.preview(said.words)
+        return Heard(text, stable, is_end, said.timed(self._geometry.frame_ms))
 
     def _has_ended(self, stream: _Slot) -> bool:
         """Say once for each utterance that it has ended: by the model's own piece, or by silence after words."""
         if stream.ended_outputs < 0:
             stream.ended_outputs = stream.outputs
             return True
-        last = stream.text.last_frame
+        last = stream.said.last_frame
         silent = stream.outputs - 1 - last
         if self._end_outputs and last >= stream.ended_outputs and silent >= self._end_outputs:
             stream.ended_outputs = stream.outputs
