@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from deployments.engines.nemo_boosting import NO_PHRASES, PhraseBook, new_trees
 from deployments.engines.nemo_decoding import CtcDecoder, FrameDecoder, RnntDecoder
-from deployments.engines.nemo_model import load_model
+from deployments.engines.nemo_model import StreamingModel, load_model
 from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
 from deployments.engines.stream_loop import LoopLimits, StreamLoop
 from pipelines.errors import EngineError
@@ -61,12 +62,25 @@ def make_stepper(model_path: Path, settings: NemoSettings) -> NemoStepper:
         dtype=settings.dtype,
         threads=settings.threads,
     )
-    return NemoStepper(model, _decoder(model.network, settings), settings.stepper)
+    decoder, book = _decoder(model, settings)
+    return NemoStepper(model, decoder, settings.stepper, book.number_of if book else lambda _: NO_PHRASES)
 
 
-def _decoder(network: Any, settings: NemoSettings) -> FrameDecoder:
-    has = {"ctc": hasattr(network, "ctc_decoder") or not hasattr(network, "joint"), "rnnt": hasattr(network, "joint")}
-    kind = settings.decoder if settings.decoder != "auto" else ("rnnt" if has["rnnt"] else "ctc")
-    if not has[kind]:
+def _decoder(model: StreamingModel, settings: NemoSettings) -> tuple[FrameDecoder, PhraseBook | None]:
+    network = model.network
+    has_rnnt = hasattr(network, "joint")
+    has_ctc = hasattr(network, "ctc_decoder") or not has_rnnt
+    kind = settings.decoder if settings.decoder != "auto" else ("rnnt" if has_rnnt else "ctc")
+    if not (has_rnnt if kind == "rnnt" else has_ctc):
         raise EngineError("transcriber", f"the model has no {kind} decoder", retryable=False)
-    return RnntDecoder(network) if kind == "rnnt" else CtcDecoder(network)
+    has_phrases = any(settings.phrases.values())
+    decoder: FrameDecoder
+    if kind == "rnnt":
+        decoder = rnnt = RnntDecoder(network, has_phrases=has_phrases)
+        trees = rnnt.trees
+    else:
+        trees = new_trees(network.tokenizer.vocab_size, model.device) if has_phrases else None
+        decoder = CtcDecoder(network, trees)
+    if not has_phrases:
+        return decoder, None
+    return decoder, PhraseBook(settings.phrases, settings.phrase_weight, tokenizer=network.tokenizer, trees=trees)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import sentencepiece
 
 _SENTENCES = [
     "where is my order one zero four two",
@@ -21,6 +20,8 @@ ATT_CONTEXTS = [[70, 0], [70, 1], [70, 6], [70, 13]]
 
 def build_tokenizer(folder: Path, pieces: int = 64) -> Path:
     """Train byte-pair pieces on a few sentences; returns the folder that NeMo takes."""
+    import sentencepiece
+
     folder.mkdir(parents=True, exist_ok=True)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -106,3 +107,22 @@ def save_model(path: Path, config: dict[str, Any], *, seed: int = 1) -> Path:
     model = kind(cfg=OmegaConf.create(config))
     model.save_to(str(path))
     return path
+
+
+class NemoModels:
+    """Makes each model when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def tokenizer(self) -> Path:
+        return build_tokenizer(self._folder / "tokenizer")
+
+    @cached_property
+    def ctc(self) -> Path:
+        return save_model(self._folder / "ctc.nemo", ctc_config(self.tokenizer, width=32, layers=2))
+
+    @cached_property
+    def hybrid(self) -> Path:
+        return save_model(self._folder / "hybrid.nemo", hybrid_config(self.tokenizer, width=32, layers=2))
