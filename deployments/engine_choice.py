@@ -24,6 +24,7 @@ from deployments.synthesizer import SynthesizerEngine
 from deployments.transcriber import RecognizerEngine
 from pipelines.errors import ConfigError
 from pipelines.ports import Retriever, SpeechDetector, TurnDetector
+from pipelines.speech_link import StreamingRecognizer
 
 if TYPE_CHECKING:
     from deployments.engines.milvus_retriever import Reranker, RetrievalTiming
@@ -85,6 +86,16 @@ class EngineChoice:
             language=transcriber.language,
             prompt=here.config.agent.expected_words,
         )
+
+    def streaming_recognizer(self) -> StreamingRecognizer:
+        """Make the engine that serves many streams at once (`transcriber.engine`: nemo, scripted-streaming)."""
+        here = self.in_this_replica()
+        transcriber = here.config.transcriber
+        if transcriber.engine == "scripted-streaming":
+            from deployments.engines.scripted_streaming import ScriptedStreamingRecognizer
+
+            return ScriptedStreamingRecognizer(slots=transcriber.max_streams, chunk_ms=transcriber.chunk_ms)
+        raise ConfigError(f"transcriber.engine {transcriber.engine} does not stream")
 
     def retriever(self, on_timing: Callable[[RetrievalTiming], None] | None = None) -> Retriever:
         here = self.in_this_replica()

@@ -58,7 +58,7 @@ def _profile_accelerators(config: VoxrayConfig) -> Iterator[Problem]:
             yield Problem((*at, "num_gpus"), "an Inferentia node has no GPU; allowed: 0")
         if config.profile == "nvidia" and replicas.neuron_cores:
             yield Problem((*at, "neuron_cores"), "an NVIDIA node has no NeuronCores; allowed: 0")
-        is_model = name in MODEL_DEPLOYMENTS and getattr(config, name).engine != "scripted"
+        is_model = name in MODEL_DEPLOYMENTS and not getattr(config, name).engine.startswith("scripted")
         if config.profile == "nvidia" and is_model and not replicas.num_gpus:
             yield Problem((*at, "num_gpus"), "the profile nvidia needs a GPU, or a fraction of one, for this engine")
 

@@ -36,7 +36,7 @@ IMPORT_PATH = "deployments.app:build"
 ENGINE_VARIABLE = "VOXRAY_ENGINE"
 # Keys of the engines' sections that the gateway reads: with them it decides, so they are the same for all its calls.
 GATEWAY_READS = {
-    "transcriber": {"partial_interval_ms"},
+    "transcriber": {"engine", "partial_interval_ms", "link"},
     "language_model": {"max_tokens", "first_clause_budget_ms", "routing", "neuron"},
     "retriever": {"limit", "budget_ms"},
     "synthesizer": set[str](),
