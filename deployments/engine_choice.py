@@ -92,9 +92,11 @@ class EngineChoice:
         here = self.in_this_replica()
         transcriber = here.config.transcriber
         if transcriber.engine == "scripted-streaming":
-            from deployments.engines.scripted_streaming import ScriptedStreamingRecognizer
+            from deployments.engines.scripted_streaming import ScriptedStepper
+            from deployments.engines.stream_loop import LoopLimits, StreamLoop
 
-            return ScriptedStreamingRecognizer(slots=transcriber.max_streams, chunk_ms=transcriber.chunk_ms)
+            slots, chunk_ms = transcriber.max_streams, transcriber.chunk_ms
+            return StreamLoop(lambda: ScriptedStepper(slots=slots, chunk_ms=chunk_ms), LoopLimits(max_streams=slots))
         raise ConfigError(f"transcriber.engine {transcriber.engine} does not stream")
 
     def retriever(self, on_timing: Callable[[RetrievalTiming], None] | None = None) -> Retriever:

@@ -16,7 +16,7 @@ DRAIN_S = 8.0
 
 
 class StreamingTranscriber:
-    """Serves one streaming recogniser. What a stream has said is with the gateway: another replica can go on with it."""
+    """Serves one streaming recogniser. The gateways keep what was said, so another replica can go on with a stream."""
 
     def __init__(self, make_engine: Callable[[], StreamingRecognizer]) -> None:
         self._engine: StreamingRecognizer | None = None
@@ -42,7 +42,7 @@ class StreamingTranscriber:
         stats = self._engine.stats()
         streams, slots = stats.get("streams", 0.0), stats.get("slots", 0.0)
         occupancy = streams / slots if slots else 0.0
-        return {"in_flight": streams, "occupancy": occupancy, "lag_ms": stats.get("tick_lag_ms", 0.0)}
+        return {"in_flight": streams, "occupancy": occupancy, "lag_ms": stats.get("tick_lag_p95_ms", 0.0)}
 
     def __del__(self) -> None:
         """End (Serve calls this before it stops a replica): refuse new streams, let those that are open finish."""

@@ -1,11 +1,12 @@
 """One utterance in recognition at a replica that may die: what it keeps, what it repeats, what it holds back.
 
 Everything that was pushed, and every `finalize` with its place in the audio, is kept until the utterance is closed. A
-replica that takes over gets all of it again in the same order, so it ends in the state in which the lost one was:
+replica that takes over gets all of the audio again, and every question that is not answered yet, at its place. (An
+answer changes nothing in the recogniser: `deployments.engines.chunk_stepper`.)
 
-    pushed   ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
-    finishes          │1 answered      │2 waits
-    replay   Open ▓▓▓▓ Finish 1 ▓▓▓▓▓▓ Finish 2 ▓▓▓▓ ...   the answer to 1 is known and dropped
+    pushed         ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
+    finishes                │1 answered      │2 waits
+    replay   Open  ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ Finish 2 ▓▓▓▓
 
 Partials of the new replica stay unpublished until they cover more audio than what was published.
 """
@@ -156,6 +157,8 @@ class LinkedStream:
         """Yield everything, from the first sample on; it counts as sent."""
         self._sent_bytes, start = self._whole_bytes, 0
         for finish in self._finishes:
+            if finish.answer.done():
+                continue
             yield from self._pieces(number, start, finish.end_bytes)
             yield FinishUtterance(number, finish.number)
             start = finish.end_bytes

@@ -70,8 +70,10 @@ class LinkListener:
         """Take no new streams, and return when the last one has ended, or after `timeout_s`. Blocks."""
         self.accepts_new = False
         if self._server is not None and not self._is_closed:
+            idle = self._call(self._until_idle())
             with suppress(TimeoutError):
-                self._call(self._until_idle()).result(timeout_s)
+                idle.result(timeout_s)
+            idle.cancel()
 
     def close(self) -> None:
         """Break all links and stop. Does nothing on successive calls."""
