@@ -161,8 +161,17 @@ class TranscriberConfig(Section):
     language: str = "en"
     partial_interval_ms: int = Field(default=700, ge=100, description="of new audio before whisper-ct2 looks again")
     chunk_ms: int = Field(default=160, ge=80, le=2000, description="nemo: audio heard at once; what the model allows")
-    max_streams: int = Field(default=64, ge=1, le=4096, description="nemo: utterances at a time; more are refused")
+    decoder: Literal["auto", "ctc", "rnnt"] = Field(default="auto", description="nemo: of a hybrid model; auto: rnnt")
+    max_streams: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="nemo: utterances at a time; more are refused; 0: what warm-up measures",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="nemo; auto: the GPU when there is one")
+    phrases: dict[str, tuple[str, ...]] = Field(
+        default={}, description='nemo: names and words to expect, by tenant; those of "" hold for tenants without any'
+    )
     link: StageLinkConfig = StageLinkConfig()
     replicas: ReplicaConfig = ReplicaConfig()
 
