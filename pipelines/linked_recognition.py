@@ -136,6 +136,10 @@ class LinkedTranscriber:
         accepting = sum(replica.accepts_new and replica.is_listed for replica in self._replicas.values())
         return {"replicas": accepting, "pinned": len(self._pins), "waiting": len(self._waiting)}
 
+    def pinned_by_replica(self) -> dict[str, int]:
+        """Return how many streams each replica has of this gateway, in the order in which they joined."""
+        return {name: len(replica.pins) for name, replica in self._replicas.items()}
+
     # --- what the transport tells -------------------------------------------------------------------------------------
 
     def join(self, name: str, link: RecognizerLink, *, streams: int, slots: int) -> None:

@@ -50,12 +50,12 @@ class LinkKeeper:
 
     async def aclose(self) -> None:
         """Break all links. Does nothing on successive calls."""
+        self._transcriber.close()
         tasks = [*self._links.values(), *([self._finding] if self._finding else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._links.clear()
-        self._transcriber.close()
 
     async def _keep_finding(self) -> None:
         while True:

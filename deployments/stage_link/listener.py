@@ -46,7 +46,8 @@ class LinkListener:
         self._key = secrets.token_bytes(_KEY_BYTES)
         self.accepts_new = True
         self._strangers = 0
-        self._links: dict[asyncio.Task[None], _Link] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage-link", daemon=True)
         self._server: asyncio.Server | None = None
@@ -95,7 +96,7 @@ class LinkListener:
         return LinkAddress(self._name, self._host, port, self._key)
 
     async def _until_idle(self) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.tell_load()
         while self.load().streams:  # noqa: ASYNC110  the engine tells nobody of its last stream
             await asyncio.sleep(_DRAIN_POLL_S)  # noqa: TID251  the same
@@ -103,15 +104,18 @@ class LinkListener:
     async def _end(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in tuple(self._links):
+        tasks = tuple(self._connections)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # noqa: TID251  sockets close in the loop's next turn
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, whatever it is, to its end."""
         link = _Link(self, self._recognizer, writer, self._loop)
         task = asyncio.current_task()
         assert task is not None
+        self._connections.add(task)
         try:
             if self._strangers >= MAX_STRANGERS:
                 raise LinkError("too many connections that have not shown the key")
@@ -120,7 +124,7 @@ class LinkListener:
                 await check_gateway(reader, writer, self._key)
             finally:
                 self._strangers -= 1
-            self._links[task] = link
+            self._links.add(link)
             await link.serve(reader)
         except (LinkError, TimeoutError) as error:
             logger.warning("x link of %s: %s", _peer_of(writer), str(error) or "silent for too long")
@@ -129,7 +133,8 @@ class LinkListener:
         except EngineError as error:
             logger.error("! link of %s: %s", _peer_of(writer), error)
         finally:
-            self._links.pop(task, None)
+            self._connections.discard(task)
+            self._links.discard(link)
             link.end()
 
 
