@@ -91,7 +91,7 @@ class LinkListener:
         return asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]
 
     async def _listen(self) -> LinkAddress:
-        self._server = await asyncio.start_server(self._meet, self._host, 0)
+        self._server = await asyncio.start_server(self._accept, self._host, 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return LinkAddress(self._name, self._host, port, self._key)
 
@@ -110,20 +110,23 @@ class LinkListener:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # noqa: TID251  sockets close in the loop's next turn
 
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, whatever it is, to its end."""
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection as a task of its own; however that ends, even before it began, the socket is closed."""
         link = _Link(self, self._recognizer, writer, self._loop)
-        task = asyncio.current_task()
-        assert task is not None
+        task = self._loop.create_task(self._serve(reader, writer, link))
         self._connections.add(task)
+
+        def end(_task: asyncio.Task[None]) -> None:
+            self._connections.discard(task)
+            self._links.discard(link)
+            link.end()
+
+        task.add_done_callback(end)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link) -> None:
+        """Serve one connection, whatever it is, to its end."""
         try:
-            if self._strangers >= MAX_STRANGERS:
-                raise LinkError("too many connections that have not shown the key")
-            self._strangers += 1
-            try:
-                await check_gateway(reader, writer, self._key)
-            finally:
-                self._strangers -= 1
+            await self._meet(reader, writer)
             self._links.add(link)
             await link.serve(reader)
         except (LinkError, TimeoutError) as error:
@@ -132,10 +135,15 @@ class LinkListener:
             logger.info("x link of %s ended", _peer_of(writer))
         except EngineError as error:
             logger.error("! link of %s: %s", _peer_of(writer), error)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._strangers >= MAX_STRANGERS:
+            raise LinkError("too many connections that have not shown the key")
+        self._strangers += 1
+        try:
+            await check_gateway(reader, writer, self._key)
         finally:
-            self._connections.discard(task)
-            self._links.discard(link)
-            link.end()
+            self._strangers -= 1
 
 
 class _Link:

@@ -12,7 +12,7 @@ import pytest
 from pipelines.linked_recognition import LinkedTranscriber
 from pipelines.ports import Hypothesis
 from tests.contract.stage_link.gateways import FRAME_BYTES, gateway, loud_pcm
-from tests.contract.stage_link.recognizer_processes import RecognizerForge
+from tests.contract.stage_link.recognizer_processes import RecognizerForge, RecognizerProcess
 
 pytestmark = pytest.mark.contract
 
@@ -50,14 +50,18 @@ async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kil
         undisturbed = await spoken(side.transcriber, [], -1, None)
         assert len(undisturbed[-1].split()) > 10
         for _ in range(TRIES):
-            # The least loaded of equals is the one that joined first, so that this kill hits the stream.
-            first = next(iter(side.transcriber.pinned_by_replica()))
-            victim = next(process for process in running if process.address.name == first)
+            victims: list[RecognizerProcess] = []
+
+            def kill_its_recognizer(killed: list[RecognizerProcess] = victims) -> None:
+                pinned = side.transcriber.pinned_by_replica()
+                killed += [process for process in running if pinned[process.address.name]]
+                killed[0].kill()
+
             seen: list[Hypothesis] = []
             moved = side.transcriber.counts.moved
-            assert (
-                await spoken(side.transcriber, seen, randomness.randrange(1, len(FRAMES)), victim.kill) == undisturbed
-            )
+            at = randomness.randrange(1, len(FRAMES))
+            assert await spoken(side.transcriber, seen, at, kill_its_recognizer) == undisturbed
+            (victim,) = victims
             assert side.transcriber.counts.moved == moved + 1
             for before, after in pairwise(seen):
                 assert after.text.startswith(before.text[: before.stable_chars])
