@@ -235,7 +235,7 @@ def nemo_settings(transcriber: TranscriberConfig) -> NemoSettings:
         decoder=transcriber.decoder,
         device=transcriber.device,
         threads=transcriber.replicas.threads,
-        phrases=transcriber.phrases,
+        phrases={entry.tenant: entry.phrases for entry in transcriber.phrases},
         stepper=StepperLimits(slots=transcriber.max_streams or DEFAULT_SLOTS),
         loop=LoopLimits(max_streams=transcriber.max_streams),
     )

@@ -153,6 +153,13 @@ class StageLinkConfig(Section):
     wait_s: float = Field(default=10.0, gt=0, description="before a text is given up, with no replica there or several")
 
 
+class TenantPhrases(Section):
+    """What the callers of a tenant are likely to say; `tenant` "" stands for all that have no phrases of their own."""
+
+    tenant: str = ""
+    phrases: tuple[str, ...]
+
+
 class TranscriberConfig(Section):
     """`whisper-ct2` recognises whole utterances again and again; `nemo` streams, many calls in one batch."""
 
@@ -169,9 +176,7 @@ class TranscriberConfig(Section):
         description="nemo: utterances at a time; more are refused; 0: what warm-up measures",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="nemo; auto: the GPU when there is one")
-    phrases: dict[str, tuple[str, ...]] = Field(
-        default={}, description='nemo: names and words to expect, by tenant; those of "" hold for tenants without any'
-    )
+    phrases: tuple[TenantPhrases, ...] = Field(default=(), description="nemo: names and words to expect")
     link: StageLinkConfig = StageLinkConfig()
     replicas: ReplicaConfig = ReplicaConfig()
 

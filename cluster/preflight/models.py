@@ -129,6 +129,8 @@ def _images_are_named(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
+    if inspection.config.transcriber.is_streaming:
+        return
     longest_s = inspection.config.turn.max_utterance_s
     if longest_s * UTTERANCE_BYTES_PER_S > MESSAGE_BYTES:
         yield Finding(

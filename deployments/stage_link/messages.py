@@ -156,6 +156,6 @@ def _read(item: Any, readers: _Readers) -> Any:
 
 def _checked(make: Callable[..., Any], fields: list[Any], types: tuple[type, ...]) -> Any:
     """Return `make(*fields)` when every field is of its type; a bool is no int here."""
-    if len(fields) != len(types) or any(type(field) is not kind for field, kind in zip(fields, types, strict=True)):
+    if tuple(map(type, fields)) != types:
         raise LinkError(f"fields that make no {getattr(make, '__name__', 'item')}")
     return make(*fields)

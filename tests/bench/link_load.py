@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 import psutil
 
 from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkedStream
+from pipelines.linked_stream import LinkedStream, LinkPatience
 from pipelines.ports import Hypothesis
 from pipelines.speech_link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
     PushAudio,
+    RecognizerLink,
     StreamCommand,
     StreamHeard,
     StreamResult,
@@ -163,8 +164,28 @@ class SpeakingCalls:
                 self.figures.finishes_ms.append((time.monotonic() - began_s) * 1000)
 
 
-def transcriber(tick_ms: int) -> LinkedTranscriber:
-    """A linked transcriber that keeps long utterances."""
-    from pipelines.linked_stream import LinkPatience
+class OneEachLink:
+    """`RecognizerLink` that sends a message for each command."""
 
-    return LinkedTranscriber("", LinkPatience(tick_ms=tick_ms, max_utterance_s=600))
+    def __init__(self, link: RecognizerLink) -> None:
+        self._link = link
+
+    def send(self, commands: Sequence[StreamCommand]) -> None:
+        for command in commands:
+            self._link.send([command])
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class OneEachTranscriber(LinkedTranscriber):
+    """Sends a message for each call."""
+
+    def join(self, name: str, link: RecognizerLink, *, streams: int, slots: int) -> None:
+        super().join(name, OneEachLink(link), streams=streams, slots=slots)
+
+
+def transcriber(tick_ms: int) -> LinkedTranscriber:
+    """A linked transcriber that keeps long utterances; `tick_ms` 0: a message for each call, at once."""
+    patience = LinkPatience(tick_ms=tick_ms, max_utterance_s=600)
+    return LinkedTranscriber("", patience) if tick_ms else OneEachTranscriber("", patience)

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import sys
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -26,7 +27,7 @@ from rich.table import Table
 
 from deployments.stage_link.keeper import Found, LinkKeeper
 from deployments.stage_link.listener import LinkListener
-from tests.bench.link_load import NotingRecognizer, SpeakingCalls, transcriber
+from tests.bench.link_load import CallFigures, NotingRecognizer, SpeakingCalls, transcriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,9 @@ def percentiles(values: list[float]) -> tuple[float, float]:
 
 
 def row_of(
-    variant: str, calls: SpeakingCalls, base_cpu: float, cpu: float, arrivals_ms: list[float], *, frames: int
+    variant: str, seen: CallFigures, base_cpu: float, cpu: float, arrivals_ms: list[float], *, frames: int
 ) -> Row:
     """Return the figures of one variant, net of what the calls alone cost."""
-    seen = calls.figures
     return Row(
         variant, round((seen.cpu - base_cpu) * 100, 1), round(cpu * 100, 1), round(len(arrivals_ms) / frames, 3),
         percentiles(arrivals_ms), percentiles(seen.partials_ms), percentiles(seen.finishes_ms),
@@ -112,19 +112,19 @@ async def by_socket(variant: str, tick_ms: int, calls: int, seconds: float, base
     ours.send("end")
     child.join()
     frames = int(calls * seconds * 50)
-    return row_of(variant, speaking, base_cpu, (after - before) / seconds, arrivals, frames=frames)
+    return row_of(variant, speaking.figures, base_cpu, (after - before) / seconds, arrivals, frames=frames)
 
 
 def show(rows: list[Row], calls: int) -> None:
     """Print the table."""
-    table = Table(title=f"stage link, {calls} calls, in hundredths of a core and ms (p50 / p99)", title_justify="left")
+    table = Table(title=f"stage link, {calls} calls; hundredths of a core, ms (p50 / p99)", title_justify="left")
     for title in ("variant", "gateway", "recogniser", "both", "delivered", "audio", "partial", "finish"):
-        table.add_column(title, justify="left" if title == "variant" else "right")
+        table.add_column(title, justify="left" if title == "variant" else "right", no_wrap=True)
     for row in rows:
         latencies = [f"{low:g} / {high:g}" for low, high in (row.audio_ms, row.partial_ms, row.finish_ms)]
         cpu = [f"{value:.1f}" for value in (row.gateway_cpu, row.recognizer_cpu, row.cpu)]
         table.add_row(row.variant, *cpu, f"{row.delivered:.1%}", *latencies)
-    Console().print(table)
+    Console(width=140).print(table)
 
 
 async def measure(arguments: argparse.Namespace, progress: Progress) -> list[Row]:
@@ -159,9 +159,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each variant")
     parser.add_argument("--tick-ms", type=int, default=20)
+    parser.add_argument("--priority", type=int, default=0, help="nice value of both processes; below 0 needs root")
     parser.add_argument("--skip-handle", action="store_true", help="no Ray: the socket only")
     parser.add_argument("--out", type=Path, default=None, help="save the figures as JSON here")
     arguments = parser.parse_args()
+    # On a machine with other work: what is to be seen is the link, not the queue for the cores.
+    os.nice(arguments.priority)
     try:
         with Progress(transient=True) as progress:
             rows = asyncio.run(measure(arguments, progress))

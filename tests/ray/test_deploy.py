@@ -175,7 +175,8 @@ def test_same_configuration_again_changes_nothing(state: ClusterState, state_fol
 def test_preflight_and_a_needed_restart_refuse_before_anything_changes(state: ClusterState, state_folder: Path) -> None:
     before = _deployed(state)
     with pytest.raises(ConfigError, match=r"utterance: .*Fix: turn\.max_utterance_s at most 131"):
-        operations.deploy(_config(state_folder, turn__max_utterance_s="150"), CONSOLE)
+        mistaken = _config(state_folder, turn__max_utterance_s="150", transcriber__engine="scripted")
+        operations.deploy(mistaken, CONSOLE)
     with pytest.raises(ConfigError, match="http_options only when it starts"):
         operations.deploy(_config(state_folder, ingress__port="24987"), CONSOLE)
     assert _deployed(state) == before
