@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ CHANGES = {
     "VOXRAY__TRANSCRIBER__ENGINE": "scripted-streaming",
     "VOXRAY__TRANSCRIBER__REPLICAS__MIN_REPLICAS": "2",
     "VOXRAY__TRANSCRIBER__REPLICAS__MAX_REPLICAS": "2",
+    # A recogniser that was killed is back within seconds, on a busy machine within a minute.
+    "VOXRAY__TRANSCRIBER__LINK__WAIT_S": "120",
 }
 
 
@@ -92,7 +95,7 @@ class SpokenCall:
         half.join()
         with self._socket:
             while True:
-                event = json.loads(self._socket.recv(timeout=30))
+                event = json.loads(self._socket.recv(timeout=150))
                 assert event["type"] != "error", event
                 if event["type"] == "conversation.item.input_audio_transcription.completed":
                     return str(event["transcript"])
@@ -174,8 +177,8 @@ def test_same_configuration_again_changes_nothing(state: ClusterState, state_fol
 
 def test_preflight_and_a_needed_restart_refuse_before_anything_changes(state: ClusterState, state_folder: Path) -> None:
     before = _deployed(state)
+    mistaken = _config(state_folder, turn__max_utterance_s="150", transcriber__engine="scripted")
     with pytest.raises(ConfigError, match=r"utterance: .*Fix: turn\.max_utterance_s at most 131"):
-        mistaken = _config(state_folder, turn__max_utterance_s="150", transcriber__engine="scripted")
         operations.deploy(mistaken, CONSOLE)
     with pytest.raises(ConfigError, match="http_options only when it starts"):
         operations.deploy(_config(state_folder, ingress__port="24987"), CONSOLE)
@@ -218,7 +221,8 @@ def test_spoken_call_loses_nothing_when_its_recognisers_are_killed_in_mid_uttera
 
     assert SpokenCall(state.ws_url).say(at_half=kill) == undisturbed
     metrics = httpx.get(f"{state.http_url}/metrics").text
-    assert 'voxray_recognizer_stream_events_total{event="moved"} 1.0' in metrics
+    # Once from the recogniser that had the stream, and once more if the other one took it before it was killed too.
+    assert re.search(r'voxray_recognizer_stream_events_total\{event="moved"\} [12]\.0', metrics)
     assert "voxray_recognizer_links_lost_total 2.0" in metrics
 
 
