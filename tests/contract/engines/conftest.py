@@ -16,6 +16,7 @@ from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
 from deployments.engines.piper import PiperSynthesizer
 from pipelines.ports import SpeechRequest
+from tests.contract.engines.nemo_models import NemoModels
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,12 @@ def speak(model_dir: Callable[[str], Path]) -> Callable[[str], bytes]:
         return bytes(3200) + pcm + bytes(3200)
 
     return spoken
+
+
+@pytest.fixture(scope="session")
+def nemo_models(tmp_path_factory: pytest.TempPathFactory) -> NemoModels:
+    """Tiny cache-aware models with random weights; the first one asked for takes NeMo's import, 20 s and more."""
+    return NemoModels(tmp_path_factory.mktemp("nemo"))
 
 
 @pytest.fixture(scope="session")

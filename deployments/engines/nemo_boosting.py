@@ -1,0 +1,80 @@
+"""Names and words that a tenant's callers are likely to say, preferred while decoding.
+
+NeMo's boosting trees, one for each tenant, in NeMo's multi-model: a step decodes streams of many tenants together. A
+tree has a state, as a decoder has; it walks on with the pieces that are emitted, and its score is added to those of the
+pieces that would continue a phrase. Whether a frame says anything at all is left to the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+NO_PHRASES = -1
+
+
+class PhraseBook:
+    """The boosting trees of all tenants.
+
+    Args:
+        phrases: by tenant; those of "" hold for tenants that have none of their own.
+        weight: what is added to a likely piece, in natural log.
+        trees: NeMo's multi-model, that of an RNN-T search or a new one.
+    """
+
+    def __init__(self, phrases: Mapping[str, Sequence[str]], weight: float, *, tokenizer: Any, trees: Any) -> None:
+        from nemo.collections.asr.parts.context_biasing.boosting_graph_batched import (
+            BoostingTreeModelConfig,
+            GPUBoostingTreeModel,
+        )
+
+        self.trees = trees
+        self._numbers: dict[str, int] = {}
+        for tenant, words in phrases.items():
+            if words:
+                config = BoostingTreeModelConfig(key_phrases_list=list(words))
+                tree = GPUBoostingTreeModel.from_config(config, tokenizer=tokenizer)
+                self._numbers[tenant] = int(trees.add_model(tree, alpha=weight))
+
+    def number_of(self, tenant: str) -> int:
+        """Return the number of the tenant's tree, `NO_PHRASES` when nothing is expected of its callers."""
+        return self._numbers.get(tenant, self._numbers.get("", NO_PHRASES))
+
+
+def new_trees(vocabulary_size: int, device: Any) -> Any:
+    """Return an empty multi-model."""
+    from nemo.collections.asr.parts.context_biasing.biasing_multi_model import GPUBiasingMultiModel
+
+    return GPUBiasingMultiModel(vocab_size=vocabulary_size).to(device)
+
+
+def boosted_labels(log_probs: Any, last: Any, states: Any, numbers: Any, trees: Any) -> tuple[Any, Any]:
+    """Choose the label of each frame with the trees' preference among the pieces, as NeMo's batched CTC search does.
+
+    Args:
+        log_probs: [streams, frames, pieces + blank].
+        last: label of the frame before, [streams].
+        states: of the trees, [streams].
+        numbers: of the trees, [streams]; negative for streams without.
+
+    Returns:
+        Labels [streams, frames], and the trees' states after the last frame.
+    """
+    blank = log_probs.shape[2] - 1
+    has_tree = numbers >= 0
+    rows = torch.arange(log_probs.shape[0], device=log_probs.device)
+    labels = []
+    for frame in log_probs.unbind(dim=1):
+        plain = frame.argmax(dim=-1)
+        scores, following = trees.advance(states=states, model_ids=numbers)
+        preferred = frame[:, :-1].float() + torch.where(has_tree[:, None], scores, 0.0)
+        preferred = torch.cat([preferred, preferred.new_full((len(rows), 1), -torch.inf)], dim=1)
+        preferred.scatter_(1, last[:, None], -torch.inf)
+        is_new = (plain != blank) & (plain != last) & has_tree
+        chosen = torch.where(is_new, preferred.argmax(dim=-1), plain)
+        states = torch.where(is_new, following[rows, chosen.clamp(max=blank - 1)], states)
+        last = chosen
+        labels.append(chosen)
+    return torch.stack(labels, dim=1), states

@@ -1,0 +1,225 @@
+"""Which streams a recogniser steps next: slots, waiting audio, due times. Pure: time is an argument.
+
+Theory of operation. A stream's audio waits until it makes a chunk. A chunk is *due* when a caller who speaks in real
+time would have completed it: the first one of a run on arrival, each further one a chunk's time after the one before.
+So audio that comes as a burst is due bit by bit, and takes nothing from callers in real time:
+
+    burst of 4 chunks at 1000    due  1000   1160   1320   1480     (chunk of 160 ms)
+    caller in real time          due     1080   1240   1400   1560
+
+A tick takes at most one chunk of each stream, those that are due first if not all fit, and runs as soon as the first
+ready chunk has waited `gather_ms` for company. Lag is how long after its due time a chunk's result was there.
+
+A finish is a mark in the stream's audio. Chunks before the mark are due at once; no chunk goes past it; the rest before
+it is recognised apart (`chunk_stepper.py`), and the stream goes on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+BYTES_PER_MS = 32
+
+StreamKey = tuple[int, int]
+"""Number of the link, number of the stream on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleLimits:
+    """Bounds of a schedule.
+
+    Attributes:
+        first_bytes: audio of a stream's first chunk.
+        chunk_bytes: audio of every later chunk.
+        max_streams: most streams that are open at a time; slots are numbered from 0 to here.
+        max_batch: most chunks of a tick.
+        gather_ms: how long a ready chunk waits for others to share its step.
+        max_backlog_ms: most audio of one stream that may wait.
+    """
+
+    first_bytes: int
+    chunk_bytes: int
+    max_streams: int
+    max_batch: int
+    gather_ms: int = 5
+    max_backlog_ms: int = 600_000
+
+    @property
+    def chunk_ms(self) -> int:
+        return self.chunk_bytes // BYTES_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next chunk of a stream, taken for a tick."""
+
+    key: StreamKey
+    slot: int
+    pcm_16k: bytes
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of a stream's audio before a finish: less than a chunk, at most `audio_ms` into the stream."""
+
+    key: StreamKey
+    slot: int
+    pcm_16k: bytes
+    finishes: tuple[int, ...]
+    audio_ms: int
+
+
+@dataclass(slots=True)
+class _Mark:
+    position_bytes: int
+    asked_ms: int
+    finish: int
+
+
+@dataclass(slots=True)
+class _Stream:
+    slot: int
+    touched_ms: int
+    waiting: bytearray = field(default_factory=bytearray)
+    taken_bytes: int = 0
+    due_ms: int = 0
+    start_ms: int = 0
+    is_ready: bool = False
+    marks: deque[_Mark] = field(default_factory=deque)
+
+    @property
+    def pushed_bytes(self) -> int:
+        return self.taken_bytes + len(self.waiting)
+
+    @property
+    def urgency_ms(self) -> int:
+        return min(self.due_ms, self.marks[0].asked_ms) if self.marks else self.due_ms
+
+
+class StreamSchedule:
+    """Knows all open streams of a recogniser. Not thread-safe."""
+
+    def __init__(self, limits: ScheduleLimits) -> None:
+        self.limits = limits
+        self._streams: dict[StreamKey, _Stream] = {}
+        self._free = deque(range(limits.max_streams))
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __contains__(self, key: StreamKey) -> bool:
+        return key in self._streams
+
+    @property
+    def free_slots(self) -> int:
+        return len(self._free)
+
+    def open(self, key: StreamKey, now_ms: int) -> int | None:
+        """Take a slot and return it; None when all are taken. `key` must not be open."""
+        if not self._free:
+            return None
+        slot = self._free.popleft()
+        self._streams[key] = _Stream(slot, now_ms)
+        return slot
+
+    def close(self, key: StreamKey) -> int | None:
+        """Forget a stream and free its slot; returns the slot, None when there is no such stream."""
+        stream = self._streams.pop(key, None)
+        if stream is None:
+            return None
+        self._free.append(stream.slot)
+        return stream.slot
+
+    def keys_of(self, link: int) -> list[StreamKey]:
+        return [key for key in self._streams if key[0] == link]
+
+    def push(self, key: StreamKey, pcm_16k: bytes, now_ms: int) -> bool:
+        """Append audio of any length; returns False when more would wait than may, and then keeps none of it."""
+        stream = self._streams[key]
+        if len(stream.waiting) + len(pcm_16k) > self.limits.max_backlog_ms * BYTES_PER_MS:
+            return False
+        stream.touched_ms = now_ms
+        stream.waiting += pcm_16k
+        if not stream.is_ready and self._has_chunk(stream):
+            stream.is_ready = True
+            stream.due_ms = now_ms
+            stream.start_ms = now_ms + self.limits.gather_ms
+        return True
+
+    def finish(self, key: StreamKey, finish: int, now_ms: int) -> None:
+        """Mark the audio pushed so far as one to answer for."""
+        stream = self._streams[key]
+        stream.touched_ms = now_ms
+        stream.marks.append(_Mark(stream.pushed_bytes, now_ms, finish))
+
+    def wait_ms(self, now_ms: int) -> int | None:
+        """Return in how many ms the next tick is to run: 0 now, None when nothing waits."""
+        starts = [s.start_ms for s in self._streams.values() if s.is_ready]
+        if any(s.marks for s in self._streams.values()) or len(starts) >= self.limits.max_batch:
+            return 0
+        return max(0, min(starts) - now_ms) if starts else None
+
+    def take_chunks(self, now_ms: int) -> list[Chunk]:
+        """Take the chunks of a tick, due first; at most one of each stream."""
+        able = [(s.urgency_ms, key) for key, s in self._streams.items() if s.is_ready and self._may_step(s)]
+        able.sort()
+        return [self._take(key, now_ms) for _, key in able[: self.limits.max_batch]]
+
+    def take_rests(self) -> list[Rest]:
+        """Take the finishes whose rest is less than a chunk, in the order in which they were asked, up to a batch."""
+        able = [(s.marks[0].asked_ms, key) for key, s in self._streams.items() if s.marks and not self._may_step(s)]
+        able.sort()
+        return [self._take_rest(key) for _, key in able[: self.limits.max_batch]]
+
+    def idle(self, now_ms: int, timeout_ms: int) -> list[StreamKey]:
+        """Return the streams that have sent nothing for `timeout_ms` and have nothing to be recognised."""
+        return [
+            key
+            for key, s in self._streams.items()
+            if now_ms - s.touched_ms >= timeout_ms and not s.is_ready and not s.marks
+        ]
+
+    def taken_ms(self, key: StreamKey) -> int:
+        """Return how much of a stream's audio its chunks have covered."""
+        return self._streams[key].taken_bytes // BYTES_PER_MS
+
+    def backlog_ms(self) -> int:
+        """Return the most audio that any stream has waiting beyond a chunk."""
+        chunk = self.limits.chunk_bytes
+        longest = max((len(s.waiting) - chunk for s in self._streams.values()), default=0)
+        return max(0, longest) // BYTES_PER_MS
+
+    def _needed_bytes(self, stream: _Stream) -> int:
+        return self.limits.chunk_bytes if stream.taken_bytes else self.limits.first_bytes
+
+    def _has_chunk(self, stream: _Stream) -> bool:
+        return len(stream.waiting) >= self._needed_bytes(stream)
+
+    def _may_step(self, stream: _Stream) -> bool:
+        """Say whether the next chunk is there and does not reach past the first mark."""
+        if not self._has_chunk(stream):
+            return False
+        end = stream.taken_bytes + self._needed_bytes(stream)
+        return not stream.marks or end <= stream.marks[0].position_bytes
+
+    def _take(self, key: StreamKey, now_ms: int) -> Chunk:
+        stream = self._streams[key]
+        needed = self._needed_bytes(stream)
+        chunk = Chunk(key, stream.slot, bytes(stream.waiting[:needed]), stream.due_ms)
+        del stream.waiting[:needed]
+        stream.taken_bytes += needed
+        stream.is_ready = self._has_chunk(stream)
+        stream.due_ms += self.limits.chunk_ms
+        stream.start_ms = now_ms
+        return chunk
+
+    def _take_rest(self, key: StreamKey) -> Rest:
+        stream = self._streams[key]
+        position = stream.marks[0].position_bytes
+        finishes = []
+        while stream.marks and stream.marks[0].position_bytes == position:
+            finishes.append(stream.marks.popleft().finish)
+        size = (position - stream.taken_bytes) // 2 * 2
+        return Rest(key, stream.slot, bytes(stream.waiting[:size]), tuple(finishes), position // BYTES_PER_MS)
