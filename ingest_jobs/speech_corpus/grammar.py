@@ -33,7 +33,8 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 # How often each group is drawn.
 _GROUP_WEIGHTS = {
-    "order": 20, "product": 20, "policy": 17, "identity": 15, "yes_no": 5, "small_talk": 7, "everyday": 14, "company": 2,
+    "order": 20, "product": 20, "policy": 17, "identity": 15, "yes_no": 5, "small_talk": 7, "everyday": 14,
+    "company": 2,
 }  # fmt: skip
 _OPENING_SHARE, _HESITATION_SHARE, _POLITE_SHARE, _SENTENCE_PAIR_SHARE = 0.08, 0.08, 0.06, 0.06
 

@@ -91,7 +91,7 @@ _voices: Voices | None = None
 
 
 def _start(files: VoiceFiles) -> None:
-    global _voices  # noqa: PLW0603 - a pool's worker has no other place for its models
+    global _voices
     _voices = Voices(files)
 
 
@@ -166,7 +166,10 @@ def make_corpus(
             if done % _MANIFEST_EVERY == 0:
                 _write(lines, folder)
             on_progress(done, sum(line.duration for line in made))
-    _write(lines, folder)
+    heard = {line.text for line in lines["train"]}
+    # A sentence of the company may be one that was drawn for the test too.
+    lines["test"] = [line for line in lines["test"] if line.text not in heard]
+    _write(lines, folder, is_last=True)
     return {split: sum(line.duration for line in made) for split, made in lines.items()}
 
 
@@ -176,6 +179,9 @@ def _in_order(
     return zip(plan, made, strict=True)
 
 
-def _write(lines: dict[str, list[ManifestLine]], folder: Path) -> None:
+def _write(lines: dict[str, list[ManifestLine]], folder: Path, *, is_last: bool = False) -> None:
+    """Write the manifests; until the last time only where they grow, for a training may be reading an older run's."""
     for split, made in lines.items():
-        write_manifest(folder / f"{split}.jsonl", made)
+        path = folder / f"{split}.jsonl"
+        if is_last or not path.exists() or len(made) > len(path.read_text("utf-8").splitlines()):
+            write_manifest(path, made)

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 
 from ingest_jobs.speech_corpus.augment import Distortion
 from ingest_jobs.speech_training.batches import Batch, DistortedBatches, collate, load, read_recordings
-from ingest_jobs.speech_training.peers import Peers
 from ingest_jobs.speech_training.model import LEFT_CONTEXT_FRAMES, LOOK_AHEADS, ModelSize, build_model, train_pieces
+from ingest_jobs.speech_training.peers import Peers
 
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
@@ -52,7 +52,7 @@ class TrainingPlan:
     batch_seconds: float = 56
     weight_decay: float = 1e-3
     averaging: float = 0.999
-    evaluate_every_s: float = 240
+    evaluate_every_s: float = 300
     seed: int = 7
     max_steps: int = 0
     is_bfloat16: bool = False
@@ -165,7 +165,7 @@ class Trainer:
         data = DistortedBatches(
             self._corpus / "train.jsonl", self.model.tokenizer, plan.batch_seconds, strength, self._seed
         )
-        return iter(DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4))
+        return iter(DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))
 
     def _train_on(self, batch: Batch, rate: float) -> float:
         for group in self._optimizer.param_groups:
