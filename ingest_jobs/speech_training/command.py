@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--minutes", type=float, default=90)
     training.add_argument("--resume", action="store_true")
     training.add_argument("--peak-rate", type=float, default=1e-3)
-    training.add_argument("--batch-seconds", type=float, default=56)
+    training.add_argument("--batch-seconds", type=float, default=20)
     training.add_argument("--processes", type=int, default=2, help="that share each step, one thread each")
     training.add_argument("--bfloat16", action="store_true", help="faster where the processor can")
     training.add_argument("--width", type=int, default=144)

@@ -48,8 +48,8 @@ class TrainingPlan:
 
     minutes: float = 90
     peak_rate: float = 1e-3
-    warm_up_steps: int = 500
-    batch_seconds: float = 56
+    warm_up_steps: int = 250
+    batch_seconds: float = 20
     weight_decay: float = 1e-3
     averaging: float = 0.999
     evaluate_every_s: float = 300
