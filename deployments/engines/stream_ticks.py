@@ -1,8 +1,8 @@
 """One tick of a streaming recogniser: commands in, a step and a finish of the model, results out. Knows no thread.
 
 A step that raises is tried again stream by stream: whoever raises alone is failed, the others go on. When nobody gets
-through, it is the model that is ill, not the audio; the streams are failed as retryable, and after a few such ticks
-`run` raises, which ends the recogniser.
+through, it may be the model that is ill and not the audio: streams are failed as retryable, and when many have failed
+and none has got through since, `run` raises, which ends the recogniser.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipelines.speech_link import (
     StreamResult,
 )
 
-_TICKS_WITHOUT_SUCCESS = 3
+_FAILURES_WITHOUT_SUCCESS = 8
 
 Answer = Heard | Exception
 
@@ -69,7 +69,7 @@ class StreamTicks:
         self._sent: dict[StreamKey, _Sent] = {}
         self._newest: dict[int, int] = {}
         self._results: defaultdict[int, list[StreamResult]] = defaultdict(list)
-        self._barren_ticks = 0
+        self._failures_in_a_row = 0
 
     def apply(self, link: int, commands: Sequence[StreamCommand], now_ms: int) -> None:
         """Carry out commands in order. A command for a stream that has ended is ignored: it was under way."""
@@ -103,7 +103,7 @@ class StreamTicks:
         """Run one tick; return the lag of each of its chunks, in ms.
 
         Raises:
-            EngineError: the model has failed for every stream of several ticks in a row.
+            EngineError: the model has failed for many streams and for none has it worked since the first of them.
         """
         chunks = self._schedule.take_chunks(clock_ms())
         answers = self._answers(self._stepper.step, chunks)
@@ -208,8 +208,8 @@ class StreamTicks:
         if not answers:
             return
         errors = [answer for answer in answers if isinstance(answer, Exception)]
-        self._barren_ticks = self._barren_ticks + 1 if len(errors) == len(answers) else 0
-        if self._barren_ticks >= _TICKS_WITHOUT_SUCCESS:
+        self._failures_in_a_row = self._failures_in_a_row + len(errors) if len(errors) == len(answers) else 0
+        if self._failures_in_a_row >= _FAILURES_WITHOUT_SUCCESS:
             raise EngineError("transcriber", _reason(errors[0]), retryable=True) from errors[0]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deployments.engines.chunk_stepper import SlotAudio
+from deployments.engines.nemo_decoding import Decoded, FrameDecoder
 from deployments.engines.nemo_stepper import StepperLimits
 from pipelines.errors import EngineError
 from pipelines.speech_link import CloseStream, FinishUtterance, OpenStream, PushAudio, StreamHeard
@@ -128,22 +131,32 @@ def test_phrases_are_preferred_for_their_tenant_alone(nemo_models: NemoModels, m
     assert texts["nobody"] == texts["plain"]
 
 
+class FallsSilent:
+    """A decoder that hears the first chunk and nothing after it; random weights never fall silent by themselves."""
+
+    def __init__(self, decoder: FrameDecoder) -> None:
+        self.vocabulary = decoder.vocabulary
+        self.begin = decoder.begin
+        self._decode = decoder.decode
+        self._has_heard = False
+
+    def decode(self, encoded: Any, outputs: Sequence[int], states: Sequence[Any]) -> list[Decoded]:
+        decoded = self._decode(encoded, outputs, states)
+        if self._has_heard:
+            return [Decoded([], item.state) for item in decoded]
+        self._has_heard = True
+        return decoded
+
+
 def test_silence_after_words_ends_an_utterance_once(nemo_models: NemoModels) -> None:
     limits = StepperLimits(slots=1, max_batch=1, end_silence_ms=400)
     stepper = reference.stepper_of(nemo_models.ctc, stepper=limits)
+    stepper._decoder = FallsSilent(stepper._decoder)
     stepper.open(0, "")
-    chunk = SlotAudio(0, bytes(stepper.chunk_bytes))
-    stepper.step([SlotAudio(0, bytes(stepper.first_bytes))])
-    state = stepper._slots[0]
-    blank = stepper._decoder.begin(-1).last
-    ends = []
-    for _ in range(12):
-        stepper.step([chunk])
-        # Random weights never fall silent; the text's clock does: its last word lies where it was.
-        state.said.last_frame = 2
-        ends.append(stepper._has_ended(state))
-    assert blank == len(stepper._decoder.vocabulary)
-    assert ends.count(True) == 1
+    (first,) = stepper.step([SlotAudio(0, reference.noise(0.0925)[: stepper.first_bytes])])
+    assert first.text
+    ends = [stepper.step([SlotAudio(0, bytes(stepper.chunk_bytes))])[0].ends_utterance for _ in range(9)]
+    assert ends == [False, False, True, False, False, False, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -184,12 +184,12 @@ def test_health_fails_when_ticks_stay_late_and_openings_are_refused() -> None:
 
 def test_a_dead_model_fails_all_streams_refuses_new_ones_and_fails_health() -> None:
     ear = Ear()
-    with running(LetterStepper(is_ill=True, max_batch=1)) as loop:
+    with running(LetterStepper(is_ill=True, max_batch=1, slots=9)) as loop:
         link = loop.open_link(ear)
-        link.send([command for s in range(3) for command in (OpenStream(s), PushAudio(s, pcm_of("ab")))])
-        link.send([OpenStream(3)])
+        link.send([command for s in range(8) for command in (OpenStream(s), PushAudio(s, pcm_of("ab")))])
+        link.send([OpenStream(8)])
         failed: list[StreamResult] = []
-        while len(failed) < 4:
+        while len(failed) < 9:
             failed += ear.next()
         assert all(isinstance(result, StreamFailed) and result.retryable for result in failed)
         while True:

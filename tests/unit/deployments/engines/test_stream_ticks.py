@@ -113,13 +113,32 @@ def test_a_finish_that_fails_ends_its_stream_alone() -> None:
 
 
 def test_a_model_that_fails_for_everyone_ends_the_recogniser() -> None:
-    bench = Bench(LetterStepper(is_ill=True, max_batch=1))
-    for stream in range(3):
+    bench = Bench(LetterStepper(is_ill=True, max_batch=1, slots=8))
+    for stream in range(8):
         bench.say(OpenStream(stream), PushAudio(stream, pcm_of("ab")))
     with pytest.raises(EngineError) as caught:
         bench.settle()
     assert caught.value.retryable
     assert len(bench.schedule) == 0
+
+
+def test_bad_streams_one_after_the_other_do_not_end_the_recogniser() -> None:
+    bench = Bench()
+    for stream in range(20):
+        bench.say(OpenStream(stream), PushAudio(stream, pcm_of("!!" if stream % 5 else "ab")))
+        bench.settle()
+        bench.say(CloseStream(stream))
+
+
+def test_a_burst_takes_no_tick_from_another_stream() -> None:
+    bench = Bench(LetterStepper(max_batch=1, first_bytes=64, chunk_bytes=320))  # chunks of 10 ms
+    bench.say(OpenStream(0), PushAudio(0, pcm_of("a" * 500)))
+    bench.ticks.run(lambda: 0)
+    bench.ticks.take_results()
+    bench.now_ms = 1
+    bench.say(OpenStream(1), PushAudio(1, pcm_of("x" * 32)))
+    bench.ticks.run(lambda: 1)
+    assert bench.ticks.take_results() == {1: [StreamHeard(1, "x" * 32, 32, 2)]}
 
 
 @pytest.mark.parametrize(
