@@ -18,7 +18,7 @@ pytestmark = pytest.mark.contract
 
 TRIES = 20
 PCM = loud_pcm(2_000, seed=11)
-FRAMES = [PCM[at : at + FRAME_BYTES] for at in range(0, len(PCM), FRAME_BYTES)]
+FRAMES = len(PCM) // FRAME_BYTES
 
 
 @pytest.fixture
@@ -27,15 +27,18 @@ def forge() -> Iterator[RecognizerForge]:
         yield opened
 
 
-async def spoken(transcriber: LinkedTranscriber, seen: list[Hypothesis], disturb_at: int, disturb: object) -> list[str]:
-    """Say `PCM` at ten times the pace of speech, with a pause in it; return the text at the pause and at the end."""
+async def spoken(
+    transcriber: LinkedTranscriber, seen: list[Hypothesis], disturb_at: int, disturb: object, pcm_16k: bytes = PCM
+) -> list[str]:
+    """Speak at ten times the pace of speech, with a pause half way; return the text at the pause and at the end."""
     stream = transcriber.open("call", seen.append)
     pauses: list[asyncio.Task[Hypothesis]] = []
-    for index, frame in enumerate(FRAMES):
+    starts = range(0, len(pcm_16k), FRAME_BYTES)
+    for index, start in enumerate(starts):
         if index == disturb_at and callable(disturb):
             disturb()
-        stream.push(frame)
-        if index == len(FRAMES) // 2:
+        stream.push(pcm_16k[start : start + FRAME_BYTES])
+        if index == len(starts) // 2:
             pauses.append(asyncio.create_task(stream.finalize()))
         await asyncio.sleep(0.002)  # noqa: TID251  the pace of the speech
     texts = [(await pause).text for pause in pauses] + [(await stream.finalize()).text]
@@ -59,7 +62,7 @@ async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kil
 
             seen: list[Hypothesis] = []
             moved = side.transcriber.counts.moved
-            at = randomness.randrange(1, len(FRAMES))
+            at = randomness.randrange(1, FRAMES)
             assert await spoken(side.transcriber, seen, at, kill_its_recognizer) == undisturbed
             (victim,) = victims
             assert side.transcriber.counts.moved == moved + 1
