@@ -1,6 +1,7 @@
 """Recognisers as processes of their own, to be killed: one process imports everything and forks each of them.
 
-python -m tests.contract.stage_link.recognizer_processes     "fork" on stdin, an address as JSON on stdout
+Run as `python -m tests.contract.stage_link.recognizer_processes [CHECKPOINT]`: each "fork" on stdin gives an address as
+JSON on stdout. With a checkpoint it is NeMo that recognises, else the scripted recogniser.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,10 +34,13 @@ class RecognizerProcess:
 
 
 class RecognizerForge:
-    """Forks recognisers; ends all of them at the end."""
+    """Forks recognisers; ends all of them at the end. `checkpoint`: a `.nemo` file; None: they are scripted."""
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        self._arguments = [str(checkpoint)] if checkpoint else []
 
     def __enter__(self) -> RecognizerForge:
-        command = [sys.executable, "-m", "tests.contract.stage_link.recognizer_processes"]
+        command = [sys.executable, "-m", "tests.contract.stage_link.recognizer_processes", *self._arguments]
         self._process = subprocess.Popen(
             command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -57,15 +62,27 @@ class RecognizerForge:
 
 def main() -> None:
     """Fork on demand until the end of the input."""
+    make = maker(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for _ in sys.stdin:
         if os.fork() == 0:
-            serve()
+            serve(make())
 
 
-def serve() -> None:
-    """Serve a scripted recogniser until killed."""
-    listener = LinkListener(StreamLoop(ScriptedStepper), name=f"replica-{os.getpid()}")
+def maker(checkpoint: Path | None) -> Callable[[], StreamLoop]:
+    """Return what makes a recogniser; its libraries are imported here, once for all that are forked."""
+    if checkpoint is None:
+        return lambda: StreamLoop(ScriptedStepper)
+    import nemo.collections.asr.models  # noqa: F401
+
+    from deployments.engines.nemo_recognizer import NemoSettings, open_nemo_recognizer
+
+    return lambda: open_nemo_recognizer(checkpoint, settings=NemoSettings(device="cpu"))
+
+
+def serve(recognizer: StreamLoop) -> None:
+    """Serve a recogniser until killed."""
+    listener = LinkListener(recognizer, name=f"replica-{os.getpid()}")
     address = listener.start()
     sys.stdout.write(json.dumps({"pid": os.getpid(), "port": address.port, "key": address.key.hex()}) + "\n")
     sys.stdout.flush()
