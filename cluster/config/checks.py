@@ -170,6 +170,14 @@ def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
             parse_entry(entry.days, entry.start, entry.end, entry.calls)
         except ValueError as error:
             yield Problem(("scaling", "schedule", str(index)), str(error))
+    replicas = config.transcriber.replicas
+    if (
+        config.scaling.policy == "ray"
+        and config.transcriber.is_streaming
+        and replicas.max_replicas > replicas.min_replicas
+    ):
+        message = "streams are no requests to Ray, which would never add one: scaling.policy calls, or min_replicas"
+        yield Problem(("transcriber", "replicas", "max_replicas"), message)
     if config.scaling.policy != "calls":
         return
     for name, replicas in _replicas(config):

@@ -56,6 +56,10 @@ def complaint(profile: str, environment: dict[str, str]) -> str:
         ({"transcriber__model": "../whisper"}, "takes the name of a catalog entry"),
         ({"transcriber__engine": "nemo", "transcriber__chunk_ms": 100}, "must be a multiple of 80"),
         ({"transcriber__engine": "nemo", "transcriber__device": "cuda"}, "needs a GPU, or a fraction of one"),
+        (
+            {"transcriber__engine": "nemo", "transcriber__replicas__max_replicas": 2},
+            "streams are no requests to Ray, which would never add one",
+        ),
         ({"transcriber__link__answer_s": 10}, "must be less than transcriber.link.wait_s = 10"),
     ],
 )

@@ -36,6 +36,7 @@ class LetterReplica:
     Attributes:
         messages: lists of commands, as they came.
         is_answering: False: it takes commands and says nothing.
+        says_each_letter: False: a partial for each push; True: for each letter, as a recogniser of chunks does.
     """
 
     def __init__(self, transcriber: LinkedTranscriber, name: str, *, slots: int = 8, streams: int = 0) -> None:
@@ -43,6 +44,7 @@ class LetterReplica:
         self.messages: list[list[StreamCommand]] = []
         self.is_answering = True
         self.is_closed = False
+        self.says_each_letter = False
         self.audio: dict[int, bytearray] = {}
         self._transcriber = transcriber
         self._waiting: list[StreamCommand] = []
@@ -80,14 +82,17 @@ class LetterReplica:
                 self.audio[number] = bytearray()
             case PushAudio(pcm_16k=pcm_16k) if number in self.audio:
                 assert len(pcm_16k) % 2 == 0
+                before = len(self.audio[number]) // 2
                 self.audio[number] += pcm_16k
-                return [self._heard(number, None)]
+                whole = len(self.audio[number]) // 2
+                ends = range(before + 1, whole + 1) if self.says_each_letter else [whole]
+                return [self._heard(number, None, end) for end in ends]
             case FinishUtterance(finish=finish) if number in self.audio:
                 return [self._heard(number, finish)]
             case CloseStream():
                 self.audio.pop(number, None)
         return []
 
-    def _heard(self, number: int, finish: int | None) -> StreamHeard:
-        text = self.audio[number].decode("utf-16-le")
+    def _heard(self, number: int, finish: int | None, end: int | None = None) -> StreamHeard:
+        text = self.audio[number].decode("utf-16-le")[:end]
         return StreamHeard(number, text, max(0, len(text) - 1), len(text), finish)

@@ -57,7 +57,9 @@ class History:
 
     def join(self) -> None:
         self.names += 1
-        self.replicas.append(LetterReplica(self.linked, str(self.names)))
+        replica = LetterReplica(self.linked, str(self.names))
+        replica.says_each_letter = True
+        self.replicas.append(replica)
 
     def ask(self) -> None:
         self.asked.append((self.said, asyncio.create_task(self.stream.finalize())))
