@@ -20,6 +20,7 @@ from deployments.engines.scripted_streaming import ScriptedStepper
 from deployments.engines.stream_loop import StreamLoop
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.listener import LinkListener
+from pipelines.speech_link import StreamingRecognizer
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -69,18 +70,20 @@ def main() -> None:
             serve(make())
 
 
-def maker(checkpoint: Path | None) -> Callable[[], StreamLoop]:
-    """Return what makes a recogniser; its libraries are imported here, once for all that are forked."""
+def maker(checkpoint: Path | None) -> Callable[[], StreamingRecognizer]:
+    """Return what makes a recogniser, as a replica would; its libraries are imported here, once for all forks."""
     if checkpoint is None:
         return lambda: StreamLoop(ScriptedStepper)
     import nemo.collections.asr.models  # noqa: F401
 
-    from deployments.engines.nemo_recognizer import NemoSettings, open_nemo_recognizer
+    from cluster.config.schema import TranscriberConfig, VoxrayConfig
+    from deployments.engine_choice import EngineChoice
 
-    return lambda: open_nemo_recognizer(checkpoint, settings=NemoSettings(device="cpu"))
+    section = TranscriberConfig(engine="nemo", model="small", device="cpu", max_streams=8)
+    return EngineChoice(VoxrayConfig(transcriber=section), {"small": str(checkpoint.parent)}).streaming_recognizer
 
 
-def serve(recognizer: StreamLoop) -> None:
+def serve(recognizer: StreamingRecognizer) -> None:
     """Serve a recogniser until killed."""
     listener = LinkListener(recognizer, name=f"replica-{os.getpid()}")
     address = listener.start()
