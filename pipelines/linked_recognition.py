@@ -329,8 +329,9 @@ class LinkedTranscriber:
         pin.replica.outbox.extend(pin.stream.take_unsent(pin.number))
 
     def _flush(self, replica: _Replica) -> None:
-        for pin in tuple(replica.unsent.values()):
-            self._collect(pin)
+        unsent, replica.unsent = replica.unsent, {}
+        for pin in unsent.values():
+            replica.outbox.extend(pin.stream.take_unsent(pin.number))
         if replica.outbox:
             commands, replica.outbox = replica.outbox, []
             replica.link.send(commands)

@@ -14,7 +14,7 @@ Partials of the new replica stay unpublished until they cover more audio than wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -148,9 +148,11 @@ class LinkedStream:
         """Length of all that was pushed."""
         return self._whole_bytes / BYTES_PER_MS / 1000
 
-    def take_unsent(self, number: int) -> Iterator[StreamCommand]:
-        """Yield the audio that the replica has not got; it counts as sent."""
+    def take_unsent(self, number: int) -> Iterable[StreamCommand]:
+        """Return the audio that the replica has not got; it counts as sent."""
         start, self._sent_bytes = self._sent_bytes, self._whole_bytes
+        if 0 < self._sent_bytes - start <= _PIECE_BYTES:
+            return (PushAudio(number, bytes(self._audio[start : self._sent_bytes])),)
         return self._pieces(number, start, self._sent_bytes)
 
     def replay(self, number: int) -> Iterator[StreamCommand]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from deployments.stage_link.frames import (
     HANDSHAKE_S,
     MAX_FRAME_BYTES,
+    READ_AHEAD_BYTES,
     LinkAddress,
     frame,
     prove_as_gateway,
@@ -62,7 +63,7 @@ async def hold_link(address: LinkAddress, transcriber: LinkedTranscriber) -> Non
         asyncio.IncompleteReadError: it ended the link.
     """
     async with asyncio.timeout(HANDSHAKE_S):
-        reader, writer = await asyncio.open_connection(address.host, address.port)
+        reader, writer = await asyncio.open_connection(address.host, address.port, limit=READ_AHEAD_BYTES)
     link: SocketLink | None = None
     try:
         await prove_as_gateway(reader, writer, address.key)

@@ -23,6 +23,8 @@ HANDSHAKE_S = 5.0
 # A whole utterance may have to be sent again at once; a frame is cut at its pieces (`MAX_COMMANDS_BYTES`).
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_HANDSHAKE_BYTES = 128
+# Held by a reader before it stops the socket; asyncio's default is less than a tick of a hundred calls.
+READ_AHEAD_BYTES = 1024 * 1024
 _LENGTH_BYTES = 4
 _NONCE_BYTES = 16
 

@@ -13,7 +13,14 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 
-from deployments.stage_link.frames import LinkAddress, LinkError, check_gateway, frame, read_frame
+from deployments.stage_link.frames import (
+    READ_AHEAD_BYTES,
+    LinkAddress,
+    LinkError,
+    check_gateway,
+    frame,
+    read_frame,
+)
 from deployments.stage_link.messages import LinkLoad, pack_load, pack_results, unpack_commands
 from pipelines.errors import EngineError
 from pipelines.speech_link import OpenStream, StreamCommand, StreamingRecognizer, StreamRefused, StreamResult
@@ -91,7 +98,7 @@ class LinkListener:
         return asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]
 
     async def _listen(self) -> LinkAddress:
-        self._server = await asyncio.start_server(self._accept, self._host, 0)
+        self._server = await asyncio.start_server(self._accept, self._host, 0, limit=READ_AHEAD_BYTES)
         port: int = self._server.sockets[0].getsockname()[1]
         return LinkAddress(self._name, self._host, port, self._key)
 

@@ -51,7 +51,7 @@ def unpack_commands(payload: bytes) -> list[StreamCommand]:
     kind, *rest = _array(payload)
     if kind != "c" or len(rest) != 1:
         raise LinkError("not a message of commands")
-    return [_read(item, _COMMANDS) for item in _items(rest[0])]
+    return [_push(item) or _read(item, _COMMANDS) for item in _items(rest[0])]
 
 
 def pack_results(results: Sequence[StreamResult]) -> bytes:
@@ -102,6 +102,12 @@ def _result(result: StreamResult) -> tuple[Any, ...]:
             return (1, stream, reason)
         case StreamFailed(stream, reason, retryable):
             return (2, stream, reason, retryable)
+
+
+def _push(item: Any) -> PushAudio | None:
+    """Read what nearly every command is by a shorter way; None: it is something else, or wrong."""
+    is_push = type(item) is list and len(item) == 3 and item[0] == 1 and type(item[2]) is bytes
+    return PushAudio(item[1], item[2]) if is_push and type(item[0]) is type(item[1]) is int else None
 
 
 def _heard(fields: list[Any]) -> StreamHeard:
