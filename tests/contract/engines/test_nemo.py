@@ -156,7 +156,7 @@ class FallsSilent:
         decoded = self._decode(encoded, outputs, states)
         if self._has_heard:
             return [Decoded([], item.state) for item in decoded]
-        self._has_heard = any(item.tokens for item in decoded)
+        self._has_heard = any(token.piece != 0 for item in decoded for token in item.tokens)  # 0: unknown
         return decoded
 
 
