@@ -32,7 +32,7 @@ class ModelSize:
     width: int = 144
     layers: int = 8
     heads: int = 4
-    pieces: int = 128
+    pieces: int = 384
     subsampling_channels: int = 96
 
 

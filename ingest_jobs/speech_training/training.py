@@ -28,7 +28,7 @@ from ingest_jobs.speech_training.peers import Peers
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
-# Clear short utterances first, or a CTC model may hear nothing but blanks for hours: until the first share of the budget
+# Clear short utterances first, or a CTC model may hear nothing but blanks for hours. Until the first share of the budget
 # only utterances up to `_SHORT_S`; from then to the second share distortions become as frequent as `_STRENGTH`.
 _SHORT_UNTIL, _FULL_FROM = 0.12, 0.45
 _SHORT_S, _STRENGTH = 2.4, 0.85
