@@ -47,7 +47,9 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     model: Annotated[Path | None, typer.Option(help="A .nemo file; default: the shipped checkpoint.")] = None,
     chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
     whisper: Annotated[str, typer.Option(help="Catalog name of a Whisper model.")] = "whisper-tiny",
-    prompt: Annotated[str, typer.Option(help="Words that Whisper is told to expect.")] = "",
+    prompt: Annotated[
+        str | None, typer.Option(help="Words that Whisper is told to expect; default: the agent's, as in calls.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of an engine.")] = 1,
     streams: Annotated[int, typer.Option(min=1, help="Recordings at once.")] = 16,
     live: Annotated[int, typer.Option(min=0, help="Recordings heard at the pace of speech, for latency.")] = 20,
@@ -61,12 +63,14 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     if engine not in ("nemo", "whisper", "both"):
         raise typer.BadParameter(f"'{engine}' is none of nemo, whisper, both")
     arguments = [str(manifest), "--threads", str(threads), "--streams", str(streams), "--live", str(live)]
-    arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out), "--prompt", prompt]
+    arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out)]
     if engine != "whisper":
         arguments += ["--nemo", str(model or SHIPPED_CHECKPOINT)]
         arguments += [part for each in chunk_ms or [160] for part in ("--chunk-ms", str(each))]
     if engine != "nemo":
-        arguments += ["--whisper", str(_catalog(load_config(profile, file, process_environment())).fetch(whisper))]
+        config = load_config(profile, file, process_environment())
+        words = config.agent.expected_words if prompt is None else prompt
+        arguments += ["--whisper", str(_catalog(config).fetch(whisper)), f"--prompt={words}"]
     _run("ingest_jobs.speech_evaluation.command", arguments)
 
 
@@ -74,7 +78,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 def corpus(  # noqa: PLR0917 - one argument per command-line option
     folder: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
     piper_minutes: Annotated[float, typer.Option(min=0, help="Planned speech of each voice, in minutes.")] = 120,
-    kokoro_minutes: Annotated[float, typer.Option(min=0, help="The same; Kokoro is the slowest by far.")] = 24,
+    kokoro_minutes: Annotated[float, typer.Option(min=0, help="The same; Kokoro is the slowest by far.")] = 39,
     espeak_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 110,
     pico_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 90,
     processes: Annotated[int, typer.Option(min=1, help="Voices that speak at the same time.")] = 2,

@@ -82,7 +82,7 @@ class Minutes:
     """Minutes of speech to plan for each engine in training."""
 
     piper: float = 120
-    kokoro: float = 24
+    kokoro: float = 39
     espeak: float = 110
     pico: float = 90
 

@@ -104,6 +104,8 @@ def _print(reports: Sequence[Report], out: Console) -> None:
     ):
         table.add_row(title, *(_ms(spread) for spread in spreads))
     table.add_row("CPU seconds for a second of audio", *(f"{report.cpu_s_per_audio_s:.4f}" for report in reports))
+    live = [report.live_cpu_s_per_audio_s for report in reports]
+    table.add_row("the same, one live call alone", *("-" if each is None else f"{each:.4f}" for each in live))
     table.add_row("audio seconds in a CPU second", *(f"{report.streams_per_core:.0f}" for report in reports))
     out.print(table)
 

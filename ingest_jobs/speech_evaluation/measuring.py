@@ -37,6 +37,7 @@ class Report:
         partial_lag_ms: from when a partial's audio had been spoken to the partial.
         first_word_ms: from the start of the recording, its silence included, to the first partial.
         cpu_s_per_audio_s: of the whole process, all streams together as fast as they are taken.
+        live_cpu_s_per_audio_s: of one call alone at the pace of speech, its partials included.
         streams_per_core: how many streams one core could carry at real time: the inverse of it. No scheduling is in
             it; `tests/bench` measures streams with deadlines.
         examples: pairs of reference and heard words that differ.
@@ -49,6 +50,7 @@ class Report:
     partial_lag_ms: Spread | None
     first_word_ms: Spread | None
     cpu_s_per_audio_s: float
+    live_cpu_s_per_audio_s: float | None
     streams_per_core: float
     audio_s: float
     failures: int
@@ -90,39 +92,51 @@ async def measure(
         paced = await _paced(engine, audio, live, on_done)
     finally:
         engine.close()
-    return _report(choice, loaded, heard, paced, cpu_s)
+    return _report(choice, loaded, heard, paced, cpu_s / _seconds(audio))
 
 
-async def _paced(engine: Engine, audio: Sequence[Pcm], live: int, on_done: Callable[[], None]) -> list[Listening]:
+@dataclass(frozen=True, slots=True)
+class _Paced:
+    """Recordings that were heard at the pace of speech, and the CPU seconds of one second of them."""
+
+    heard: list[Listening]
+    cpu_s_per_audio_s: float | None
+
+
+async def _paced(engine: Engine, audio: Sequence[Pcm], live: int, on_done: Callable[[], None]) -> _Paced:
     """Hear some recordings, spread over all, one after the other: latency without a queue."""
     if not live:
-        return []
-    step = max(1, len(audio) // live)
-    heard, _ = await hear_all(engine, audio[::step][:live], 1, on_done, is_live=True)
-    return heard
+        return _Paced([], None)
+    chosen = audio[:: max(1, len(audio) // live)][:live]
+    heard, cpu_s = await hear_all(engine, chosen, 1, on_done, is_live=True)
+    return _Paced(heard, cpu_s / _seconds(chosen))
+
+
+def _seconds(audio: Sequence[Pcm]) -> float:
+    return sum(pcm.size for pcm in audio) / _RATE_HZ
 
 
 def _report(
     choice: EngineChoice,
     loaded: Sequence[tuple[TestRecording, Pcm]],
     heard: Sequence[Listening],
-    paced: Sequence[Listening],
-    cpu_s: float,
+    paced: _Paced,
+    cpu_s_per_audio_s: float,
 ) -> Report:
     pairs = [(scored_words(r.text), scored_words(h.text)) for (r, _), h in zip(loaded, heard, strict=True)]
     scores = [score(*pair, recording.tags) for pair, (recording, _) in zip(pairs, loaded, strict=True)]
-    audio_s = sum(pcm.size for _, pcm in loaded) / _RATE_HZ
     wrong = [(" ".join(said), " ".join(words)) for said, words in pairs if said != words]
     return Report(
         engine=choice.label,
         wer=error_rate(scores),
         groups={tag: groups for tag in TAGS if (groups := by_tag(scores, tag))},
-        final_ms=_spread([each.final_ms for each in paced if not each.error]),
-        partial_lag_ms=_spread([lag for each in paced for lag in each.lags_ms]),
-        first_word_ms=_spread([each.first_ms for each in paced if each.first_ms is not None]),
-        cpu_s_per_audio_s=cpu_s / audio_s,
-        streams_per_core=audio_s / cpu_s if cpu_s else 0.0,
-        audio_s=audio_s,
+        final_ms=_spread([each.final_ms for each in paced.heard if not each.error]),
+        partial_lag_ms=_spread([lag for each in paced.heard for lag in each.lags_ms]),
+        first_word_ms=_spread([each.first_ms for each in paced.heard if each.first_ms is not None]),
+        cpu_s_per_audio_s=cpu_s_per_audio_s,
+        live_cpu_s_per_audio_s=paced.cpu_s_per_audio_s,
+        streams_per_core=1 / cpu_s_per_audio_s if cpu_s_per_audio_s else 0.0,
+        audio_s=_seconds([pcm for _, pcm in loaded]),
         failures=sum(bool(each.error) for each in heard),
         examples=wrong[:: max(1, len(wrong) // _EXAMPLES)][:_EXAMPLES],
     )

@@ -74,14 +74,17 @@ class DistortedBatches(IterableDataset[Batch]):
 
     Args:
         batch_seconds: audio of a batch before distortion, at most.
-        strength: share of utterances that are distorted; a shared float64 array of one value, which the training
-            raises as it goes. All others get silence around them and another level only.
+        difficulty: shared float64 [2], which the training changes as it goes: the share of utterances that are
+            distorted (all others get silence around them and another level only), and the longest utterance, in
+            seconds, that is taken into the next epoch.
     """
 
-    def __init__(self, manifest: Path, tokenizer: Any, batch_seconds: float, strength: torch.Tensor, seed: int) -> None:
+    def __init__(
+        self, manifest: Path, tokenizer: Any, batch_seconds: float, difficulty: torch.Tensor, seed: int
+    ) -> None:
         super().__init__()
         self._manifest, self._tokenizer = manifest, tokenizer
-        self._batch_seconds, self._strength, self._seed = batch_seconds, strength, seed
+        self._batch_seconds, self._difficulty, self._seed = batch_seconds, difficulty, seed
         self._full = Distortion()
         self._mild = Distortion(
             pace=(0.95, 1.05), noise_share=0.0, babble_share=0.0, room_share=0.0, telephone_share=0.0
@@ -90,7 +93,8 @@ class DistortedBatches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng(self._seed)
         while True:
-            recordings = read_recordings(self._manifest)
+            longest_s = float(self._difficulty[1])
+            recordings = [each for each in read_recordings(self._manifest) if each.seconds <= longest_s]
             for group in _grouped(recordings, self._batch_seconds, rng):
                 yield self._batch(group, recordings, rng)
 
@@ -100,7 +104,7 @@ class DistortedBatches(IterableDataset[Batch]):
 
         audio = []
         for recording in group:
-            distortion = self._full if rng.random() < float(self._strength[0]) else self._mild
+            distortion = self._full if rng.random() < float(self._difficulty[0]) else self._mild
             audio.append(distortion.apply(load(recording), rng, other).astype(np.float32))
         return collate(audio, [recording.text for recording in group], self._tokenizer)
 

@@ -32,7 +32,7 @@ class ModelSize:
     width: int = 144
     layers: int = 8
     heads: int = 4
-    pieces: int = 128
+    pieces: int = 384
     subsampling_channels: int = 96
 
 
@@ -80,7 +80,7 @@ def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
             "ff_expansion_factor": 4, "self_attention_model": "rel_pos", "n_heads": size.heads,
             "att_context_size": [[LEFT_CONTEXT_FRAMES, ahead] for ahead in LOOK_AHEADS],
             "att_context_probs": list(LOOK_AHEADS.values()), "att_context_style": "chunked_limited",
-            "xscaling": False, "untie_biases": True, "pos_emb_max_len": 5000, "conv_kernel_size": 9,
+            "xscaling": True, "untie_biases": True, "pos_emb_max_len": 5000, "conv_kernel_size": 9,
             "conv_norm_type": "layer_norm", "conv_context_size": "causal", "dropout": 0.1, "dropout_pre_encoder": 0.1,
             "dropout_emb": 0.0, "dropout_att": 0.1,
         },

@@ -28,8 +28,10 @@ from ingest_jobs.speech_training.peers import Peers
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
-# Distortions grow from this share to the full one over the first part of the budget: letters before noise.
-_STRENGTH_FROM, _STRENGTH_TO, _STRENGTH_SPAN = 0.3, 0.9, 0.2
+# Clear short utterances first, or a CTC model may hear nothing but blanks for hours. Until the first share of the budget
+# only utterances up to `_SHORT_S`; from then to the second share distortions become as frequent as `_STRENGTH`.
+_SHORT_UNTIL, _FULL_FROM = 0.12, 0.45
+_SHORT_S, _STRENGTH = 2.4, 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,13 @@ def learning_rate(plan: TrainingPlan, step: int, spent: float) -> float:
     return plan.peak_rate * warm * (_FINAL_RATE_SHARE + (1 - _FINAL_RATE_SHARE) * cosine)
 
 
+def difficulty_at(spent: float) -> tuple[float, float]:
+    """Return the share of distorted utterances and the longest utterance in seconds at a share of the budget."""
+    if spent < _SHORT_UNTIL:
+        return 0.0, _SHORT_S
+    return _STRENGTH * min(1.0, (spent - _SHORT_UNTIL) / (_FULL_FROM - _SHORT_UNTIL)), math.inf
+
+
 class Trainer:
     """Trains one model in a folder of its own: tokenizer/, last.ckpt, log.jsonl.
 
@@ -123,13 +132,13 @@ class Trainer:
         Args:
             on_step: called with (step, share of the budget, smoothed loss).
         """
-        strength = torch.zeros(1, dtype=torch.float64).share_memory_()
-        batches = self._batches(strength)
+        difficulty = torch.tensor([0.0, _SHORT_S], dtype=torch.float64).share_memory_()
+        batches = self._batches(difficulty)
         loss, evaluated_s, last = math.nan, self._spent_s, None
         self.model.train()
         while (spent := self._peers.agreed(self._share_spent())) < 1.0:
             started = time.monotonic()
-            strength[0] = _STRENGTH_FROM + (_STRENGTH_TO - _STRENGTH_FROM) * min(1.0, spent / _STRENGTH_SPAN)
+            difficulty[0], difficulty[1] = difficulty_at(spent)
             value = self._train_on(next(batches), learning_rate(self._plan, self.step, spent))
             loss = value if math.isnan(loss) else 0.98 * loss + 0.02 * value
             self.step += 1
@@ -160,10 +169,10 @@ class Trainer:
             self.model.load_state_dict(trained)
             self.model.train()
 
-    def _batches(self, strength: torch.Tensor) -> Iterator[Batch]:
+    def _batches(self, difficulty: torch.Tensor) -> Iterator[Batch]:
         plan = self._plan
         data = DistortedBatches(
-            self._corpus / "train.jsonl", self.model.tokenizer, plan.batch_seconds, strength, self._seed
+            self._corpus / "train.jsonl", self.model.tokenizer, plan.batch_seconds, difficulty, self._seed
         )
         return iter(DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))
 

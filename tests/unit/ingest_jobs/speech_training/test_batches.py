@@ -43,7 +43,9 @@ def test_batches_hold_audio_and_texts_and_follow_the_manifest(tmp_path: Path) ->
     for number in range(3):
         soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.sin(np.arange(16_000) / 9), 16_000)
     write(2)
-    data = DistortedBatches(tmp_path / "train.jsonl", Letters(), 10.0, torch.ones(1, dtype=torch.float64), seed=1)
+    data = DistortedBatches(
+        tmp_path / "train.jsonl", Letters(), 10.0, torch.tensor([1.0, 9.0], dtype=torch.float64), seed=1
+    )
     batches = iter(data)
     first = next(batches)
     assert sorted(first.texts) == ["ab", "abab"]

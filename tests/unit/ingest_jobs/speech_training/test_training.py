@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ingest_jobs.speech_training.model import LOOK_AHEADS, ModelSize, chunk_ms, model_config
-from ingest_jobs.speech_training.training import TrainingPlan, learning_rate
+from ingest_jobs.speech_training.training import TrainingPlan, difficulty_at, learning_rate
 
 pytestmark = pytest.mark.unit
 
@@ -31,3 +31,11 @@ def test_model_looks_ahead_by_nothing_but_its_attention() -> None:
     assert config["encoder"]["causal_downsampling"] is True
     assert config["encoder"]["conv_norm_type"] == "layer_norm"
     assert config["encoder"]["att_context_style"] == "chunked_limited"
+
+
+def test_training_begins_with_clear_short_speech_and_ends_with_all_of_it_distorted() -> None:
+    assert difficulty_at(0.0) == (0.0, 2.4)
+    share, longest_s = difficulty_at(0.3)
+    assert 0.3 < share < 0.6
+    assert longest_s == float("inf")
+    assert difficulty_at(1.0)[0] == pytest.approx(0.85)
