@@ -1,6 +1,7 @@
 """The application at a glance:
 
-    client ── WebSocket ── Gateway ──┬── Transcriber          whole utterances, growing while the caller speaks
+    client ── WebSocket ── Gateway ──┬── Transcriber          whole utterances, growing while the caller speaks; or, as
+                                     │                        StreamingTranscriber, all calls' audio a tick (stage link)
                                      ├── Retriever            one question, a few passages
                                      ├── LanguageModel        a prompt in, clauses out
                                      ├── LanguageModelNeuron  the same on other machines, if there are both kinds
@@ -27,10 +28,17 @@ from deployments.gateway.asgi import create_app
 from deployments.gateway.knowledge import change_feed
 from deployments.gateway.opening import RemoteEngines, service_opener
 from deployments.gateway.service import ToldToGateway
-from deployments.handles import RemoteLanguageModel, RemoteRecognizer, RemoteRetriever, RemoteSynthesizer
+from deployments.handles import (
+    LinkDirectory,
+    RemoteLanguageModel,
+    RemoteRecognizer,
+    RemoteRetriever,
+    RemoteSynthesizer,
+)
 from deployments.language_model import LanguageModel
 from deployments.retriever import Retriever
 from deployments.routing import RoutedLanguageModel
+from deployments.streaming_transcriber import StreamingTranscriber
 from deployments.synthesizer import Synthesizer
 from deployments.transcriber import Transcriber
 from pipelines import ports
@@ -56,6 +64,7 @@ class Gateway:
         self._app: FastAPI | None = None
         self._remote = RemoteEngines(
             recognize=RemoteRecognizer(transcriber).recognize,
+            find_recognizers=LinkDirectory(transcriber).find if choice.config.transcriber.is_streaming else None,
             retriever=RemoteRetriever(retriever),
             language_model=language_model_over(choice.config, language_model, neuron_language_model),
             synthesizer=RemoteSynthesizer(synthesizer),
@@ -103,13 +112,20 @@ def build(args: dict[str, Any]) -> serve.Application:
         )
     return deployed(serve.ingress(None)(Gateway), "Gateway").bind(
         choice,
-        deployed(Transcriber).bind(choice.recognizer),
+        bound_transcriber(choice),
         deployed(Retriever).bind(choice.retriever),
         deployed(LanguageModel).bind(choice.language_model),
         deployed(Synthesizer).bind(choice.synthesizer),
         **second_pool,
         redis_url=args["addresses"].get("redis_url", ""),
     )
+
+
+def bound_transcriber(choice: EngineChoice) -> serve.Application:
+    """Return the recogniser's deployment; both kinds bear one name, so that a change of engine is one line."""
+    if choice.config.transcriber.is_streaming:
+        return deployed(StreamingTranscriber, "Transcriber").bind(choice.streaming_recognizer)
+    return deployed(Transcriber).bind(choice.recognizer)
 
 
 def language_model_over(

@@ -17,16 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.config.environment import process_environment, secret
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.config.schema import ReplicaConfig, TranscriberConfig, VoxrayConfig
 from cluster.render.serve_config import ENGINE_VARIABLE
 from deployments.language_model import LanguageModelEngine
 from deployments.synthesizer import SynthesizerEngine
 from deployments.transcriber import RecognizerEngine
 from pipelines.errors import ConfigError
 from pipelines.ports import Retriever, SpeechDetector, TurnDetector
+from pipelines.speech_link import StreamingRecognizer
 
 if TYPE_CHECKING:
     from deployments.engines.milvus_retriever import Reranker, RetrievalTiming
+    from deployments.engines.nemo_recognizer import NemoSettings
+
+# Streams whose caches are allocated where `transcriber.max_streams` is 0; how many are admitted, the warm-up measures.
+DEFAULT_SLOTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,27 @@ class EngineChoice:
             language=transcriber.language,
             prompt=here.config.agent.expected_words,
         )
+
+    def streaming_recognizer(self) -> StreamingRecognizer:
+        """Make the engine that serves many streams at once (`transcriber.engine`: nemo, scripted-streaming).
+
+        Raises:
+            ConfigError: the configured one takes whole utterances.
+        """
+        here = self.in_this_replica()
+        transcriber = here.config.transcriber
+        if transcriber.engine == "scripted-streaming":
+            from deployments.engines.scripted_streaming import ScriptedStepper
+            from deployments.engines.stream_loop import LoopLimits, StreamLoop
+
+            slots, chunk_ms = transcriber.max_streams or DEFAULT_SLOTS, transcriber.chunk_ms
+            return StreamLoop(lambda: ScriptedStepper(slots=slots, chunk_ms=chunk_ms), LoopLimits(max_streams=slots))
+        if transcriber.engine != "nemo":
+            raise ConfigError(f"transcriber.engine {transcriber.engine} does not stream")
+        from deployments.engines.nemo_recognizer import open_nemo_recognizer
+
+        _yield_cpu(transcriber.replicas)
+        return open_nemo_recognizer(here._file(transcriber.model, "*.nemo"), settings=nemo_settings(transcriber))
 
     def retriever(self, on_timing: Callable[[RetrievalTiming], None] | None = None) -> Retriever:
         here = self.in_this_replica()
@@ -196,6 +222,23 @@ def _yield_cpu(replicas: ReplicaConfig) -> None:
     """Lower this process's priority as configured; the engine's threads inherit it."""
     if replicas.niceness:
         os.nice(replicas.niceness)
+
+
+def nemo_settings(transcriber: TranscriberConfig) -> NemoSettings:
+    """Return how the configuration runs a NeMo model."""
+    from deployments.engines.nemo_recognizer import NemoSettings
+    from deployments.engines.nemo_stepper import StepperLimits
+    from deployments.engines.stream_loop import LoopLimits
+
+    return NemoSettings(
+        chunk_ms=transcriber.chunk_ms,
+        decoder=transcriber.decoder,
+        device=transcriber.device,
+        threads=transcriber.replicas.threads,
+        phrases={entry.tenant: entry.phrases for entry in transcriber.phrases},
+        stepper=StepperLimits(slots=transcriber.max_streams or DEFAULT_SLOTS),
+        loop=LoopLimits(max_streams=transcriber.max_streams),
+    )
 
 
 def artifacts_url(config: VoxrayConfig, objects_url: str) -> str:

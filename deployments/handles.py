@@ -11,12 +11,16 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from deployments.stage_link.frames import LinkAddress
+from deployments.stage_link.keeper import Found
 from pipelines.errors import EngineError
 from pipelines.ports import Clause, GenerationRequest, Passage, RetrievalQuery, SpeechChunk, SpeechRequest
 from pipelines.recognition import Recognition
 
 # Another replica may take the request at once; one that restarts needs seconds.
 RETRY_DELAY_S = 0.2
+# A question that a replica answers without its engine.
+ASK_S = 5.0
 
 
 @contextmanager
@@ -45,6 +49,25 @@ class RemoteRecognizer:
         with engine_errors("transcriber"):
             recognition: Recognition = await self._handle.recognize.remote(pcm_16k)
             return recognition
+
+
+class LinkDirectory:
+    """Asks the replicas of a streaming recogniser where they listen (`deployments.stage_link`)."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def find(self) -> Found:
+        """Return the addresses of those that run.
+
+        Raises:
+            EngineError: none runs, or none could be asked.
+        """
+        with engine_errors("transcriber"):
+            asked = self._handle.broadcast("link_address")
+            told = await asked.results_async(timeout_s=ASK_S, return_exceptions=True)
+        addresses = [answer for answer in told if isinstance(answer, LinkAddress)]
+        return Found(addresses, is_whole=len(addresses) == len(told))
 
 
 class RemoteRetriever:

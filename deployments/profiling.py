@@ -29,6 +29,7 @@ import psutil
 from autoscaling.engine_profile import EngineProfile, LoadPoint, MemoryControl, dump_profile
 from cluster.config.schema import ReplicaConfig, VoxrayConfig
 from deployments.engine_choice import EngineChoice
+from deployments.stage_link.local import WholeUtterances
 from pipelines.audio.wav import pcm_16k_from_wav
 from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
 
@@ -65,15 +66,21 @@ def open_subject(stage: str, choice: EngineChoice, recording: Path) -> Subject:
     config = choice.config
     answers_s = _ANSWERS_A_TURN / _TURN_S
     if stage == "transcriber":
-        recognizer = choice.recognizer()
+        is_streaming = config.transcriber.is_streaming
+        recognizer = WholeUtterances(choice.streaming_recognizer()) if is_streaming else choice.recognizer()
         recognizer.warm_up()
         pcm = pcm_16k_from_wav(recording.read_bytes())
-        often = _VOICED_SHARE / (config.transcriber.partial_interval_ms / 1000) + answers_s
+        # A stream is heard once as it comes, whole utterances again and again.
+        again_s = 0.0 if is_streaming else _VOICED_SHARE / (config.transcriber.partial_interval_ms / 1000)
+        often = again_s + answers_s
         return Subject(
             config.transcriber.model,
             lambda _: _when_done(recognizer.recognize(pcm)),
-            often, "ctranslate2", config.transcriber.replicas, f"an utterance of {len(pcm) / 32_000:.1f} s",
-        )  # fmt: skip
+            often,
+            "torch" if is_streaming else "ctranslate2",
+            config.transcriber.replicas,
+            f"an utterance of {len(pcm) / 32_000:.1f} s",
+        )
     if stage == "retriever":
         return _encoder_subject(choice, answers_s)
     if stage == "language_model":

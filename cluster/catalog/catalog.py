@@ -235,7 +235,7 @@ def names_used_by(config: VoxrayConfig) -> list[str]:
         (config.retriever.embedding_engine, config.retriever.rerank_model),
         (config.synthesizer.engine, config.synthesizer.model),
     )
-    return list(dict.fromkeys(model for engine, model in named if model and engine != "scripted"))
+    return list(dict.fromkeys(model for engine, model in named if model and not engine.startswith("scripted")))
 
 
 def _mirrored(entry: ModelEntry, mirror: str) -> ModelEntry:

@@ -18,6 +18,7 @@ from cluster.catalog.errors import UnknownModel
 from pipelines.errors import ConfigError
 
 SHIPPED_FILE = Path(__file__).resolve().parent / "models.yaml"
+INSTALLATION = Path(__file__).resolve().parents[2]
 
 
 class _Part(BaseModel):
@@ -102,6 +103,25 @@ class FolderSource(_Part):
     folder: Path
 
 
+class ShippedSource(_Part):
+    """Files that come with Voxray itself: `folder` is inside the installation."""
+
+    type: Literal["shipped"]
+    folder: PurePosixPath
+
+    @field_validator("folder")
+    @classmethod
+    def _stays_inside(cls, folder: PurePosixPath) -> PurePosixPath:
+        if folder.is_absolute() or ".." in folder.parts:
+            raise ValueError("must be a folder inside the installation")
+        return folder
+
+    @property
+    def place(self) -> Path:
+        """Where the folder is on this machine."""
+        return INSTALLATION / self.folder
+
+
 class DerivedSource(_Part):
     """Made here from another entry by `converter` ("module:function", called with source and target folder).
 
@@ -115,19 +135,32 @@ class DerivedSource(_Part):
 
 
 Source = Annotated[
-    WheelSource | NpmSource | JoinedSource | HuggingFaceSource | S3Source | FolderSource | DerivedSource,
+    WheelSource
+    | NpmSource
+    | JoinedSource
+    | HuggingFaceSource
+    | S3Source
+    | FolderSource
+    | ShippedSource
+    | DerivedSource,
     Field(discriminator="type"),
 ]
 
 
 class ModelEntry(_Part):
-    """One model of the catalog. `weights_bytes` is about what its weights take in memory, where `files` do not tell."""
+    """One model of the catalog.
+
+    Attributes:
+        weights_bytes: about what its weights take in memory, where `files` do not tell.
+        chunks_ms: of a recogniser that streams: the chunks that it was trained for.
+    """
 
     name: str
     kind: Literal["language-model", "embedding", "reranker", "recognition", "speech", "turn-end", "voice-activity"]
     licence: Licence
     upstream: str = ""
     weights_bytes: int | None = Field(default=None, ge=0)
+    chunks_ms: tuple[int, ...] = ()
     files: tuple[Annotated[ModelFile, BeforeValidator(_file_of)], ...] = ()
     source: Source
 
@@ -138,6 +171,11 @@ class ModelEntry(_Part):
         if isinstance(self.source, JoinedSource) and len(self.files) != 1:
             raise ValueError("a joined source makes exactly one file")
         return self
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether it is a checkpoint of NeMo, which recognises streams; others take whole utterances."""
+        return any(file.path.endswith(".nemo") for file in self.files)
 
     @property
     def known_bytes(self) -> int | None:

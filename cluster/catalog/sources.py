@@ -17,6 +17,7 @@ from cluster.catalog.entries import (
     ModelEntry,
     NpmSource,
     S3Source,
+    ShippedSource,
     WheelSource,
 )
 from cluster.catalog.errors import CatalogError, SourceRefused, disk_errors
@@ -105,6 +106,8 @@ def _remote(entry: ModelEntry, path: str, fetching: Fetching) -> RemoteFile:
     source = entry.source
     if isinstance(source, FolderSource):
         return LocalFile(source.folder / path)
+    if isinstance(source, ShippedSource):
+        return LocalFile(source.place / path)
     if isinstance(source, HuggingFaceSource):
         return _hugging_face_file(source, path, fetching.environment)
     if isinstance(source, S3Source):

@@ -52,6 +52,7 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
     "retrieve": CommandEntry("cluster.cli.retrieve:app", "Search the business data, explain and measure the search."),
+    "asr": CommandEntry("cluster.cli.asr:app", "Measure speech recognition; train the small streaming recogniser."),
     "erase": CommandEntry("cluster.cli.erase:erase", "Erase a person's data everywhere; gives a receipt."),
     "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
 }

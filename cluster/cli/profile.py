@@ -75,7 +75,7 @@ def stage_of(engine: str, config: VoxrayConfig) -> str:
     if stage is None:
         known = ", ".join([*STAGES, *models.values()])
         raise ConfigError(f"'{engine}' is no stage and no configured model; known: {known}")
-    if getattr(config, stage).engine == "scripted":
+    if getattr(config, stage).engine.startswith("scripted"):
         raise ConfigError(f"{stage} is scripted in this configuration; there is no engine to measure")
     return stage
 

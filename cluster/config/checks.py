@@ -19,6 +19,8 @@ from cluster.config.schema import ReplicaConfig, VoxrayConfig
 PRODUCTION_PROFILES = frozenset({"nvidia", "inferentia"})
 DEPLOYMENTS = ("gateway", "transcriber", "language_model", "retriever", "synthesizer")
 MODEL_DEPLOYMENTS = ("transcriber", "language_model", "synthesizer")
+# Of an output of NeMo's cache-aware models: eight feature frames of 10 ms.
+FRAME_MS = 80
 _VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -58,7 +60,7 @@ def _profile_accelerators(config: VoxrayConfig) -> Iterator[Problem]:
             yield Problem((*at, "num_gpus"), "an Inferentia node has no GPU; allowed: 0")
         if config.profile == "nvidia" and replicas.neuron_cores:
             yield Problem((*at, "neuron_cores"), "an NVIDIA node has no NeuronCores; allowed: 0")
-        is_model = name in MODEL_DEPLOYMENTS and getattr(config, name).engine != "scripted"
+        is_model = name in MODEL_DEPLOYMENTS and not getattr(config, name).engine.startswith("scripted")
         if config.profile == "nvidia" and is_model and not replicas.num_gpus:
             yield Problem((*at, "num_gpus"), "the profile nvidia needs a GPU, or a fraction of one, for this engine")
 
@@ -86,6 +88,30 @@ def _language_model_engine(config: VoxrayConfig) -> Iterator[Problem]:
     if model.max_tokens >= model.max_model_len:
         message = f"must leave room for the prompt within language_model.max_model_len = {model.max_model_len}"
         yield Problem(("language_model", "max_tokens"), message)
+
+
+def _streaming_transcriber(config: VoxrayConfig) -> Iterator[Problem]:
+    transcriber = config.transcriber
+    if transcriber.engine != "nemo":
+        return
+    at = "transcriber"
+    if config.profile == "inferentia":
+        yield Problem((at, "engine"), "the images of Inferentia clusters have no NeMo; allowed there: whisper-ct2")
+    if transcriber.chunk_ms % FRAME_MS:
+        message = f"must be a multiple of {FRAME_MS}, the time of one of the model's frames (80, 160, 560, 1120)"
+        yield Problem((at, "chunk_ms"), message)
+    if transcriber.device == "cuda" and not transcriber.replicas.num_gpus:
+        yield Problem((at, "device"), "needs a GPU, or a fraction of one (transcriber.replicas.num_gpus)")
+    if transcriber.device == "cpu" and transcriber.replicas.num_gpus:
+        message = f"leaves the GPU idle that transcriber.replicas.num_gpus = {transcriber.replicas.num_gpus:g} takes"
+        yield Problem((at, "device"), message)
+
+
+def _stage_link(config: VoxrayConfig) -> Iterator[Problem]:
+    link = config.transcriber.link
+    if link.answer_s >= link.wait_s:
+        message = f"must be less than transcriber.link.wait_s = {link.wait_s:g}, or no other replica is ever tried"
+        yield Problem(("transcriber", "link", "answer_s"), message)
 
 
 def _turn_times(config: VoxrayConfig) -> Iterator[Problem]:
@@ -144,6 +170,14 @@ def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
             parse_entry(entry.days, entry.start, entry.end, entry.calls)
         except ValueError as error:
             yield Problem(("scaling", "schedule", str(index)), str(error))
+    replicas = config.transcriber.replicas
+    if (
+        config.scaling.policy == "ray"
+        and config.transcriber.is_streaming
+        and replicas.max_replicas > replicas.min_replicas
+    ):
+        message = "streams are no requests to Ray, which would never add one: scaling.policy calls, or min_replicas"
+        yield Problem(("transcriber", "replicas", "max_replicas"), message)
     if config.scaling.policy != "calls":
         return
     neuron = config.language_model.neuron
@@ -227,6 +261,8 @@ RULES: tuple[Callable[[VoxrayConfig], Iterator[Problem]], ...] = (
     _accelerators,
     _profile_accelerators,
     _language_model_engine,
+    _streaming_transcriber,
+    _stage_link,
     _turn_times,
     _ingress,
     _local_head_size,

@@ -147,12 +147,45 @@ class TurnConfig(Section):
     max_utterance_s: int = Field(default=60, ge=5)
 
 
+class StageLinkConfig(Section):
+    """The link between a gateway and a recogniser that streams (docs/speech-recognition.md, "Stage link")."""
+
+    tick_ms: int = Field(default=20, ge=5, le=100, description="audio of all calls is collected this long, then sent")
+    answer_s: float = Field(default=3.0, gt=0, description="an answer later than this is asked of another replica")
+    wait_s: float = Field(default=10.0, gt=0, description="before a text is given up, with no replica there or several")
+
+
+class TenantPhrases(Section):
+    """What the callers of a tenant are likely to say; `tenant` "" stands for all that have no phrases of their own."""
+
+    tenant: str = ""
+    phrases: tuple[str, ...]
+
+
 class TranscriberConfig(Section):
-    engine: Literal["whisper-ct2", "scripted"] = "whisper-ct2"
+    """`whisper-ct2` recognises whole utterances again and again; `nemo` streams, many calls in one batch."""
+
+    engine: Literal["whisper-ct2", "nemo", "scripted", "scripted-streaming"] = "whisper-ct2"
     model: str = "whisper-tiny"
     language: str = "en"
-    partial_interval_ms: int = Field(default=700, ge=100)
+    partial_interval_ms: int = Field(default=700, ge=100, description="of new audio before whisper-ct2 looks again")
+    chunk_ms: int = Field(default=160, ge=80, le=2000, description="nemo: audio heard at once; what the model allows")
+    decoder: Literal["auto", "ctc", "rnnt"] = Field(default="auto", description="nemo: of a hybrid model; auto: rnnt")
+    max_streams: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="nemo: utterances at a time; more are refused; 0: what warm-up measures",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="nemo; auto: the GPU when there is one")
+    phrases: tuple[TenantPhrases, ...] = Field(default=(), description="nemo: names and words to expect")
+    link: StageLinkConfig = StageLinkConfig()
     replicas: ReplicaConfig = ReplicaConfig()
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether gateways are linked to the recogniser, instead of sending it whole utterances."""
+        return self.engine in ("nemo", "scripted-streaming")
 
 
 class NeuronReplicaConfig(ReplicaConfig):

@@ -49,6 +49,29 @@ def _models_do_what_they_are_for(inspection: Inspection) -> Iterator[Finding]:
             )
 
 
+def _recognizer_fits_its_engine(inspection: Inspection) -> Iterator[Finding]:
+    transcriber = inspection.config.transcriber
+    entry = inspection.catalog.entries.get(transcriber.model)
+    if entry is None or entry.kind != "recognition" or transcriber.engine.startswith("scripted"):
+        return
+    if entry.is_streaming != transcriber.is_streaming:
+        other = "nemo" if entry.is_streaming else "whisper-ct2"
+        yield Finding(
+            "recognizer",
+            f"transcriber.model {entry.name} is not for transcriber.engine {transcriber.engine}",
+            "no replica of the recogniser starts",
+            f"transcriber.engine: {other}, or a model of the other kind (`voxray models list`)",
+        )
+    elif entry.chunks_ms and transcriber.is_streaming and transcriber.chunk_ms not in entry.chunks_ms:
+        known = ", ".join(str(chunk_ms) for chunk_ms in entry.chunks_ms)
+        yield Finding(
+            "chunk",
+            f"transcriber.chunk_ms is {transcriber.chunk_ms}, and {entry.name} was trained for {known}",
+            "no replica of the recogniser starts, or it mishears",
+            f"transcriber.chunk_ms: one of {known}",
+        )
+
+
 def _weights_can_be_had(inspection: Inspection) -> Iterator[Finding]:
     catalog = inspection.catalog
     for name in names_used_by(inspection.config):
@@ -105,6 +128,8 @@ def _images_are_named(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
+    if inspection.config.transcriber.is_streaming:
+        return
     longest_s = inspection.config.turn.max_utterance_s
     if longest_s * UTTERANCE_BYTES_PER_S > MESSAGE_BYTES:
         yield Finding(
@@ -119,6 +144,7 @@ def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
 RULES: tuple[Rule, ...] = (
     _models_are_known,
     _models_do_what_they_are_for,
+    _recognizer_fits_its_engine,
     _weights_can_be_had,
     _compiled_engines_lie_where_nodes_look,
     _images_are_named,

@@ -36,7 +36,7 @@ IMPORT_PATH = "deployments.app:build"
 ENGINE_VARIABLE = "VOXRAY_ENGINE"
 # Keys of the engines' sections that the gateway reads: with them it decides, so they are the same for all its calls.
 GATEWAY_READS = {
-    "transcriber": {"partial_interval_ms"},
+    "transcriber": {"partial_interval_ms", "engine", "link"},
     "language_model": {"max_tokens", "first_clause_budget_ms", "routing", "neuron"},
     "retriever": {"limit", "budget_ms"},
     "synthesizer": set[str](),
@@ -122,11 +122,19 @@ def gateway_settings(config: VoxrayConfig) -> dict[str, Any]:
     tree = config.model_dump(mode="json", exclude={"ray": True, "topology": True, "paths": True, "scaling": True})
     for section, read in GATEWAY_READS.items():
         tree[section] = {key: value for key, value in tree[section].items() if key in read}
+    tree["transcriber"] = _hearing_settings(config, tree["transcriber"])
     second_pool = tree["language_model"]["neuron"]["is_second_pool"]
     tree["language_model"]["neuron"] = {"is_second_pool": second_pool}
     tree["gateway"]["replicas"] = _without_counts(tree["gateway"]["replicas"])
     tree["ingress"].pop("port")
     return tree
+
+
+def _hearing_settings(config: VoxrayConfig, read: dict[str, Any]) -> dict[str, Any]:
+    """Return what the gateway reads of the recogniser: of one that streams that it does, not which one it is."""
+    if config.transcriber.is_streaming:
+        return {"engine": "nemo", "link": read["link"]}
+    return {"partial_interval_ms": read["partial_interval_ms"]}
 
 
 def engine_settings(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:

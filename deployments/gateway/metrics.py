@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterator
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from pipelines.linked_recognition import LinkedTranscriber
 from pipelines.turn_trace import TurnTrace
 
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0, 5.0, 10.0)
@@ -33,8 +38,37 @@ class GatewayMetrics:
             registry=self.registry,
         )
 
+    def watch_links(self, links: LinkedTranscriber | None) -> None:
+        """Show the links to recognisers, counted where they are kept; None: this gateway has none."""
+        if links is not None:
+            self.registry.register(_LinkCollector(links))
+
     def record_turn(self, trace: TurnTrace) -> None:
         self.turns.labels(trace.status, trace.grounding or "none").inc()
         self.wasted_drafts.inc(trace.wasted_drafts)
         for stage, elapsed_ms in trace.marks_ms.items():
             self.stage_seconds.labels(stage).observe(max(elapsed_ms, 0) / 1000)
+
+
+class _LinkCollector(Collector):
+    """Reads the counts of the links when a scrape asks."""
+
+    def __init__(self, links: LinkedTranscriber) -> None:
+        self._links = links
+
+    def collect(self) -> Iterator[Metric]:
+        gauges, counts = self._links.gauges(), self._links.counts
+        yield GaugeMetricFamily("voxray_recognizers", "Recognisers that take streams.", gauges["replicas"])
+        streams = GaugeMetricFamily(
+            "voxray_recognizer_streams", "Utterances by whether a recogniser has them.", labels=["state"]
+        )
+        for state in ("pinned", "waiting"):
+            streams.add_metric([state], gauges[state])
+        yield streams
+        moves = CounterMetricFamily(
+            "voxray_recognizer_stream_events", "Utterances that did not stay where they began.", labels=["event"]
+        )
+        for event in ("moved", "refused", "failed"):
+            moves.add_metric([event], getattr(counts, event))
+        yield moves
+        yield CounterMetricFamily("voxray_recognizer_links_lost", "Links that broke.", counts.lost_replicas)

@@ -13,7 +13,10 @@ from cluster.config.schema import TurnConfig, VoxrayConfig
 from deployments.engine_choice import EngineChoice
 from deployments.gateway.admission import Admission
 from deployments.gateway.call import CallSettings
+from deployments.gateway.hearing import Hearing, open_hearing
+from deployments.gateway.metrics import GatewayMetrics
 from deployments.gateway.service import GatewayService
+from deployments.stage_link.keeper import FindReplicas
 from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded import GroundedAnswerer
 from pipelines.ports import (
@@ -25,7 +28,7 @@ from pipelines.ports import (
     SpeechRequest,
     Synthesizer,
 )
-from pipelines.recognition import Recognizer, WindowedTranscriber
+from pipelines.recognition import Recognizer
 from pipelines.runner import Engines
 from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
 
@@ -36,15 +39,19 @@ WARM_UP_S = 240.0
 
 @dataclass(frozen=True, slots=True)
 class RemoteEngines:
-    """The engines that gateways share, as ports (Ray handles in the cluster, engines in-process without it)."""
+    """The engines that gateways share, as ports (Ray handles in the cluster, engines in-process without it).
+
+    `find_recognizers` finds the replicas of a recogniser that streams; None: it takes whole utterances (`recognize`).
+    """
 
     recognize: Recognizer
     retriever: Retriever
     language_model: LanguageModel
     synthesizer: Synthesizer
+    find_recognizers: FindReplicas | None = None
 
 
-async def _warm_up(remote: RemoteEngines, config: VoxrayConfig) -> None:
+async def _warm_up(hearing: Hearing, remote: RemoteEngines, config: VoxrayConfig) -> None:
     """Use every remote engine once, all at a time: handles connect on first use, which no caller should wait for.
 
     The gateway becomes ready when all have answered. One that fails or is slower than a restart takes does not keep
@@ -57,7 +64,7 @@ async def _warm_up(remote: RemoteEngines, config: VoxrayConfig) -> None:
 
     prompt = GenerationRequest("warm-up", (ChatMessage("user", "Hello"),), max_tokens=2)
     uses: dict[str, Awaitable[Any]] = {
-        "transcriber": remote.recognize(bytes(32_000)),
+        "transcriber": hearing.warm_up(),
         "retriever": remote.retriever.search(RetrievalQuery(config.agent.tenant, "hello", 1, 2_000)),
         "language model": drain(remote.language_model.generate(prompt)),
         "synthesizer": drain(remote.synthesizer.synthesize(SpeechRequest("Hello."))),
@@ -118,29 +125,37 @@ async def _open_service(
     config = choice.config
     detector: Any = choice.speech_detector()
     turn_detector: Any = choice.turn_detector()
-    interval_ms = config.transcriber.partial_interval_ms
-    limits = AnswerLimits(
+    metrics = GatewayMetrics()
+    try:
+        async with open_hearing(config, remote.recognize, remote.find_recognizers) as hearing:
+            await _warm_up(hearing, remote, config)
+            metrics.watch_links(hearing.links)
+            engines = Engines(
+                speech_detector=detector,
+                turn_detector=turn_detector,
+                transcriber=hearing.transcriber,
+                answerer=GroundedAnswerer(
+                    remote.retriever, remote.language_model, config.agent, _answer_limits(config)
+                ),
+                synthesizer=remote.synthesizer,
+            )
+            yield GatewayService(
+                engines=engines,
+                recognize=hearing.recognize,
+                call_settings=call_settings_from(config),
+                admission=admission,
+                api_key=api_key,
+                metrics=metrics,
+            )
+    finally:
+        detector.close()
+        turn_detector.close()
+
+
+def _answer_limits(config: VoxrayConfig) -> AnswerLimits:
+    return AnswerLimits(
         passages=config.retriever.limit,
         retrieval_budget_ms=config.retriever.budget_ms,
         max_tokens=config.language_model.max_tokens,
         first_clause_budget_ms=config.language_model.first_clause_budget_ms,
     )
-    await _warm_up(remote, config)
-    engines = Engines(
-        speech_detector=detector,
-        turn_detector=turn_detector,
-        transcriber=WindowedTranscriber(remote.recognize, partial_interval_ms=interval_ms),
-        answerer=GroundedAnswerer(remote.retriever, remote.language_model, config.agent, limits),
-        synthesizer=remote.synthesizer,
-    )
-    try:
-        yield GatewayService(
-            engines=engines,
-            recognize=remote.recognize,
-            call_settings=call_settings_from(config),
-            admission=admission,
-            api_key=api_key,
-        )
-    finally:
-        detector.close()
-        turn_detector.close()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import psutil
 import pytest
 import websockets.sync.client
@@ -23,8 +29,18 @@ from pipelines.errors import ConfigError
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 CONSOLE = Console()
+FRAME_BYTES = 960  # 20 ms at 24 kHz
 # A second pool of the language model, on NeuronCores that this machine only claims to have; two more for roll-outs.
-TWO_KINDS = {"VOXRAY__LANGUAGE_MODEL__NEURON__IS_SECOND_POOL": "true", "VOXRAY__RAY__NEURON_CORES": "4"}
+# Two recognisers that stream, each linked to the gateway.
+CHANGES = {
+    "VOXRAY__LANGUAGE_MODEL__NEURON__IS_SECOND_POOL": "true",
+    "VOXRAY__RAY__NEURON_CORES": "4",
+    "VOXRAY__TRANSCRIBER__ENGINE": "scripted-streaming",
+    "VOXRAY__TRANSCRIBER__REPLICAS__MIN_REPLICAS": "2",
+    "VOXRAY__TRANSCRIBER__REPLICAS__MAX_REPLICAS": "2",
+    # A recogniser that was killed is back within seconds, on a busy machine within a minute.
+    "VOXRAY__TRANSCRIBER__LINK__WAIT_S": "120",
+}
 
 
 class OpenCall:
@@ -57,6 +73,34 @@ class OpenCall:
                 return event
 
 
+class SpokenCall:
+    """A client that says the same at the same pace each time: three seconds of noise, and silence around it."""
+
+    def __init__(self, url: str) -> None:
+        self._socket = websockets.sync.client.connect(url, proxy=None)
+
+    def say(self, at_half: Callable[[], None] = lambda: None) -> str:
+        """Return the transcript; `at_half` is called in the middle of the speech."""
+        noise = np.random.default_rng(7).normal(scale=4000, size=3 * 24_000)
+        speech = noise.clip(-32000, 32000).astype("<i2").tobytes()
+        pcm_24k = bytes(24_000) + speech + bytes(3 * 48_000)
+        frames = [pcm_24k[at : at + FRAME_BYTES] for at in range(0, len(pcm_24k), FRAME_BYTES)]
+        half = threading.Thread(target=at_half)
+        for index, frame in enumerate(frames):
+            if index == 85:
+                half.start()
+            audio = base64.b64encode(frame).decode()
+            self._socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+            time.sleep(0.02)
+        half.join()
+        with self._socket:
+            while True:
+                event = json.loads(self._socket.recv(timeout=150))
+                assert event["type"] != "error", event
+                if event["type"] == "conversation.item.input_audio_transcription.completed":
+                    return str(event["transcript"])
+
+
 @pytest.fixture(scope="module")
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("deploy") / "state"
@@ -64,7 +108,7 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _config(state_folder: Path, **changes: str) -> VoxrayConfig:
     variables = {f"VOXRAY__{key.upper()}": value for key, value in changes.items()}
-    return load_config("scripted", None, {"VOXRAY_STATE": str(state_folder), **TWO_KINDS, **variables})
+    return load_config("scripted", None, {"VOXRAY_STATE": str(state_folder), **CHANGES, **variables})
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +177,9 @@ def test_same_configuration_again_changes_nothing(state: ClusterState, state_fol
 
 def test_preflight_and_a_needed_restart_refuse_before_anything_changes(state: ClusterState, state_folder: Path) -> None:
     before = _deployed(state)
+    mistaken = _config(state_folder, turn__max_utterance_s="150", transcriber__engine="scripted")
     with pytest.raises(ConfigError, match=r"utterance: .*Fix: turn\.max_utterance_s at most 131"):
-        operations.deploy(_config(state_folder, turn__max_utterance_s="150"), CONSOLE)
+        operations.deploy(mistaken, CONSOLE)
     with pytest.raises(ConfigError, match="http_options only when it starts"):
         operations.deploy(_config(state_folder, ingress__port="24987"), CONSOLE)
     assert _deployed(state) == before
@@ -164,10 +209,27 @@ def test_second_pool_runs_on_its_own_resource_and_calls_outlive_it(state: Cluste
     assert call.ask("Does the other pool answer?")
 
 
+def test_spoken_call_loses_nothing_when_its_recognisers_are_killed_in_mid_utterance(state: ClusterState) -> None:
+    undisturbed = SpokenCall(state.ws_url).say()
+    assert len(undisturbed.split()) > 10
+
+    def kill() -> None:
+        with ServeApi(state.dashboard_url, state.token()) as api:
+            found = api.status()["applications"]["voxray"]["deployments"]["Transcriber"]["replicas"]
+        for replica in found:
+            psutil.Process(replica["pid"]).kill()
+
+    assert SpokenCall(state.ws_url).say(at_half=kill) == undisturbed
+    metrics = httpx.get(f"{state.http_url}/metrics").text
+    # Once from the recogniser that had the stream, and once more if the other one took it before it was killed too.
+    assert re.search(r'voxray_recognizer_stream_events_total\{event="moved"\} [12]\.0', metrics)
+    assert "voxray_recognizer_links_lost_total 2.0" in metrics
+
+
 def test_deploy_that_does_not_come_up_is_undone(state: ClusterState, state_folder: Path, call: OpenCall) -> None:
     before = _deployed(state)
-    # A recogniser whose weights are of something else.
-    broken = _config(state_folder, transcriber__engine="whisper-ct2", transcriber__model="smart-turn-v3.2")
+    # A voice whose weights are of something else.
+    broken = _config(state_folder, synthesizer__engine="piper", synthesizer__model="smart-turn-v3.2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "inspect", lambda *_args, **_options: [])
         with pytest.raises(ServiceError, match="number 3, which was in force before, is so again"):

@@ -54,6 +54,13 @@ def complaint(profile: str, environment: dict[str, str]) -> str:
         ({"services__redis__url": "http://h"}, "redis://... or rediss://..."),
         ({"services__objects__url": "gs://b"}, "s3://..."),
         ({"transcriber__model": "../whisper"}, "takes the name of a catalog entry"),
+        ({"transcriber__engine": "nemo", "transcriber__chunk_ms": 100}, "must be a multiple of 80"),
+        ({"transcriber__engine": "nemo", "transcriber__device": "cuda"}, "needs a GPU, or a fraction of one"),
+        (
+            {"transcriber__engine": "nemo", "transcriber__replicas__max_replicas": 2},
+            "streams are no requests to Ray, which would never add one",
+        ),
+        ({"transcriber__link__answer_s": 10}, "must be less than transcriber.link.wait_s = 10"),
     ],
 )
 def test_impossible_embedded_setting_is_refused(settings: dict[str, object], expected: str) -> None:
@@ -71,6 +78,8 @@ def test_impossible_embedded_setting_is_refused(settings: dict[str, object], exp
         ("nvidia", {"services__sql__url": "sqlite:///x"}, "postgresql://..."),
         ("inferentia", {"transcriber__replicas__num_gpus": 1}, "an Inferentia node has no GPU"),
         ("inferentia", {"language_model__engine": "vllm"}, "does not run on Inferentia"),
+        ("inferentia", {"transcriber__engine": "nemo"}, "the images of Inferentia clusters have no NeMo"),
+        ("nvidia", {"transcriber__device": "cpu"}, "leaves the GPU idle"),
         ("inferentia", {"language_model__replicas__neuron_cores": 0}, "the engine neuron needs at least 1"),
     ],
 )

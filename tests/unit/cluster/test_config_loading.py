@@ -106,7 +106,7 @@ def test_variable_sets_its_key_with_the_type_of_the_key(variable: str, text: str
         ("gateway: {max_calls: 0}", ["gateway.max_calls = 0", "at least 1"]),
         ("gateway: 5", ["gateway = 5", "is a section with the keys replicas"]),
         ("turn: {vad_threshold: 1.5}", ["turn.vad_threshold = 1.5", "number, at least 0, at most 1"]),
-        ("transcriber: {engine: nemo}", ['transcriber.engine = "nemo"', "one of whisper-ct2, scripted"]),
+        ("transcriber: {engine: riva}", ['transcriber.engine = "riva"', "one of whisper-ct2, nemo, scripted"]),
         ("agent: {company: [a]}", ['agent.company = ["a"]', "allowed: text"]),
         ("paths: {state: 4}", ["paths.state = 4", "path or empty"]),
         ("ray: {num_cpus: 16}\nray: {num_cpus: 17}", ["line 2", "'ray' appears twice"]),

@@ -29,6 +29,8 @@ TWO_KINDS = {
     "topology__neuron__max_nodes": "4",
 }
 
+WHOLE_UTTERANCES = {"transcriber__engine": "whisper-ct2", "transcriber__model": "whisper-large-v3-turbo"}
+
 # What is changed in a sound configuration, and the one rule that finds it.
 SEEDS: list[tuple[str, dict[str, str]]] = [
     ("ping", {"topology__balancer__client_ping_s": "400"}),
@@ -77,7 +79,10 @@ SEEDS: list[tuple[str, dict[str, str]]] = [
     ("rehearsal", {**TWO_KINDS, "language_model__neuron__device": "cpu"}),
     ("image", {"topology__image_tag": "latest"}),
     ("image", {"topology__image_repository": ""}),
-    ("utterance", {"turn__max_utterance_s": "150"}),
+    ("utterance", {**WHOLE_UTTERANCES, "turn__max_utterance_s": "150"}),
+    ("recognizer", {"transcriber__model": "whisper-large-v3-turbo"}),
+    ("recognizer", {"transcriber__engine": "whisper-ct2"}),
+    ("chunk", {"transcriber__chunk_ms": "240"}),
 ]
 
 

@@ -6,5 +6,5 @@ set -a
 . /etc/voxray/ray.env
 set +a
 export VOXRAY_CONFIG=/etc/voxray/voxray.yaml VOXRAY_MODELS=/var/lib/voxray/models
-voxray models fetch bge-large-en-v1.5 llama-3-8b-instruct piper-en-us-joe-medium whisper-large-v3-turbo
+voxray models fetch bge-large-en-v1.5 llama-3-8b-instruct nemotron-speech-streaming-en-0.6b piper-en-us-joe-medium
 exec ray start --block --disable-usage-stats --address=$RAY_HEAD_ADDRESS:6379 --num-cpus=7 --num-gpus=1 --labels=voxray-pool=nvidia

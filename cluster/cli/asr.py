@@ -1,0 +1,152 @@
+"""`voxray asr`: measure recognisers on recordings; make a corpus and train the small streaming recogniser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.catalog.catalog import ModelCatalog
+from cluster.config.environment import process_environment
+from cluster.config.loading import load_config
+from cluster.config.paths import resolve_paths
+from cluster.config.schema import VoxrayConfig
+
+SHIPPED_CHECKPOINT = (
+    Path(__file__).resolve().parents[2] / "deployments" / "engines" / "checkpoints" / "voxray-asr-small-en.nemo"
+)
+_PIPER, _KOKORO, _KOKORO_VOICES = "piper-en-us-joe-medium", "kokoro-82m", "kokoro-82m-corpus-voices"
+_VOCABULARY = "all-minilm-l6-v2"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Measure speech recognition; train the small streaming recogniser (docs/speech-recognition.md).",
+)
+
+ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+]
+FolderOption = Annotated[Path | None, typer.Option(help="Of the training; default: asr-training in the state folder.")]
+
+
+@app.callback()
+def asr() -> None:
+    """Measure and train speech recognition."""
+
+
+@app.command("eval")
+def evaluate(  # noqa: PLR0917 - one argument per command-line option
+    manifest: Annotated[Path, typer.Argument(help="NeMo manifest: JSON Lines with audio_filepath and text.")],
+    engine: Annotated[str, typer.Option(help="nemo, whisper or both.")] = "both",
+    model: Annotated[Path | None, typer.Option(help="A .nemo file; default: the shipped checkpoint.")] = None,
+    chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
+    whisper: Annotated[str, typer.Option(help="Catalog name of a Whisper model.")] = "whisper-tiny",
+    prompt: Annotated[
+        str | None, typer.Option(help="Words that Whisper is told to expect; default: the agent's, as in calls.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of an engine.")] = 1,
+    streams: Annotated[int, typer.Option(min=1, help="Recordings at once.")] = 16,
+    live: Annotated[int, typer.Option(min=0, help="Recordings heard at the pace of speech, for latency.")] = 20,
+    limit: Annotated[int, typer.Option(min=0, help="Only the first recordings; 0 for all.")] = 0,
+    max_broken: Annotated[float, typer.Option(min=0, max=1, help="Share of unusable lines that is still good.")] = 0.02,
+    out: Annotated[Path, typer.Option(help="Folder for asr-eval.json and asr-eval.svg.")] = Path("."),
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Recognise recordings as calls would: word error rate by condition, latency, cost; a report and a plot."""
+    if engine not in ("nemo", "whisper", "both"):
+        raise typer.BadParameter(f"'{engine}' is none of nemo, whisper, both")
+    arguments = [str(manifest), "--threads", str(threads), "--streams", str(streams), "--live", str(live)]
+    arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out)]
+    if engine != "whisper":
+        arguments += ["--nemo", str(model or SHIPPED_CHECKPOINT)]
+        arguments += [part for each in chunk_ms or [160] for part in ("--chunk-ms", str(each))]
+    if engine != "nemo":
+        config = load_config(profile, file, process_environment())
+        words = config.agent.expected_words if prompt is None else prompt
+        arguments += ["--whisper", str(_catalog(config).fetch(whisper)), f"--prompt={words}"]
+    _run("ingest_jobs.speech_evaluation.command", arguments)
+
+
+@app.command()
+def corpus(  # noqa: PLR0917 - one argument per command-line option
+    folder: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
+    piper_minutes: Annotated[float, typer.Option(min=0, help="Planned speech of each voice, in minutes.")] = 120,
+    kokoro_minutes: Annotated[float, typer.Option(min=0, help="The same; Kokoro is the slowest by far.")] = 39,
+    espeak_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 110,
+    pico_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 90,
+    processes: Annotated[int, typer.Option(min=1, help="Voices that speak at the same time.")] = 2,
+    seed: Annotated[int, typer.Option(help="Another seed draws other sentences and voices.")] = 7,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Synthesize a corpus in the domain of the sample company; goes on where it was interrupted."""
+    config = load_config(profile, file, process_environment())
+    catalog = _catalog(config)
+    minutes = {"piper": piper_minutes, "kokoro": kokoro_minutes, "espeak": espeak_minutes, "pico": pico_minutes}
+    arguments = [str(folder or _state(config) / "asr-corpus"), "--processes", str(processes), "--seed", str(seed)]
+    arguments += ["--piper-model", str(catalog.fetch(_PIPER) / "en_US-joe-medium.onnx")]
+    arguments += ["--kokoro-model", str(catalog.fetch(_KOKORO) / "model.onnx")]
+    arguments += ["--kokoro-voices", str(catalog.fetch(_KOKORO_VOICES))]
+    arguments += ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
+    arguments += [part for engine, value in minutes.items() for part in (f"--{engine}-minutes", str(value))]
+    _run("ingest_jobs.speech_corpus.command", arguments)
+
+
+@app.command()
+def train(  # noqa: PLR0917 - one argument per command-line option
+    corpus: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
+    folder: FolderOption = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Wall time, over all resumed parts.")] = 90,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="One thread each.")] = 2,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster where the processor can.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The .nemo; default: model.nemo in the folder.")] = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Train the small streaming recogniser on a corpus, and export it."""
+    state = _state(load_config(profile, file, process_environment()))
+    arguments = ["train", str(corpus or state / "asr-corpus"), "--folder", str(folder or state / "asr-training")]
+    arguments += ["--minutes", str(minutes), "--processes", str(processes)]
+    arguments += [flag for flag, is_set in (("--resume", resume), ("--bfloat16", bfloat16)) if is_set]
+    _run("ingest_jobs.speech_training.command", [*arguments, *(["--out", str(out)] if out else [])])
+
+
+@app.command()
+def export(
+    folder: FolderOption = None,
+    out: Annotated[Path | None, typer.Option(help="The .nemo; default: model.nemo in the folder.")] = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Write the averaged weights of a training, running or ended, as a .nemo file."""
+    state = _state(load_config(profile, file, process_environment()))
+    arguments = ["export", "--folder", str(folder or state / "asr-training")]
+    _run("ingest_jobs.speech_training.command", [*arguments, *(["--out", str(out)] if out else [])])
+
+
+def _catalog(config: VoxrayConfig) -> ModelCatalog:
+    return ModelCatalog.load(config, process_environment())
+
+
+def _state(config: VoxrayConfig) -> Path:
+    return resolve_paths(config).state
+
+
+def _run(module: str, arguments: list[str]) -> None:
+    """Run the engines in a process of their own; its exit code is ours."""
+    environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        # The terminal has told the child too; it cleans up and ends.
+        code = child.wait()
+    raise typer.Exit(code)

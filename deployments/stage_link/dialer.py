@@ -1,0 +1,101 @@
+"""The gateway's end of one link: from dialling a recogniser until the link is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from deployments.stage_link.frames import (
+    HANDSHAKE_S,
+    MAX_FRAME_BYTES,
+    READ_AHEAD_BYTES,
+    LinkAddress,
+    frame,
+    prove_as_gateway,
+    read_frame,
+)
+from deployments.stage_link.messages import LinkLoad, pack_commands, unpack_answer
+from pipelines.linked_recognition import LinkedTranscriber
+from pipelines.speech_link import PushAudio, StreamCommand
+
+# A recogniser tells its load twice a second; one that is silent for longer hangs, or its machine is gone.
+SILENCE_S = 5.0
+SIGN_OF_LIFE_S = 1.0
+# Commands that a recogniser has not read: two utterances of every one of a hundred calls.
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+_MAX_COMMANDS_BYTES = MAX_FRAME_BYTES // 2
+
+
+class SocketLink:
+    """`pipelines.speech_link.RecognizerLink` over a socket. Used on its event loop only."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._timer = asyncio.get_running_loop().call_later(SIGN_OF_LIFE_S, self._live)
+
+    def send(self, commands: Sequence[StreamCommand]) -> None:
+        for batch in _batches(commands):
+            self._write(batch)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._writer.transport.abort()
+
+    def _live(self) -> None:
+        self._write([])
+        self._timer = asyncio.get_running_loop().call_later(SIGN_OF_LIFE_S, self._live)
+
+    def _write(self, commands: Sequence[StreamCommand]) -> None:
+        if self._writer.is_closing():
+            return
+        self._writer.write(frame(pack_commands(commands)))
+        if self._writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self._writer.transport.abort()
+
+
+async def hold_link(address: LinkAddress, transcriber: LinkedTranscriber) -> None:
+    """Dial a recogniser, let `transcriber` use it, and return never: how the link ended is raised.
+
+    Raises:
+        LinkError: the peer broke the rules, or does not know the key.
+        OSError: it cannot be reached, or the link broke.
+        TimeoutError: it was silent for too long.
+        asyncio.IncompleteReadError: it ended the link.
+    """
+    async with asyncio.timeout(HANDSHAKE_S):
+        reader, writer = await asyncio.open_connection(address.host, address.port, limit=READ_AHEAD_BYTES)
+    link: SocketLink | None = None
+    try:
+        await prove_as_gateway(reader, writer, address.key)
+        link = SocketLink(writer)
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                said = unpack_answer(await read_frame(reader))
+            if isinstance(said, LinkLoad):
+                _take_load(transcriber, address.name, link, said)
+            else:
+                transcriber.deliver(address.name, said)
+    finally:
+        if link is not None:
+            link.close()
+        writer.transport.abort()
+        transcriber.lose(address.name)
+
+
+def _take_load(transcriber: LinkedTranscriber, name: str, link: SocketLink, load: LinkLoad) -> None:
+    """The first message on its load makes a recogniser usable."""
+    if not transcriber.has_joined(name):
+        transcriber.join(name, link, streams=load.streams, slots=load.slots)
+    transcriber.tell_load(name, streams=load.streams, slots=load.slots, accepts_new=load.accepts_new)
+
+
+def _batches(commands: Sequence[StreamCommand]) -> Iterator[Sequence[StreamCommand]]:
+    """Cut commands into lists that fit in a frame each."""
+    first, size = 0, 0
+    for index, command in enumerate(commands):
+        grown = size + (len(command.pcm_16k) if isinstance(command, PushAudio) else 0)
+        if grown > _MAX_COMMANDS_BYTES and index > first:
+            yield commands[first:index]
+            first, grown = index, grown - size
+        size = grown
+    yield commands[first:]

@@ -1,0 +1,35 @@
+"""What the corpus asks of a voice."""
+
+from __future__ import annotations
+
+import random
+from typing import Protocol
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+RATE_HZ = 16_000
+Samples = NDArray[np.float32]
+
+
+class SpeakingEngine(Protocol):
+    """A synthesizer with one or many named voices. One thread at a time."""
+
+    def speak(self, text: str, speaker: str, rng: random.Random) -> Samples:
+        """Return 16 kHz samples in [-1, 1]; pace and intonation vary with `rng`. Empty when nothing was said."""
+
+
+def at_16k(samples: Samples, rate_hz: int) -> Samples:
+    """Return the samples at 16 kHz."""
+    resampled: Samples = samples if rate_hz == RATE_HZ else soxr.resample(samples, rate_hz, RATE_HZ)
+    return resampled.astype(np.float32)
+
+
+def trimmed(samples: Samples, level: float = 0.01, margin_ms: int = 30) -> Samples:
+    """Return the samples without silence before the first and after the last sound; empty for silence."""
+    loud = np.flatnonzero(np.abs(samples) > level * max(1e-6, float(np.abs(samples).max(initial=0.0))))
+    if not loud.size:
+        return samples[:0]
+    margin = RATE_HZ * margin_ms // 1000
+    return samples[max(0, int(loud[0]) - margin) : int(loud[-1]) + margin]

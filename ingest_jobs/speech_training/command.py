@@ -1,0 +1,99 @@
+"""Train and export: `python -m ingest_jobs.speech_training.command`; `voxray asr train` and `export` run this."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from ingest_jobs.speech_training.model import ModelSize
+from ingest_jobs.speech_training.peers import Peers, run_together
+
+MAX_EXPORT_BYTES = 30_000_000
+
+
+def train(parsed: argparse.Namespace, out: Console) -> int:
+    """Train until the budget is spent, then export."""
+    if not (parsed.corpus / "train.jsonl").is_file():
+        out.print(f"{parsed.corpus} holds no corpus: `voxray asr corpus {parsed.corpus}` makes one", style="red")
+        return 2
+    if not parsed.resume and (parsed.folder / "last.ckpt").exists():
+        out.print(f"{parsed.folder} holds a training: go on with --resume, or name another folder", style="red")
+        return 2
+    try:
+        run_together(parsed.processes, _train_in_process, parsed)
+    except KeyboardInterrupt:
+        out.print("interrupted; --resume goes on from the last checkpoint", style="yellow")
+        return 130
+    return export(parsed, out)
+
+
+def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
+    """Train as one of the processes; the first one shows the progress."""
+    from ingest_jobs.speech_training.training import Trainer, TrainingPlan
+
+    plan = TrainingPlan(
+        parsed.minutes, parsed.peak_rate, batch_seconds=parsed.batch_seconds, is_bfloat16=parsed.bfloat16,
+        processes=parsed.processes,
+    )  # fmt: skip
+    size = ModelSize(width=parsed.width, layers=parsed.layers)
+    out = Console(stderr=True, quiet=peers.rank != 0)
+    with out.status("building the model (NeMo takes a moment)"):
+        trainer = Trainer(parsed.corpus, parsed.folder, plan, size, resume=parsed.resume, peers=peers)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out) as bar:
+        task = bar.add_task("training", total=1.0)
+
+        def show(step: int, spent: float, loss: float) -> None:
+            bar.update(task, completed=spent, description=f"step {step}, loss {loss:.2f}")
+
+        last = trainer.run(show)
+    if last is not None:
+        out.print(f"dev WER {last.wer_clean}% clean, {last.wer_distorted}% distorted", highlight=False)
+
+
+def export(parsed: argparse.Namespace, out: Console) -> int:
+    """Write the averaged weights as a .nemo file."""
+    from ingest_jobs.speech_training.training import load_averaged
+
+    target: Path = parsed.out or parsed.folder / "model.nemo"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    load_averaged(parsed.folder).save_to(str(target))
+    size = target.stat().st_size
+    out.print(f"{target}: {size / 1e6:.1f} MB", highlight=False)
+    return 0 if size <= MAX_EXPORT_BYTES else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the two; return the exit code."""
+    parsed = _parser().parse_args(arguments)
+    return int(parsed.run(parsed, Console()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="voxray asr", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    training = commands.add_parser("train")
+    training.set_defaults(run=train)
+    training.add_argument("corpus", type=Path)
+    training.add_argument("--minutes", type=float, default=90)
+    training.add_argument("--resume", action="store_true")
+    training.add_argument("--peak-rate", type=float, default=1e-3)
+    training.add_argument("--batch-seconds", type=float, default=20)
+    training.add_argument("--processes", type=int, default=2, help="that share each step, one thread each")
+    training.add_argument("--bfloat16", action="store_true", help="faster where the processor can")
+    training.add_argument("--width", type=int, default=144)
+    training.add_argument("--layers", type=int, default=8)
+    exporting = commands.add_parser("export")
+    exporting.set_defaults(run=export)
+    for each in (training, exporting):
+        each.add_argument("--folder", type=Path, required=True, help="of the training")
+        each.add_argument("--out", type=Path, help="the .nemo; default: model.nemo in the folder")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The shape of the recogniser: a cache-aware FastConformer with CTC, as NeMo's streaming checkpoints, but small.
+
+Causal convolutions and subsampling, layer norm, features without normalisation over the utterance: nothing looks
+further ahead than the attention does, and that sees its own chunk and the 70 frames (5.6 s) before it. One set of
+weights serves four chunk lengths, drawn anew for each batch in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+LEFT_CONTEXT_FRAMES = 70
+FRAME_MS = 80
+# Look-ahead in frames, and how often training draws it; the first is the model's default.
+LOOK_AHEADS = {1: 0.45, 0: 0.2, 6: 0.2, 13: 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """Width and depth.
+
+    Attributes:
+        width: of the encoder, a multiple of `heads`.
+        pieces: word pieces of the output alphabet, the CTC blank not counted.
+    """
+
+    width: int = 144
+    layers: int = 8
+    heads: int = 4
+    pieces: int = 384
+    subsampling_channels: int = 96
+
+
+def chunk_ms(look_ahead: int) -> int:
+    """Return the length of a chunk in ms: its first frame and the frames that it may look ahead."""
+    return (look_ahead + 1) * FRAME_MS
+
+
+def train_pieces(texts: Iterable[str], folder: Path, pieces: int) -> None:
+    """Learn word pieces from spoken-form texts; writes the three files that NeMo's tokenizer reads.
+
+    Raises:
+        RuntimeError: too few texts for that many pieces.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_prefix=str(folder / "tokenizer"), vocab_size=pieces, model_type="bpe",
+        character_coverage=1.0, bos_id=-1, eos_id=-1, unk_id=0, split_by_whitespace=True, minloglevel=2,
+    )  # fmt: skip
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    names = [processor.id_to_piece(index) for index in range(1, processor.get_piece_size())]
+    (folder / "vocab.txt").write_text("\n".join(names) + "\n", "utf-8")
+
+
+def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
+    """Return the configuration of an `EncDecCTCModelBPE`."""
+    return {
+        "sample_rate": 16_000,
+        "log_prediction": False,
+        "tokenizer": {"dir": str(tokenizer), "type": "bpe"},
+        "preprocessor": {
+            "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+            "sample_rate": 16_000, "normalize": "NA", "window_size": 0.025, "window_stride": 0.01, "window": "hann",
+            "features": 80, "n_fft": 512, "log": True, "frame_splicing": 1, "dither": 0.0, "pad_to": 0,
+        },
+        "spec_augment": {
+            "_target_": "nemo.collections.asr.modules.SpectrogramAugmentation",
+            "freq_masks": 1, "time_masks": 3, "freq_width": 16, "time_width": 0.04,
+        },
+        "encoder": {
+            "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+            "feat_in": 80, "feat_out": -1, "n_layers": size.layers, "d_model": size.width, "use_bias": True,
+            "subsampling": "dw_striding", "subsampling_factor": 8,
+            "subsampling_conv_channels": size.subsampling_channels, "causal_downsampling": True,
+            "ff_expansion_factor": 4, "self_attention_model": "rel_pos", "n_heads": size.heads,
+            "att_context_size": [[LEFT_CONTEXT_FRAMES, ahead] for ahead in LOOK_AHEADS],
+            "att_context_probs": list(LOOK_AHEADS.values()), "att_context_style": "chunked_limited",
+            "xscaling": True, "untie_biases": True, "pos_emb_max_len": 5000, "conv_kernel_size": 9,
+            "conv_norm_type": "layer_norm", "conv_context_size": "causal", "dropout": 0.1, "dropout_pre_encoder": 0.1,
+            "dropout_emb": 0.0, "dropout_att": 0.1,
+        },
+        "decoder": {
+            "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+            "feat_in": None, "num_classes": -1, "vocabulary": [],
+        },
+        "interctc": {"loss_weights": [], "apply_at_layers": []},
+        "optim": {"name": "adamw", "lr": 1e-3},
+    }  # fmt: skip
+
+
+def build_model(size: ModelSize, tokenizer: Path) -> Any:
+    """Return an untrained `EncDecCTCModelBPE` on the CPU. NeMo's import takes 20 s."""
+    from nemo.collections.asr.models import EncDecCTCModelBPE
+    from nemo.core.classes.common import typecheck
+    from omegaconf import OmegaConf
+
+    # Types of tensors are checked at every call otherwise, a tenth of a small model's step.
+    typecheck.set_typecheck_enabled(False)
+
+    config = OmegaConf.create(model_config(size, tokenizer))
+    config.decoder.feat_in = size.width
+    model = EncDecCTCModelBPE(cfg=config)
+    # The encoder would talk to the other processes in every pass, also in an evaluation that only one of them makes.
+    model.encoder.sync_max_audio_length = False
+    return model

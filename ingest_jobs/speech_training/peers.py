@@ -1,0 +1,94 @@
+"""Several processes that train one model: each its own batches, the same step.
+
+Two threads of one process meet at the end of every small matrix product, and on a machine that others use too, one of
+them always waits, spinning. Two processes meet once a step.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """This process among those that train together; alone by default."""
+
+    rank: int = 0
+    count: int = 1
+
+    def agreed(self, value: float) -> float:
+        """Return the first process's value, in all of them."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64)
+        torch.distributed.broadcast(shared, src=0)
+        return float(shared[0])
+
+    def average_gradients(self, model: torch.nn.Module) -> None:
+        """Replace every gradient by its mean over the processes."""
+        if self.count == 1:
+            return
+        gradients = [each.grad for each in model.parameters() if each.grad is not None]
+        flat = torch.cat([each.view(-1) for each in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= self.count
+        at = 0
+        for each in gradients:
+            each.copy_(flat[at : at + each.numel()].view_as(each))
+            at += each.numel()
+
+
+def run_together(count: int, work: Callable[[Peers, Any], None], argument: Any) -> None:
+    """Run `work(peers, argument)` in `count` processes, the first of them this one; return when all are done.
+
+    Raises:
+        RuntimeError: another process failed.
+    """
+    if count == 1:
+        work(Peers(), argument)
+        return
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{Path(folder) / 'meeting'}"
+        others = [
+            context.Process(target=_join, args=(rank, count, meeting, work, argument)) for rank in range(1, count)
+        ]
+        for other in others:
+            other.start()
+        # A plain kill must not leave the others waiting for this one.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            _work(0, count, meeting, work, argument)
+            for other in others:
+                other.join()
+        finally:
+            for other in others:
+                other.terminate()
+        if any(other.exitcode for other in others):
+            raise RuntimeError("a process of the training failed")
+
+
+def _join(rank: int, count: int, meeting: str, work: Callable[[Peers, Any], None], argument: Any) -> None:
+    # A session of its own, so that the scheduler gives each process the share of one; Ctrl-C reaches the first only.
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work(rank, count, meeting, work, argument)
+
+
+def _work(rank: int, count: int, meeting: str, work: Callable[[Peers, Any], None], argument: Any) -> None:
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
+    try:
+        work(Peers(rank, count), argument)
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,235 @@
+"""One utterance in recognition at a replica that may die: what it keeps, what it repeats, what it holds back.
+
+Everything that was pushed, and every `finalize` with its place in the audio, is kept until the utterance is closed. A
+replica that takes over gets all of the audio again, and every question that is not answered yet, at its place. (An
+answer changes nothing in the recogniser: `deployments.engines.chunk_stepper`.)
+
+    pushed         ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
+    finishes                │1 answered      │2 waits
+    replay   Open  ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ Finish 2 ▓▓▓▓
+
+Partials of the new replica stay unpublished until they cover more audio than what was published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipelines.errors import EngineError
+from pipelines.ports import Hypothesis
+from pipelines.speech_link import FinishUtterance, PushAudio, StreamCommand, StreamHeard
+
+ENGINE = "transcriber"
+BYTES_PER_MS = 32
+# A replay is cut into pieces, so that no single message grows with the utterance.
+_PIECE_BYTES = 256 * 1024
+
+
+class Placement(Protocol):
+    """What a stream asks of the table of pins."""
+
+    def has_audio(self, stream: LinkedStream) -> None:
+        """Audio waits to be sent with the next tick."""
+
+    def wants_answer(self, stream: LinkedStream, finish: Finish) -> None:
+        """A `finalize` has begun: send it now, or find a replica first."""
+
+    def is_late(self, stream: LinkedStream) -> None:
+        """An answer is due for longer than the replica has time."""
+
+    def forget(self, stream: LinkedStream) -> None:
+        """The utterance is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPatience:
+    """Times and bounds of linked recognition.
+
+    Attributes:
+        tick_ms: audio is collected this long before it is sent.
+        answer_s: a replica that has not answered a `finalize` by then is left for another one.
+        wait_s: a `finalize` fails after this long, however many replicas were tried, and with none there.
+        max_utterance_s: audio beyond it is not taken.
+        max_moves: replicas that one utterance may lose; it may be what kills them.
+    """
+
+    tick_ms: int = 20
+    answer_s: float = 3.0
+    wait_s: float = 10.0
+    max_utterance_s: float = 130.0
+    max_moves: int = 4
+
+
+@dataclass(eq=False, slots=True)
+class Finish:
+    """A `finalize`: all audio up to `end_bytes`, and who waits for its text."""
+
+    number: int
+    end_bytes: int
+    answer: asyncio.Future[Hypothesis]
+
+    @property
+    def has_failed(self) -> bool:
+        return self.answer.done() and (self.answer.cancelled() or self.answer.exception() is not None)
+
+
+@dataclass(eq=False, slots=True)
+class _Published:
+    """The newest partial that the caller has seen."""
+
+    text: str = ""
+    stable_chars: int = 0
+    audio_ms: int = -1
+
+
+class LinkedStream:
+    """One utterance; see `pipelines.ports.TranscriptStream`. Used on one event loop."""
+
+    def __init__(self, placement: Placement, patience: LinkPatience, on_partial: Callable[[Hypothesis], None]) -> None:
+        self._placement = placement
+        self._patience = patience
+        self._on_partial = on_partial
+        self._audio = bytearray()
+        self._room_bytes = int(patience.max_utterance_s * 1000) * BYTES_PER_MS
+        self._sent_bytes = 0
+        self._finishes: list[Finish] = []
+        self._published = _Published()
+        self._is_closed = False
+        self.losses = StreamLosses()
+
+    def push(self, pcm_16k: bytes) -> None:
+        if self._is_closed:
+            return
+        self._audio += pcm_16k[: self._room_bytes - len(self._audio)]
+        if self._whole_bytes > self._sent_bytes:
+            self._placement.has_audio(self)
+
+    async def finalize(self) -> Hypothesis:
+        """Recognise all audio pushed so far; calls over the same audio share one answer.
+
+        Raises:
+            EngineError: recognition failed, no replica took the stream or answered in time, or the stream is closed.
+        """
+        if self._is_closed:
+            raise EngineError(ENGINE, "the stream is closed", retryable=False)
+        if not self._whole_bytes:
+            return Hypothesis("", 0, 0)
+        finish = self._finishes[-1] if self._finishes else None
+        if finish is None or finish.end_bytes != self._whole_bytes or finish.has_failed:
+            finish = self._begin_finish()
+        try:
+            async with asyncio.timeout(self._patience.wait_s):
+                return await self._answered(finish)
+        except TimeoutError:
+            message = f"no replica answered within {self._patience.wait_s:g} s"
+            raise EngineError(ENGINE, message, retryable=True) from None
+
+    async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._placement.forget(self)
+        self._audio.clear()
+        for finish in self._finishes:
+            finish.answer.cancel()
+
+    # --- for the table of pins ----------------------------------------------------------------------------------------
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a `finalize` waits."""
+        return any(not finish.answer.done() for finish in self._finishes)
+
+    @property
+    def audio_s(self) -> float:
+        """Length of all that was pushed."""
+        return self._whole_bytes / BYTES_PER_MS / 1000
+
+    def take_unsent(self, number: int) -> Iterable[StreamCommand]:
+        """Return the audio that the replica has not got; it counts as sent."""
+        start, self._sent_bytes = self._sent_bytes, self._whole_bytes
+        if 0 < self._sent_bytes - start <= _PIECE_BYTES:
+            return (PushAudio(number, bytes(self._audio[start : self._sent_bytes])),)
+        return self._pieces(number, start, self._sent_bytes)
+
+    def replay(self, number: int) -> Iterator[StreamCommand]:
+        """Yield everything, from the first sample on; it counts as sent."""
+        self._sent_bytes, start = self._whole_bytes, 0
+        for finish in self._finishes:
+            if finish.answer.done():
+                continue
+            yield from self._pieces(number, start, finish.end_bytes)
+            yield FinishUtterance(number, finish.number)
+            start = finish.end_bytes
+        yield from self._pieces(number, start, self._sent_bytes)
+
+    def hear(self, heard: StreamHeard) -> None:
+        """Take a result of the replica that the stream is pinned to."""
+        if heard.finish is None:
+            self._publish(heard)
+            return
+        for finish in self._finishes:
+            if finish.number == heard.finish and not finish.answer.done():
+                finish.answer.set_result(Hypothesis(heard.text, len(heard.text), heard.audio_ms))
+
+    def fail(self, error: EngineError) -> None:
+        """Tell everybody who waits; the next `finalize` begins anew."""
+        for finish in self._finishes:
+            if not finish.answer.done():
+                finish.answer.set_exception(error)
+                finish.answer.exception()  # it may be that nobody waits any more
+        self._finishes = [finish for finish in self._finishes if not finish.has_failed]
+
+    # --- within -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _whole_bytes(self) -> int:
+        """Pushed audio in whole samples; half of one waits for its other half."""
+        return len(self._audio) & ~1
+
+    def _begin_finish(self) -> Finish:
+        number = self._finishes[-1].number + 1 if self._finishes else 1
+        finish = Finish(number, self._whole_bytes, asyncio.get_running_loop().create_future())
+        self._finishes.append(finish)
+        self._placement.wants_answer(self, finish)
+        return finish
+
+    async def _answered(self, finish: Finish) -> Hypothesis:
+        while not finish.answer.done():
+            await asyncio.wait({finish.answer}, timeout=self._patience.answer_s)
+            if not finish.answer.done():
+                self._placement.is_late(self)
+        # Shielded, since another `finalize` may wait for the same answer.
+        return await asyncio.shield(finish.answer)
+
+    def _pieces(self, number: int, start: int, end: int) -> Iterator[StreamCommand]:
+        for at in range(start, end, _PIECE_BYTES):
+            yield PushAudio(number, bytes(self._audio[at : min(at + _PIECE_BYTES, end)]))
+
+    def _publish(self, heard: StreamHeard) -> None:
+        before = self._published
+        if self._is_closed or not heard.text.startswith(before.text[: before.stable_chars]):
+            return
+        if self.losses.moves and heard.audio_ms <= before.audio_ms:
+            return
+        stable_chars = max(heard.stable_chars, before.stable_chars)
+        is_news = (heard.text, stable_chars) != (before.text, before.stable_chars)
+        self._published = _Published(heard.text, stable_chars, heard.audio_ms)
+        if is_news:
+            self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms))
+
+
+@dataclass(eq=False, slots=True)
+class StreamLosses:
+    """What a stream has gone through in search of a replica.
+
+    Attributes:
+        moves: replicas lost under it.
+        avoided: replicas that refused it or let it wait, by name, with the reason.
+    """
+
+    moves: int = 0
+    avoided: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,88 @@
+"""kill -9 of the recogniser in the middle of an utterance: the caller's text is that of the undisturbed run."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from pipelines.linked_recognition import LinkedTranscriber
+from pipelines.ports import Hypothesis
+from tests.contract.stage_link.gateways import FRAME_BYTES, gateway, loud_pcm
+from tests.contract.stage_link.recognizer_processes import RecognizerForge, RecognizerProcess
+
+pytestmark = pytest.mark.contract
+
+TRIES = 20
+PCM = loud_pcm(2_000, seed=11)
+FRAMES = len(PCM) // FRAME_BYTES
+
+
+@pytest.fixture
+def forge() -> Iterator[RecognizerForge]:
+    with RecognizerForge() as opened:
+        yield opened
+
+
+async def spoken(
+    transcriber: LinkedTranscriber, seen: list[Hypothesis], disturb_at: int, disturb: object, pcm_16k: bytes = PCM
+) -> list[str]:
+    """Speak at ten times the pace of speech, with a pause half way; return the text at the pause and at the end."""
+    stream = transcriber.open("call", seen.append)
+    pauses: list[asyncio.Task[Hypothesis]] = []
+    starts = range(0, len(pcm_16k), FRAME_BYTES)
+    for index, start in enumerate(starts):
+        if index == disturb_at and callable(disturb):
+            disturb()
+        stream.push(pcm_16k[start : start + FRAME_BYTES])
+        if index == len(starts) // 2:
+            pauses.append(asyncio.create_task(stream.finalize()))
+        await asyncio.sleep(0.002)  # noqa: TID251  the pace of the speech
+    texts = [(await pause).text for pause in pauses] + [(await stream.finalize()).text]
+    await stream.aclose()
+    return texts
+
+
+async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kills(forge: RecognizerForge) -> None:
+    randomness = random.Random(3)
+    running = [forge.fork(), forge.fork()]
+    async with gateway(*(process.address for process in running)) as side:
+        undisturbed = await spoken(side.transcriber, [], -1, None)
+        assert len(undisturbed[-1].split()) > 10
+        for _ in range(TRIES):
+            victims: list[RecognizerProcess] = []
+
+            def kill_its_recognizer(killed: list[RecognizerProcess] = victims) -> None:
+                pinned = side.transcriber.pinned_by_replica()
+                killed += [process for process in running if pinned[process.address.name]]
+                killed[0].kill()
+
+            seen: list[Hypothesis] = []
+            moved = side.transcriber.counts.moved
+            at = randomness.randrange(1, FRAMES)
+            assert await spoken(side.transcriber, seen, at, kill_its_recognizer) == undisturbed
+            (victim,) = victims
+            assert side.transcriber.counts.moved == moved + 1
+            for before, after in pairwise(seen):
+                assert after.text.startswith(before.text[: before.stable_chars])
+                assert len(after.text) > len(before.text)
+            running.remove(victim)
+            running.append(forge.fork())
+            side.addresses = [process.address for process in running]
+            await side.until(lambda transcriber: transcriber.gauges()["replicas"] == 2)
+    assert side.transcriber.counts.lost_replicas == TRIES
+
+
+async def test_call_goes_on_when_the_only_recogniser_is_killed_and_another_comes(forge: RecognizerForge) -> None:
+    only = forge.fork()
+    async with gateway(only.address) as side:
+        undisturbed = await spoken(side.transcriber, [], -1, None)
+
+        def replace() -> None:
+            only.kill()
+            side.addresses = [forge.fork().address]
+
+        assert await spoken(side.transcriber, [], 60, replace) == undisturbed
