@@ -130,7 +130,10 @@ def _embed_barely(bench: Bench, rows: list[Row], name: str) -> float:
             for count in pool.imap_unordered(_embed_batch, batches):
                 done += count
                 step.show(completed=done)
-            return time.perf_counter() - started
+            took_s = time.perf_counter() - started
+        pool.close()
+        pool.join()
+    return took_s
 
 
 def _load_encoder() -> None:

@@ -76,7 +76,11 @@ class RestartableMilvus:
         command = [str(binary), "server", "--data-dir", str(self._data_dir), "--host", "127.0.0.1"]
         command += ["--port", str(self._port)]
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _wait_for_port(self._port, self._server)
+        try:
+            _wait_for_port(self._port, self._server)
+        except RuntimeError:
+            self.kill()  # nobody else would: a context that was not entered is not left
+            raise
 
     def kill(self) -> None:
         """End it by SIGKILL, in the middle of whatever it does."""
