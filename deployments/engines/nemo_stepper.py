@@ -150,6 +150,7 @@ class NemoStepper:
 
     def close(self) -> None:
         self._slots.clear()
+        gc.unfreeze()
         del self._memory, self._model, self._decoder
 
     def _groups(self, audio: Sequence[SlotAudio]) -> list[tuple[list[int], bool]]:

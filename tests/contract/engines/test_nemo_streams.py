@@ -134,6 +134,18 @@ def test_any_audio_gives_a_text_and_never_a_dead_thread(nemo_models: NemoModels)
         loop.check_health()
 
 
+def test_warm_up_runs_every_batch_size_and_leaves_nothing_behind(nemo_models: NemoModels) -> None:
+    with running(nemo_models) as (loop, stepper):
+        before = hear(loop, reference.noise(2.0))
+        loop.warm_up()
+        assert stepper.taken == 0
+        assert loop.stats()["slots"] == SLOTS, "as many as were asked for, whatever the steps took"
+        assert hear(loop, reference.noise(2.0)) == before
+        took_ms = stepper.warm_up()
+        assert sorted(took_ms) == list(range(1, SLOTS + 1))
+        assert min(took_ms.values()) > 0
+
+
 def test_cuts_between_bytes_of_a_sample_change_nothing(nemo_models: NemoModels) -> None:
     pcm = reference.noise(2.0)
     rng = random.Random(5)
