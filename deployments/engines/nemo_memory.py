@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-_ROOM_FRAMES = 64
+_ROOM_FRAMES = 32
 
 
 class KeptKeyAttention(torch.nn.Module):
@@ -54,16 +54,26 @@ class KeptKeyAttention(torch.nn.Module):
         keys, values = cache.view(streams, -1, 2, *heads).permute(2, 0, 3, 1, 4)
         queries = projected[..., :width].view(streams, new_frames, *heads)
         by_content = torch.matmul((queries + attention.pos_bias_u).transpose(1, 2), keys.transpose(-2, -1))
-        by_place = torch.matmul((queries + attention.pos_bias_v).transpose(1, 2), self._placed(pos_emb))
-        by_place = attention.rel_shift(by_place)[..., : by_content.shape[-1]]
+        by_place = attention.rel_shift(self._by_place(queries + attention.pos_bias_v, pos_emb))
+        by_place = by_place[..., : by_content.shape[-1]]
         return attention.forward_attention(values, (by_content + by_place) / attention.s_d_k, mask), new
 
+    def _by_place(self, queries: Any, pos_emb: Any) -> Any:
+        """Return the scores of all positions, [streams, heads, new, positions].
+
+        Positions are the same for all streams: one product a head for all of them, not one for each stream.
+        """
+        streams, new_frames, heads, size = queries.shape
+        flat = queries.permute(2, 0, 1, 3).reshape(heads, streams * new_frames, size)
+        scores = torch.bmm(flat, self._placed(pos_emb)).view(heads, streams, new_frames, -1)
+        return scores.transpose(0, 1)
+
     def _placed(self, pos_emb: Any) -> Any:
-        """Return the projected positions, [1, heads, width of a head, positions]; the same for every step of a size."""
+        """Return the projected positions, [heads, width of a head, positions]; the same for every step of a size."""
         size = pos_emb.shape[1]
         if size not in self._positions:
-            placed = self.attention.linear_pos(pos_emb).view(1, size, self.attention.h, self.attention.d_k)
-            self._positions[size] = placed.permute(0, 2, 3, 1).contiguous()
+            placed = self.attention.linear_pos(pos_emb).view(size, self.attention.h, self.attention.d_k)
+            self._positions[size] = placed.permute(1, 2, 0).contiguous()
         return self._positions[size]
 
 

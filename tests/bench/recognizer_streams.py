@@ -40,7 +40,7 @@ from pipelines.speech_link import FinishUtterance, OpenStream, PushAudio, Stream
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 32
 UTTERANCE_FRAMES = 200
-CALLERS = (1, 8, 16, 24, 30, 36, 42, 48, 56, 64, 80, 96, 128, 160)
+CALLERS = (1, 8, 16, 24, 30, 36, 42, 48, 64, 80, 96, 128)
 BATCHES = (1, 2, 4, 8, 16, 32, 48, 64)
 ROUNDS = 12
 NEVER_MS = 10**9
@@ -263,6 +263,7 @@ def pipeline_config(model: Path, chunk_ms: int, size: int) -> dict[str, Any]:
         "matmul_precision": "high",
         "lang": "en",
         "enable_itn": False,
+        "itn": {"batch_size": 1, "n_jobs": 1, "left_padding_size": 4},
         "enable_nmt": False,
         "asr_output_granularity": "segment",
         "return_tail_result": False,

@@ -94,7 +94,7 @@ def hybrid_config(tokenizer: Path, *, width: int, layers: int) -> dict[str, Any]
 
 
 def save_model(path: Path, config: dict[str, Any], *, seed: int = 1) -> Path:
-    """Write a model with random weights. It speaks gibberish, the same one for the same seed."""
+    """Write a model with random weights. It speaks gibberish that follows the sound, the same for the same seed."""
     import torch
     from nemo.collections.asr.models import (
         EncDecCTCModelBPE,
@@ -104,9 +104,33 @@ def save_model(path: Path, config: dict[str, Any], *, seed: int = 1) -> Path:
 
     torch.manual_seed(seed)
     kind = EncDecHybridRNNTCTCBPEModel if "joint" in config else EncDecCTCModelBPE
-    model = kind(cfg=OmegaConf.create(config))
+    model = kind(cfg=OmegaConf.create(config)).eval()
+    with torch.no_grad():
+        _loosen(model)
     model.save_to(str(path))
     return path
+
+
+def _loosen(model: Any) -> None:
+    """Centre and spread the logits, which at birth are much the same for every sound."""
+    import torch
+
+    samples = torch.randn(1, 96_000) * torch.linspace(0, 40, 96_000).sin().abs() * 0.1
+    features, length = model.preprocessor(input_signal=samples, length=torch.tensor([96_000]))
+    frames = model.encoder(audio_signal=features, length=length)[0][0].T
+    head = getattr(model, "ctc_decoder", None) or model.decoder
+    (convolution,) = head.decoder_layers
+    _spread(convolution, frames)
+    if hasattr(model, "joint"):
+        said, _ = model.decoder.predict(None, None, add_sos=False, batch_size=1)
+        _spread(model.joint.joint_net[-1], torch.relu(model.joint.enc(frames) + model.joint.pred(said[0])))
+
+
+def _spread(layer: Any, inputs: Any) -> None:
+    weight = layer.weight.view(layer.weight.shape[0], -1)
+    weight *= 3.0 / ((inputs - inputs.mean(dim=0)) @ weight.T).std()
+    layer.bias.copy_(-(weight @ inputs.mean(dim=0)))
+    layer.bias[-1] += 4.0  # the blank, so that there is silence between words
 
 
 class NemoModels:

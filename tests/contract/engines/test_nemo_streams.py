@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import psutil
@@ -81,13 +81,14 @@ class Ear:
         for result in results:
             self.told.put(result)
 
-    def until_end(self, stream: int) -> StreamResult:
-        """Return the answer to a finish of `stream`, or why there is none; drops what came before."""
-        while True:
+    def until_ends(self, streams: Collection[int]) -> dict[int, StreamResult]:
+        """Return the answer to a finish of each stream, or why there is none."""
+        ends: dict[int, StreamResult] = {}
+        while len(ends) < len(streams):
             result = self.told.get(timeout=WAIT_S)
-            is_end = not isinstance(result, StreamHeard) or result.finish is not None
-            if result.stream == stream and is_end:
-                return result
+            if result.stream in streams and (not isinstance(result, StreamHeard) or result.finish is not None):
+                ends[result.stream] = result
+        return ends
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def hear(loop: StreamLoop, *pushes: bytes) -> StreamResult:
     ear = Ear()
     link = loop.open_link(ear)
     link.send([OpenStream(0), *(PushAudio(0, push) for push in pushes), FinishUtterance(0, 1)])
-    result = ear.until_end(0)
+    result = ear.until_ends([0])[0]
     link.close()
     return result
 
@@ -173,11 +174,7 @@ def test_audio_that_the_model_cannot_take_fails_its_stream_alone(nemo_models: Ne
         link.send([OpenStream(stream) for stream in range(5)])
         pushes: list[StreamCommand] = [PushAudio(s, POISON + pcm if s == 2 else pcm) for s in range(5)]
         link.send([*pushes, *(FinishUtterance(stream, 1) for stream in range(5))])
-        results = {}
-        while len(results) < 5:
-            result = ear.told.get(timeout=WAIT_S)
-            if isinstance(result, StreamFailed) or (isinstance(result, StreamHeard) and result.finish is not None):
-                results[result.stream] = result
+        results = ear.until_ends(range(5))
         assert results.pop(2) == StreamFailed(2, "the model failed: RuntimeError", retryable=True)
         assert isinstance(alone, StreamHeard)
         assert {heard.text for heard in results.values() if isinstance(heard, StreamHeard)} == {alone.text}
@@ -206,10 +203,9 @@ class Gateway:
             numbers = range(self._next, min(self._next + at_a_time, streams))
             self._next = numbers.stop
             waited = [number for number in numbers if self._begin(link, number)]
-            for number in waited:
-                result = ear.until_end(number)
-                assert not isinstance(result, StreamRefused)
-                link.send([CloseStream(number)])
+            ends = ear.until_ends(waited)
+            assert not any(isinstance(end, StreamRefused) for end in ends.values())
+            link.send([CloseStream(number) for number in waited[::2]])
             link.close()
 
     def _begin(self, link: Link, number: int) -> bool:
