@@ -30,13 +30,14 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts` as spoken."""
+    """`audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts` as spoken; `places` of the speech."""
 
     audio: torch.Tensor
     samples: torch.Tensor
     targets: torch.Tensor
     pieces: torch.Tensor
     texts: tuple[str, ...]
+    places: tuple[tuple[int, int], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -56,7 +57,9 @@ def load(recording: Recording) -> Samples:
     return samples
 
 
-def collate(audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any) -> Batch:
+def collate(
+    audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any, places: Sequence[tuple[int, int]] = ()
+) -> Batch:
     """Return the recordings padded to the longest."""
     ids = [torch.tensor(tokenizer.text_to_ids(text), dtype=torch.int64) for text in texts]
     pad = torch.nn.utils.rnn.pad_sequence
@@ -66,6 +69,7 @@ def collate(audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any) -> B
         pad(ids, batch_first=True),
         torch.tensor([each.numel() for each in ids]),
         tuple(texts),
+        tuple(places),
     )
 
 
@@ -102,11 +106,13 @@ class DistortedBatches(IterableDataset[Batch]):
         def other() -> Samples:
             return load(recordings[int(rng.integers(len(recordings)))])
 
-        audio = []
+        audio, places = [], []
         for recording in group:
             distortion = self._full if rng.random() < float(self._difficulty[0]) else self._mild
-            audio.append(distortion.apply(load(recording), rng, other).astype(np.float32))
-        return collate(audio, [recording.text for recording in group], self._tokenizer)
+            heard, place = distortion.apply_and_place(load(recording), rng, other)
+            audio.append(heard.astype(np.float32))
+            places.append(place)
+        return collate(audio, [recording.text for recording in group], self._tokenizer, places)
 
 
 def _grouped(

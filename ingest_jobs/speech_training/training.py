@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from ingest_jobs.speech_corpus.augment import Distortion
 from ingest_jobs.speech_training.batches import Batch, DistortedBatches, collate, load, read_recordings
+from ingest_jobs.speech_training.flat_start import guidance_at, guided_loss
 from ingest_jobs.speech_training.model import LEFT_CONTEXT_FRAMES, LOOK_AHEADS, ModelSize, build_model, train_pieces
 from ingest_jobs.speech_training.peers import Peers
 
@@ -30,7 +31,7 @@ _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
 # Clear short utterances first, or a CTC model may hear nothing but blanks for hours. Until the first share of the budget
 # only utterances up to `_SHORT_S`; from then to the second share distortions become as frequent as `_STRENGTH`.
-_SHORT_UNTIL, _FULL_FROM = 0.12, 0.45
+_SHORT_UNTIL, _FULL_FROM = 0.2, 0.7
 _SHORT_S, _STRENGTH = 2.4, 0.85
 
 
@@ -139,7 +140,7 @@ class Trainer:
         while (spent := self._peers.agreed(self._share_spent())) < 1.0:
             started = time.monotonic()
             difficulty[0], difficulty[1] = difficulty_at(spent)
-            value = self._train_on(next(batches), learning_rate(self._plan, self.step, spent))
+            value = self._train_on(next(batches), learning_rate(self._plan, self.step, spent), guidance_at(spent))
             loss = value if math.isnan(loss) else 0.98 * loss + 0.02 * value
             self.step += 1
             self._spent_s += time.monotonic() - started
@@ -176,7 +177,7 @@ class Trainer:
         )
         return iter(DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))
 
-    def _train_on(self, batch: Batch, rate: float) -> float:
+    def _train_on(self, batch: Batch, rate: float, guidance: float = 0.0) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=self._plan.is_bfloat16):
@@ -184,8 +185,13 @@ class Trainer:
         loss = self.model.loss(
             log_probs=log_probs.float(), targets=batch.targets, input_lengths=lengths, target_lengths=batch.pieces
         )
+        if guidance > 0:
+            guided = guided_loss(log_probs.float(), lengths, batch, self.model.tokenizer)
+            total = (1.1 - guidance) * loss + guidance * guided
+        else:
+            total = loss
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total.backward()
         self._peers.average_gradients(self.model)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
         if torch.isfinite(norm):
