@@ -47,12 +47,10 @@ COMMANDS: dict[str, CommandEntry] = {
     "profile": CommandEntry("cluster.cli.profile:profile_command", "Measure an engine on this machine."),
     "plan": CommandEntry("cluster.cli.plan:plan", "Plan machines, packing and cost for a number of calls."),
     "simulate": CommandEntry("cluster.cli.simulate:simulate", "Replay a day of calls against the scaling policy."),
-    "compare": CommandEntry(
-        "cluster.cli.compare:compare", "Compare the scaling policy with Ray Serve's default at any target."
-    ),
+    "compare": CommandEntry("cluster.cli.compare:compare", "Compare the scaling policy with Ray Serve's own."),
     "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
     "retrieve": CommandEntry("cluster.cli.retrieve:app", "Search the business data, explain and measure the search."),
-    "asr": CommandEntry("cluster.cli.asr:app", "Measure speech recognition; train the small streaming recogniser."),
+    "asr": CommandEntry("cluster.cli.asr:app", "Measure speech recognition, and train a small one."),
     "erase": CommandEntry("cluster.cli.erase:erase", "Erase a person's data everywhere; gives a receipt."),
     "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
 }
