@@ -30,7 +30,8 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts` as spoken; `places` of the speech."""
+    """`audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts` as spoken;
+    `places` of the speech."""
 
     audio: torch.Tensor
     samples: torch.Tensor
