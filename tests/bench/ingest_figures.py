@@ -184,7 +184,8 @@ def memory(bench: Bench, options: argparse.Namespace) -> Figures:
     for size in (int(text) for text in options.sizes.split(",")):
         shutil.rmtree(bench.data)
         bench.data.mkdir()
-        bench.describe("placement: {niceness: 0}\nembedding: {engine: scripted}\n")
+        # No probes: the corpora have nothing in common, and an encoder without a model cannot tell similar from not.
+        bench.describe("placement: {niceness: 0}\nembedding: {engine: scripted}\nquality: {probes: 0}\n")
         write_corpus(bench.data, size, **SHORT)
         samples = MemorySamples()
         report = bench.run(f"{size:,} documents", "--force", watch=samples.take)
