@@ -20,7 +20,8 @@ _DIRECT_GAIN = 1.0
 
 def change_pace(samples: Samples, factor: float) -> Samples:
     """Return the samples played `factor` times as fast; pitch and formants move along, which makes a new speaker."""
-    return soxr.resample(samples, RATE_HZ, RATE_HZ / factor, quality="LQ").astype(np.float32)
+    played: Samples = soxr.resample(samples, RATE_HZ, RATE_HZ / factor, quality="LQ").astype(np.float32)
+    return played
 
 
 def rms(samples: Samples) -> float:
@@ -83,7 +84,8 @@ def telephone(samples: Samples) -> Samples:
     narrow = soxr.resample(samples, RATE_HZ, _TELEPHONE_HZ)
     pcm = np.round(np.clip(narrow, -1, 1) * 32767).astype("<i2").tobytes()
     heard = np.frombuffer(decode_mu_law(encode_mu_law(pcm)), "<i2").astype(np.float32) / 32768
-    return soxr.resample(heard, _TELEPHONE_HZ, RATE_HZ).astype(np.float32)
+    wide: Samples = soxr.resample(heard, _TELEPHONE_HZ, RATE_HZ).astype(np.float32)
+    return wide
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def in_pairs(digits: str) -> str:
     """Return "ten forty two" for 1042 and "fourteen oh five" for 1405; an odd first digit stands alone."""
     first = [digits[0]] if len(digits) % 2 else []
     pairs = first + [digits[at : at + 2] for at in range(len(first), len(digits), 2)]
-    said = []
+    said: list[str] = []
     for pair in pairs:
         if pair == "00":
             said.append("hundred" if said else "zero zero")

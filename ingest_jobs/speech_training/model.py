@@ -110,7 +110,7 @@ def build_model(size: ModelSize, tokenizer: Path) -> Any:
 
 
 def _expect_log_mels(first: Any) -> None:
-    """Begin the first convolution as if its input were normalised: w (x - mean) / deviation + b, folded into w and b."""
+    """Begin the first convolution as if its input were normalised: w (x - mean) / deviation + b, folded into both."""
     import torch
 
     with torch.no_grad():

@@ -29,8 +29,8 @@ from ingest_jobs.speech_training.peers import Peers
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
-# Clear short utterances first, or a CTC model may hear nothing but blanks for hours. Until the first share of the budget
-# only utterances up to `_SHORT_S`; from then to the second share distortions become as frequent as `_STRENGTH`.
+# Clear short utterances first, or a CTC model may hear nothing but blanks for hours: up to `_SHORT_S` until the first
+# share of the budget; from then to the second share distortions become as frequent as `_STRENGTH`.
 _SHORT_UNTIL, _FULL_FROM = 0.2, 0.7
 _SHORT_S, _STRENGTH = 2.4, 0.85
 
