@@ -32,7 +32,8 @@ class Recording:
 class Batch:
     """Recordings and what is said in them.
 
-    `audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts`; `places` of the speech in samples.
+    `audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts`; `places` of the speech, in
+    samples.
     """
 
     audio: torch.Tensor

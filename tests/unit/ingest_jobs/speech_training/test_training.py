@@ -35,7 +35,7 @@ def test_model_looks_ahead_by_nothing_but_its_attention() -> None:
 
 def test_training_begins_with_clear_short_speech_and_ends_with_all_of_it_distorted() -> None:
     assert difficulty_at(0.0) == (0.0, 2.4)
-    share, longest_s = difficulty_at(0.3)
+    share, longest_s = difficulty_at(0.45)
     assert 0.3 < share < 0.6
     assert longest_s == float("inf")
     assert difficulty_at(1.0)[0] == pytest.approx(0.85)
