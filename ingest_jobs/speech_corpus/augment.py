@@ -20,8 +20,8 @@ _DIRECT_GAIN = 1.0
 
 def change_pace(samples: Samples, factor: float) -> Samples:
     """Return the samples played `factor` times as fast; pitch and formants move along, which makes a new speaker."""
-    paced: Samples = soxr.resample(samples, RATE_HZ, RATE_HZ / factor, quality="LQ").astype(np.float32)
-    return paced
+    played: Samples = soxr.resample(samples, RATE_HZ, RATE_HZ / factor, quality="LQ").astype(np.float32)
+    return played
 
 
 def rms(samples: Samples) -> float:

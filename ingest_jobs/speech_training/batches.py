@@ -30,8 +30,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts` as spoken;
-    `places` of the speech."""
+    """Recordings and what is said in them.
+
+    `audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts`; `places` of the speech, in
+    samples.
+    """
 
     audio: torch.Tensor
     samples: torch.Tensor

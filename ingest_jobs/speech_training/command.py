@@ -13,6 +13,7 @@ from ingest_jobs.speech_training.model import ModelSize
 from ingest_jobs.speech_training.peers import Peers, run_together
 
 MAX_EXPORT_BYTES = 30_000_000
+_LOGGED_STEPS = 20
 
 
 def train(parsed: argparse.Namespace, out: Console) -> int:
@@ -48,7 +49,10 @@ def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
         task = bar.add_task("training", total=1.0)
 
         def show(step: int, spent: float, loss: float) -> None:
-            bar.update(task, completed=spent, description=f"step {step}, loss {loss:.2f}")
+            said = f"step {step}, loss {loss:.2f}"
+            bar.update(task, completed=spent, description=said)
+            if not out.is_terminal and step % _LOGGED_STEPS == 0:
+                out.print(f"{said}, a frame of the flat start {trainer.frame_loss:.2f}", highlight=False)
 
         last = trainer.run(show)
     if last is not None:

@@ -1,4 +1,4 @@
-"""A flat start: first, every frame of the speech is told its word piece, as if all letters were equally long.
+"""A flat start: at first, every frame of the speech is told its word piece, as if all letters were equally long.
 
 CTC has to find out by itself which frame says what, and for thousands of updates a small model answers with blanks
 only. An even spread is wrong by a few frames, which is close enough to learn what pieces sound like; then it fades, and
@@ -31,8 +31,9 @@ def even_labels(batch: Batch, lengths: torch.Tensor, tokenizer: Any, blank: int)
     for row, (length, place) in enumerate(zip(lengths.tolist(), batch.places, strict=True)):
         labels[row, :length] = blank
         ids = batch.targets[row, : int(batch.pieces[row])]
-        letters = [max(1, len(piece)) for piece in tokenizer.ids_to_tokens(ids.tolist())]
-        sizes = torch.tensor(letters, dtype=torch.float64)
+        sizes = torch.tensor(
+            [max(1, len(piece)) for piece in tokenizer.ids_to_tokens(ids.tolist())], dtype=torch.float64
+        )
         ends = torch.cumsum(sizes, 0) / sizes.sum()
         start, end = (each / _FRAME_SAMPLES + _DELAY_FRAMES for each in place)
         first, last = int(start), min(length, round(end))

@@ -14,6 +14,8 @@ from typing import Any
 
 import sentencepiece
 
+# Of log-mel features of speech with silence around it, at the levels of the corpus.
+_LOG_MEL_MEAN, _LOG_MEL_DEVIATION = -9.6, 6.0
 LEFT_CONTEXT_FRAMES = 70
 FRAME_MS = 80
 # Look-ahead in frames, and how often training draws it; the first is the model's default.
@@ -68,10 +70,6 @@ def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
             "sample_rate": 16_000, "normalize": "NA", "window_size": 0.025, "window_stride": 0.01, "window": "hann",
             "features": 80, "n_fft": 512, "log": True, "frame_splicing": 1, "dither": 0.0, "pad_to": 0,
         },
-        "spec_augment": {
-            "_target_": "nemo.collections.asr.modules.SpectrogramAugmentation",
-            "freq_masks": 1, "time_masks": 3, "freq_width": 16, "time_width": 0.04,
-        },
         "encoder": {
             "_target_": "nemo.collections.asr.modules.ConformerEncoder",
             "feat_in": 80, "feat_out": -1, "n_layers": size.layers, "d_model": size.width, "use_bias": True,
@@ -107,4 +105,14 @@ def build_model(size: ModelSize, tokenizer: Path) -> Any:
     model = EncDecCTCModelBPE(cfg=config)
     # The encoder would talk to the other processes in every pass, also in an evaluation that only one of them makes.
     model.encoder.sync_max_audio_length = False
+    _expect_log_mels(model.encoder.pre_encode.conv[0])
     return model
+
+
+def _expect_log_mels(first: Any) -> None:
+    """Begin the first convolution as if its input were normalised: w (x - mean) / deviation + b, folded into both."""
+    import torch
+
+    with torch.no_grad():
+        first.weight /= _LOG_MEL_DEVIATION
+        first.bias -= _LOG_MEL_MEAN * first.weight.sum(dim=(1, 2, 3))

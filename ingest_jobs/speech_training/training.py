@@ -29,8 +29,8 @@ from ingest_jobs.speech_training.peers import Peers
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
-# Clear short utterances first, or a CTC model may hear nothing but blanks for hours. Until the first share of the
-# budget only utterances up to `_SHORT_S`; from then to the second share distortions become as frequent as `_STRENGTH`.
+# Clear short utterances first, or a CTC model may hear nothing but blanks for hours: up to `_SHORT_S` until the first
+# share of the budget; from then to the second share distortions become as frequent as `_STRENGTH`.
 _SHORT_UNTIL, _FULL_FROM = 0.2, 0.7
 _SHORT_S, _STRENGTH = 2.4, 0.85
 
@@ -55,7 +55,7 @@ class TrainingPlan:
     batch_seconds: float = 20
     weight_decay: float = 1e-3
     averaging: float = 0.999
-    evaluate_every_s: float = 300
+    evaluate_every_s: float = 480
     seed: int = 7
     max_steps: int = 0
     is_bfloat16: bool = False
@@ -120,6 +120,7 @@ class Trainer:
             self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=plan.weight_decay
         )
         self.step, self._spent_s, self._audio_s = 0, 0.0, 0.0
+        self.frame_loss = math.nan
         self._dev = _dev_batches(corpus / "dev.jsonl", self.model.tokenizer)
         if resume:
             self._load(folder / "last.ckpt")
@@ -187,6 +188,7 @@ class Trainer:
         )
         if guidance > 0:
             guided = guided_loss(log_probs.float(), lengths, batch, self.model.tokenizer)
+            self.frame_loss = float(guided.detach()) / float(lengths.float().mean())
             total = (1.1 - guidance) * loss + guidance * guided
         else:
             total = loss

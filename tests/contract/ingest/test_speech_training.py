@@ -17,7 +17,7 @@ from ingest_jobs.speech_corpus.manifest import ManifestLine, write_manifest
 from ingest_jobs.speech_training.model import ModelSize
 from ingest_jobs.speech_training.training import Trainer, TrainingPlan, load_averaged
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore")]
 
 SIZE = ModelSize(width=32, layers=1, heads=2, pieces=48, subsampling_channels=16)
 PLAN = TrainingPlan(minutes=10, batch_seconds=6, max_steps=4, warm_up_steps=2)
