@@ -50,7 +50,7 @@ class TrainingPlan:
     """
 
     minutes: float = 90
-    peak_rate: float = 1e-3
+    peak_rate: float = 4e-4
     warm_up_steps: int = 250
     batch_seconds: float = 20
     weight_decay: float = 1e-3
@@ -189,7 +189,7 @@ class Trainer:
         if guidance > 0:
             guided = guided_loss(log_probs.float(), lengths, batch, self.model.tokenizer)
             self.frame_loss = float(guided.detach()) / float(lengths.float().mean())
-            total = (1.1 - guidance) * loss + guidance * guided
+            total = (1.0 - guidance) * loss + guidance * guided
         else:
             total = loss
         self._optimizer.zero_grad(set_to_none=True)

@@ -153,7 +153,7 @@ _encoders: list[SentenceEncoder] = []
 
 def incremental(bench: Bench, options: argparse.Namespace) -> Figures:
     """Compare a full run with one after some documents have changed, and with one after none has."""
-    bench.describe("placement: {niceness: 0}\nembedding: {threads: 2}\n")
+    bench.describe("placement: {niceness: 0}\nembedding: {threads: 1}\n")
     shape = {"length": options.length}
     write_corpus(bench.data, options.documents, **shape)
     full = bench.run("full run", "--in-process")
