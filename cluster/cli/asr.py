@@ -15,11 +15,9 @@ from cluster.config.loading import load_config
 from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
 
-SHIPPED_CHECKPOINT = (
-    Path(__file__).resolve().parents[2] / "deployments" / "engines" / "checkpoints" / "voxray-asr-small-en.nemo"
-)
 _PIPER, _KOKORO, _KOKORO_VOICES = "piper-en-us-joe-medium", "kokoro-82m", "kokoro-82m-corpus-voices"
 _VOCABULARY = "all-minilm-l6-v2"
+_NEMO = "voxray-asr-small-en"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,8 +41,10 @@ def asr() -> None:
 @app.command("eval")
 def evaluate(  # noqa: PLR0917 - one argument per command-line option
     manifest: Annotated[Path, typer.Argument(help="NeMo manifest: JSON Lines with audio_filepath and text.")],
-    engine: Annotated[str, typer.Option(help="nemo, whisper or both.")] = "both",
-    model: Annotated[Path | None, typer.Option(help="A .nemo file; default: the shipped checkpoint.")] = None,
+    engine: Annotated[str, typer.Option(help="whisper, nemo or both.")] = "whisper",
+    model: Annotated[
+        Path | None, typer.Option(help="A .nemo file; default: the one that ships, which is hardly trained.")
+    ] = None,
     chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
     whisper: Annotated[str, typer.Option(help="Catalog name of a Whisper model.")] = "whisper-tiny",
     prompt: Annotated[
@@ -62,13 +62,13 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     """Recognise recordings as calls would: word error rate by condition, latency, cost; a report and a plot."""
     if engine not in ("nemo", "whisper", "both"):
         raise typer.BadParameter(f"'{engine}' is none of nemo, whisper, both")
+    config = load_config(profile, file, process_environment())
     arguments = [str(manifest), "--threads", str(threads), "--streams", str(streams), "--live", str(live)]
     arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out)]
     if engine != "whisper":
-        arguments += ["--nemo", str(model or SHIPPED_CHECKPOINT)]
+        arguments += ["--nemo", str(model or _catalog(config).fetch(_NEMO) / f"{_NEMO}.nemo")]
         arguments += [part for each in chunk_ms or [160] for part in ("--chunk-ms", str(each))]
     if engine != "nemo":
-        config = load_config(profile, file, process_environment())
         words = config.agent.expected_words if prompt is None else prompt
         arguments += ["--whisper", str(_catalog(config).fetch(whisper)), f"--prompt={words}"]
     _run("ingest_jobs.speech_evaluation.command", arguments)

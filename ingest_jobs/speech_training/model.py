@@ -7,6 +7,7 @@ weights serves four chunk lengths, drawn anew for each batch in training.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +51,17 @@ def train_pieces(texts: Iterable[str], folder: Path, pieces: int) -> None:
         RuntimeError: too few texts for that many pieces.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Written by us: a model that sentencepiece writes holds the path it was written to, and is published with it.
+    model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_prefix=str(folder / "tokenizer"), vocab_size=pieces, model_type="bpe",
+        sentence_iterator=iter(texts), model_writer=model, vocab_size=pieces, model_type="bpe",
         character_coverage=1.0, bos_id=-1, eos_id=-1, unk_id=0, split_by_whitespace=True, minloglevel=2,
     )  # fmt: skip
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-    names = [processor.id_to_piece(index) for index in range(1, processor.get_piece_size())]
-    (folder / "vocab.txt").write_text("\n".join(names) + "\n", "utf-8")
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    scores = [(processor.id_to_piece(index), processor.get_score(index)) for index in range(processor.get_piece_size())]
+    (folder / "tokenizer.vocab").write_text("".join(f"{piece}\t{score:g}\n" for piece, score in scores), "utf-8")
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece, _ in scores[1:]), "utf-8")
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
 
 
 def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:

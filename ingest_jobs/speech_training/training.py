@@ -284,4 +284,6 @@ def load_averaged(folder: Path) -> Any:
     state = torch.load(folder / "last.ckpt", weights_only=True)
     model = build_model(ModelSize(**state["size"]), folder / "tokenizer")
     model.load_state_dict(state["average"])
+    # Where the tokenizer lay on this machine; its files are inside of what is exported.
+    model.cfg.tokenizer.dir = ""
     return model.eval()

@@ -58,6 +58,7 @@ def test_training_resumes_and_its_export_streams(corpus: Path, tmp_path: Path) -
     path = tmp_path / "model.nemo"
     load_averaged(tmp_path).save_to(str(path))
     assert path.stat().st_size < 3_000_000
+    assert str(tmp_path).encode() not in path.read_bytes()
     assert_streams(path)
 
 
