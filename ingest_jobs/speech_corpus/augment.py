@@ -110,15 +110,8 @@ class Distortion:
 
     def apply(self, samples: Samples, rng: np.random.Generator, others: Callable[[], Samples]) -> Samples:
         """Return the utterance as it may reach the recogniser, within [-1, 1]."""
-        return self.apply_and_place(samples, rng, others)[0]
-
-    def apply_and_place(
-        self, samples: Samples, rng: np.random.Generator, others: Callable[[], Samples]
-    ) -> tuple[Samples, tuple[int, int]]:
-        """Return the same, and where in it the speech begins and ends, in samples."""
         samples = change_pace(samples, float(rng.uniform(*self.pace)))
         lead, tail = (int(rng.uniform(*span) * RATE_HZ) for span in (self.lead_s, self.tail_s))
-        place = (lead, lead + samples.size)
         samples = np.pad(samples, (lead, tail))
         if rng.random() < self.room_share:
             samples = room(samples, rng, float(rng.uniform(*self.reverberation_s)))
@@ -131,4 +124,5 @@ class Distortion:
         samples = samples * np.float32(10 ** (rng.uniform(*self.gain_db) / 20))
         if rng.random() < self.telephone_share:
             samples = telephone(samples)
-        return np.clip(samples, -1.0, 1.0), place
+        heard: Samples = np.clip(samples, -1.0, 1.0)
+        return heard

@@ -17,6 +17,7 @@ from ingest_jobs.speech_corpus.augment import Distortion
 from ingest_jobs.speech_corpus.voices.voice import RATE_HZ, Samples
 
 _POOL_BATCHES = 12
+_EASY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,15 @@ class Recording:
     path: Path
     seconds: float
     text: str
+    voice: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Recordings and what is said in them.
 
-    `audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts`; `places` of the speech, in
-    samples.
+    `audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts`.
     """
 
     audio: torch.Tensor
@@ -41,7 +43,6 @@ class Batch:
     targets: torch.Tensor
     pieces: torch.Tensor
     texts: tuple[str, ...]
-    places: tuple[tuple[int, int], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -52,7 +53,17 @@ class Batch:
 def read_recordings(manifest: Path) -> list[Recording]:
     """Return the lines of a manifest that this program wrote."""
     lines = (json.loads(line) for line in manifest.read_text("utf-8").splitlines() if line.strip())
-    return [Recording(manifest.parent / line["audio_filepath"], line["duration"], line["text"]) for line in lines]
+    return [
+        Recording(
+            manifest.parent / line["audio_filepath"], line["duration"], line["text"], line["voice"], line["source"]
+        )
+        for line in lines
+    ]
+
+
+def is_easy(recording: Recording) -> bool:
+    """Say whether a model that knows nothing can begin with this: one clear voice, what callers say, not too long."""
+    return recording.voice.startswith("piper") and recording.source == "grammar" and recording.seconds <= _EASY_S
 
 
 def load(recording: Recording) -> Samples:
@@ -61,9 +72,7 @@ def load(recording: Recording) -> Samples:
     return samples
 
 
-def collate(
-    audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any, places: Sequence[tuple[int, int]] = ()
-) -> Batch:
+def collate(audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any) -> Batch:
     """Return the recordings padded to the longest."""
     ids = [torch.tensor(tokenizer.text_to_ids(text), dtype=torch.int64) for text in texts]
     pad = torch.nn.utils.rnn.pad_sequence
@@ -73,7 +82,6 @@ def collate(
         pad(ids, batch_first=True),
         torch.tensor([each.numel() for each in ids]),
         tuple(texts),
-        tuple(places),
     )
 
 
@@ -82,9 +90,9 @@ class DistortedBatches(IterableDataset[Batch]):
 
     Args:
         batch_seconds: audio of a batch before distortion, at most.
-        difficulty: shared float64 [2], which the training changes as it goes: the share of utterances that are
-            distorted (all others get silence around them and another level only), and the longest utterance, in
-            seconds, that is taken into the next epoch.
+        difficulty: shared float64 [2], which the training changes as it goes: 1.0 while the next epoch is of the
+            easiest speech only (`is_easy`), and the share of utterances that are distorted (all others get silence
+            around them and another level only).
     """
 
     def __init__(
@@ -101,8 +109,9 @@ class DistortedBatches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng(self._seed)
         while True:
-            longest_s = float(self._difficulty[1])
-            recordings = [each for each in read_recordings(self._manifest) if each.seconds <= longest_s]
+            every = read_recordings(self._manifest)
+            easy = [each for each in every if is_easy(each)] if self._difficulty[0] else []
+            recordings = easy or every
             for group in _grouped(recordings, self._batch_seconds, rng):
                 yield self._batch(group, recordings, rng)
 
@@ -110,13 +119,11 @@ class DistortedBatches(IterableDataset[Batch]):
         def other() -> Samples:
             return load(recordings[int(rng.integers(len(recordings)))])
 
-        audio, places = [], []
+        audio = []
         for recording in group:
-            distortion = self._full if rng.random() < float(self._difficulty[0]) else self._mild
-            heard, place = distortion.apply_and_place(load(recording), rng, other)
-            audio.append(heard.astype(np.float32))
-            places.append(place)
-        return collate(audio, [recording.text for recording in group], self._tokenizer, places)
+            distortion = self._full if rng.random() < float(self._difficulty[1]) else self._mild
+            audio.append(distortion.apply(load(recording), rng, other).astype(np.float32))
+        return collate(audio, [recording.text for recording in group], self._tokenizer)
 
 
 def _grouped(

@@ -53,7 +53,7 @@ def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
             said = f"step {step}, loss {loss:.2f}"
             bar.update(task, completed=spent, description=said)
             if not out.is_terminal and step % _LOGGED_STEPS == 0:
-                out.print(f"{said}, a frame of the flat start {trainer.frame_loss:.2f}", highlight=False)
+                out.print(f"{said}, blanks {trainer.blanks:.2f}", highlight=False)
 
         last = trainer.run(show)
     if last is not None:
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("corpus", type=Path)
     training.add_argument("--minutes", type=float, default=90)
     training.add_argument("--resume", action="store_true")
-    training.add_argument("--peak-rate", type=float, default=4e-4)
+    training.add_argument("--peak-rate", type=float, default=6e-4)
     training.add_argument("--batch-seconds", type=float, default=20)
     training.add_argument("--processes", type=int, default=2, help="that share each step, one thread each")
     training.add_argument("--bfloat16", action="store_true", help="faster where the processor can")

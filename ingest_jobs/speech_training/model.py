@@ -35,7 +35,7 @@ class ModelSize:
     width: int = 144
     layers: int = 8
     heads: int = 4
-    pieces: int = 384
+    pieces: int = 256
     subsampling_channels: int = 96
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ class Peers:
         torch.distributed.broadcast(shared, src=0)
         return float(shared[0])
 
-    def average_gradients(self, model: torch.nn.Module) -> None:
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace every gradient by its mean over the processes."""
         if self.count == 1:
             return
-        gradients = [each.grad for each in model.parameters() if each.grad is not None]
+        gradients = [each.grad for each in parameters if each.grad is not None]
         flat = torch.cat([each.view(-1) for each in gradients])
         torch.distributed.all_reduce(flat)
         flat /= self.count

@@ -22,17 +22,16 @@ from torch.utils.data import DataLoader
 
 from ingest_jobs.speech_corpus.augment import Distortion
 from ingest_jobs.speech_training.batches import Batch, DistortedBatches, collate, load, read_recordings
-from ingest_jobs.speech_training.flat_start import guidance_at, guided_loss
 from ingest_jobs.speech_training.model import LEFT_CONTEXT_FRAMES, LOOK_AHEADS, ModelSize, build_model, train_pieces
 from ingest_jobs.speech_training.peers import Peers
 
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
-# Clear short utterances first, or a CTC model may hear nothing but blanks for hours: up to `_SHORT_S` until the first
-# share of the budget; from then to the second share distortions become as frequent as `_STRENGTH`.
-_SHORT_UNTIL, _FULL_FROM = 0.2, 0.7
-_SHORT_S, _STRENGTH = 2.4, 0.85
+# One clear voice first, or a CTC model may hear nothing but blanks for hours: until the first share of the budget; from
+# then to the second share distortions become as frequent as `_STRENGTH`.
+_EASY_UNTIL, _FULL_FROM = 0.12, 0.5
+_STRENGTH = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class TrainingPlan:
     """
 
     minutes: float = 90
-    peak_rate: float = 4e-4
+    peak_rate: float = 6e-4
     warm_up_steps: int = 250
     batch_seconds: float = 20
     weight_decay: float = 1e-3
@@ -83,10 +82,10 @@ def learning_rate(plan: TrainingPlan, step: int, spent: float) -> float:
 
 
 def difficulty_at(spent: float) -> tuple[float, float]:
-    """Return the share of distorted utterances and the longest utterance in seconds at a share of the budget."""
-    if spent < _SHORT_UNTIL:
-        return 0.0, _SHORT_S
-    return _STRENGTH * min(1.0, (spent - _SHORT_UNTIL) / (_FULL_FROM - _SHORT_UNTIL)), math.inf
+    """Return 1.0 for easy speech only, and the share of distorted utterances, at a share of the budget."""
+    if spent < _EASY_UNTIL:
+        return 1.0, 0.0
+    return 0.0, _STRENGTH * min(1.0, (spent - _EASY_UNTIL) / (_FULL_FROM - _EASY_UNTIL))
 
 
 class Trainer:
@@ -116,11 +115,10 @@ class Trainer:
             train_pieces((each.text for each in read_recordings(corpus / "train.jsonl")), tokenizer, size.pieces)
         self.model = build_model(size, tokenizer)
         self._average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=plan.weight_decay
-        )
+        self._parameters = list(self.model.parameters())
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=0.0, betas=(0.9, 0.98), weight_decay=plan.weight_decay)
         self.step, self._spent_s, self._audio_s = 0, 0.0, 0.0
-        self.frame_loss = math.nan
+        self.blanks = math.nan
         self._dev = _dev_batches(corpus / "dev.jsonl", self.model.tokenizer)
         if resume:
             self._load(folder / "last.ckpt")
@@ -134,15 +132,16 @@ class Trainer:
         Args:
             on_step: called with (step, share of the budget, smoothed loss).
         """
-        difficulty = torch.tensor([0.0, _SHORT_S], dtype=torch.float64).share_memory_()
+        difficulty = torch.tensor([1.0, 0.0], dtype=torch.float64).share_memory_()
         batches = self._batches(difficulty)
         loss, evaluated_s, last = math.nan, self._spent_s, None
         self.model.train()
         while (spent := self._peers.agreed(self._share_spent())) < 1.0:
             started = time.monotonic()
             difficulty[0], difficulty[1] = difficulty_at(spent)
-            value = self._train_on(next(batches), learning_rate(self._plan, self.step, spent), guidance_at(spent))
-            loss = value if math.isnan(loss) else 0.98 * loss + 0.02 * value
+            self._draw_chunk_lengths(is_easy=bool(difficulty[0]))
+            value = self._train_on(next(batches), learning_rate(self._plan, self.step, spent))
+            loss = _smoothed(loss, value)
             self.step += 1
             self._spent_s += time.monotonic() - started
             on_step(self.step, spent, loss)
@@ -152,6 +151,11 @@ class Trainer:
         if self._peers.rank != 0 or (last is not None and last.step == self.step):
             return last
         return self._checkpoint(loss)
+
+    def _draw_chunk_lengths(self, *, is_easy: bool) -> None:
+        """One chunk length while the speech is easy, then all of them."""
+        shares = list(LOOK_AHEADS.values())
+        self.model.encoder.att_context_probs = [1.0] + [0.0] * (len(shares) - 1) if is_easy else shares
 
     def _share_spent(self) -> float:
         """Return the spent share of the budget; at least 1.0 when the training is over."""
@@ -178,7 +182,7 @@ class Trainer:
         )
         return iter(DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))
 
-    def _train_on(self, batch: Batch, rate: float, guidance: float = 0.0) -> float:
+    def _train_on(self, batch: Batch, rate: float) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=self._plan.is_bfloat16):
@@ -186,18 +190,14 @@ class Trainer:
         loss = self.model.loss(
             log_probs=log_probs.float(), targets=batch.targets, input_lengths=lengths, target_lengths=batch.pieces
         )
-        if guidance > 0:
-            guided = guided_loss(log_probs.float(), lengths, batch, self.model.tokenizer)
-            self.frame_loss = float(guided.detach()) / float(lengths.float().mean())
-            total = (1.0 - guidance) * loss + guidance * guided
-        else:
-            total = loss
         self._optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        self._peers.average_gradients(self.model)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
+        loss.backward()
+        self._peers.average_gradients(self._parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
         if torch.isfinite(norm):
             self._optimizer.step()
+        is_blank = log_probs.detach().argmax(dim=-1) == log_probs.shape[-1] - 1
+        self.blanks = _smoothed(self.blanks, float(is_blank.float().mean()))
         self._audio_s += batch.seconds * self._peers.count
         # A young average follows quickly, or it would remember the random start for thousands of steps.
         decay = min(self._plan.averaging, (1 + self.step) / (10 + self.step))
@@ -236,6 +236,10 @@ class Trainer:
         self._average = state["average"]
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self._spent_s, self._audio_s = state["step"], state["spent_s"], state["audio_s"]
+
+
+def _smoothed(before: float, value: float) -> float:
+    return value if math.isnan(before) else 0.98 * before + 0.02 * value
 
 
 def _dev_batches(manifest: Path, tokenizer: Any) -> tuple[list[Batch], list[Batch]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from ingest_jobs.speech_training.batches import DistortedBatches, Recording, _grouped
+from ingest_jobs.speech_training.batches import DistortedBatches, Recording, _grouped, is_easy
 
 pytestmark = pytest.mark.unit
 
@@ -37,14 +38,23 @@ def test_every_recording_comes_once_and_padded_groups_stay_within_the_bound() ->
 
 def test_batches_hold_audio_and_texts_and_follow_the_manifest(tmp_path: Path) -> None:
     def write(count: int) -> None:
-        lines = [{"audio_filepath": f"{n}.wav", "duration": 1.0, "text": "ab" * (n + 1)} for n in range(count)]
+        lines = [
+            {
+                "audio_filepath": f"{n}.wav",
+                "duration": 1.0,
+                "text": "ab" * (n + 1),
+                "voice": "piper joe",
+                "source": "grammar",
+            }
+            for n in range(count)
+        ]
         (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
 
     for number in range(3):
         soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.sin(np.arange(16_000) / 9), 16_000)
     write(2)
     data = DistortedBatches(
-        tmp_path / "train.jsonl", Letters(), 10.0, torch.tensor([1.0, 9.0], dtype=torch.float64), seed=1
+        tmp_path / "train.jsonl", Letters(), 10.0, torch.tensor([0.0, 1.0], dtype=torch.float64), seed=1
     )
     batches = iter(data)
     first = next(batches)
@@ -54,3 +64,25 @@ def test_batches_hold_audio_and_texts_and_follow_the_manifest(tmp_path: Path) ->
     assert first.seconds == pytest.approx(float(first.samples.sum()) / 16_000)
     write(3)
     assert len(next(batches).texts) == 3
+
+
+def test_easy_speech_is_one_voice_saying_what_callers_say(tmp_path: Path) -> None:
+    lines = [
+        {"audio_filepath": f"{n}.wav", "duration": 1.0, "text": text, "voice": voice, "source": "grammar"}
+        for n, (text, voice) in enumerate([("clear", "piper joe"), ("accent", "espeak en"), ("blend", "kokoro a+b")])
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.sin(np.arange(16_000) / 9), 16_000)
+    difficulty = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    batches = iter(DistortedBatches(tmp_path / "train.jsonl", Letters(), 10.0, difficulty, seed=1))
+    assert next(batches).texts == ("clear",)
+    difficulty[0] = 0.0
+    assert sorted(next(batches).texts) == ["accent", "blend", "clear"]
+
+
+def test_long_speech_other_voices_and_other_texts_are_not_easy() -> None:
+    easy = Recording(Path("1.wav"), 4.0, "yes please", "piper joe", "grammar")
+    assert is_easy(easy)
+    for other in ({"seconds": 6.0}, {"voice": "espeak en"}, {"source": "words"}):
+        assert not is_easy(replace(easy, **other))

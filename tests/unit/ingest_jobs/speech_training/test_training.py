@@ -33,9 +33,9 @@ def test_model_looks_ahead_by_nothing_but_its_attention() -> None:
     assert config["encoder"]["att_context_style"] == "chunked_limited"
 
 
-def test_training_begins_with_clear_short_speech_and_ends_with_all_of_it_distorted() -> None:
-    assert difficulty_at(0.0) == (0.0, 2.4)
-    share, longest_s = difficulty_at(0.45)
-    assert 0.3 < share < 0.6
-    assert longest_s == float("inf")
-    assert difficulty_at(1.0)[0] == pytest.approx(0.85)
+def test_training_begins_with_easy_speech_and_ends_with_most_of_all_speech_distorted() -> None:
+    assert difficulty_at(0.0) == (1.0, 0.0)
+    is_easy, share = difficulty_at(0.3)
+    assert not is_easy
+    assert 0.2 < share < 0.6
+    assert difficulty_at(1.0) == (0.0, pytest.approx(0.8))
