@@ -26,6 +26,8 @@ def train(parsed: argparse.Namespace, out: Console) -> int:
         out.print(f"{parsed.folder} holds a training: go on with --resume, or name another folder", style="red")
         return 2
     try:
+        if not parsed.resume:
+            _first_words(parsed)
         run_together(parsed.processes, _train_in_process, parsed)
     except KeyboardInterrupt:
         out.print("interrupted; --resume goes on from the last checkpoint", style="yellow")
@@ -33,8 +35,43 @@ def train(parsed: argparse.Namespace, out: Console) -> int:
     return export(parsed, out)
 
 
+def _first_words(parsed: argparse.Namespace) -> None:
+    """Learn the first words in this process alone, and leave them in the folder; an older result is kept."""
+    path = _first_words_file(parsed)
+    if path.exists() or parsed.first_updates == 0:
+        return
+    import torch
+
+    from ingest_jobs.speech_training.first_words import learn_first_words
+
+    parsed.folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    out = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out) as bar:
+        task = bar.add_task("first words", total=parsed.first_updates)
+
+        def show(update: int, loss: float) -> None:
+            bar.update(task, completed=update, description=f"first words, loss {loss:.2f}")
+            if not out.is_terminal and update % _LOGGED_STEPS == 0:
+                out.print(f"first words, update {update}, loss {loss:.2f}", highlight=False)
+
+        size = ModelSize(width=parsed.width, layers=parsed.layers)
+        learned = learn_first_words(parsed.corpus, parsed.folder, size, updates=parsed.first_updates, on_update=show)
+    part = path.with_suffix(".part")
+    torch.save(learned, part)
+    part.replace(path)
+
+
+def _first_words_file(parsed: argparse.Namespace) -> Path:
+    path: Path = parsed.folder / "first-words.pt"
+    return path
+
+
 def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
     """Train as one of the processes; the first one shows the progress."""
+    import torch
+
     from ingest_jobs.speech_training.training import Trainer, TrainingPlan
 
     plan = TrainingPlan(
@@ -44,7 +81,11 @@ def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
     size = ModelSize(width=parsed.width, layers=parsed.layers)
     out = Console(stderr=True, quiet=peers.rank != 0)
     with out.status("building the model (NeMo takes a moment)"):
-        trainer = Trainer(parsed.corpus, parsed.folder, plan, size, resume=parsed.resume, peers=peers)
+        learned = _first_words_file(parsed)
+        first_words = torch.load(learned, weights_only=True) if learned.exists() and not parsed.resume else None
+        trainer = Trainer(
+            parsed.corpus, parsed.folder, plan, size, resume=parsed.resume, peers=peers, first_words=first_words
+        )
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bar:
         task = bar.add_task("training", total=1.0)
@@ -86,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("corpus", type=Path)
     training.add_argument("--minutes", type=float, default=90)
     training.add_argument("--resume", action="store_true")
+    training.add_argument("--first-updates", type=int, default=600, help="of the stage that learns the first words")
     training.add_argument("--peak-rate", type=float, default=6e-4)
     training.add_argument("--batch-seconds", type=float, default=20)
     training.add_argument("--processes", type=int, default=2, help="that share each step, one thread each")

@@ -94,6 +94,7 @@ class Trainer:
     Args:
         corpus: folder with train.jsonl and dev.jsonl.
         folder: made if missing; with `resume`, goes on from its last.ckpt.
+        first_words: weights to begin with, see `first_words.learn_first_words`.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Trainer:
         *,
         resume: bool,
         peers: Peers | None = None,
+        first_words: dict[str, Any] | None = None,
     ) -> None:
         self._corpus, self._folder, self._plan, self._size = corpus, folder, plan, size
         self._peers = peers or Peers()
@@ -114,6 +116,8 @@ class Trainer:
         if not (tokenizer / "tokenizer.model").exists():
             train_pieces((each.text for each in read_recordings(corpus / "train.jsonl")), tokenizer, size.pieces)
         self.model = build_model(size, tokenizer)
+        if first_words:
+            self.model.load_state_dict(first_words, strict=False)
         self._average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self._parameters = list(self.model.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=0.0, betas=(0.9, 0.98), weight_decay=plan.weight_decay)

@@ -14,6 +14,7 @@ import torch
 
 from ingest_jobs.speech_corpus.grammar import Grammar
 from ingest_jobs.speech_corpus.manifest import ManifestLine, write_manifest
+from ingest_jobs.speech_training.first_words import learn_first_words
 from ingest_jobs.speech_training.model import ModelSize
 from ingest_jobs.speech_training.training import Trainer, TrainingPlan, load_averaged
 
@@ -60,6 +61,20 @@ def test_training_resumes_and_its_export_streams(corpus: Path, tmp_path: Path) -
     assert path.stat().st_size < 3_000_000
     assert str(tmp_path).encode() not in path.read_bytes()
     assert_streams(path)
+
+
+def test_training_begins_with_the_encoder_that_learned_the_first_words(corpus: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, float]] = []
+    learned = learn_first_words(corpus, tmp_path, SIZE, updates=3, on_update=lambda *said: seen.append(said))
+    assert [update for update, _ in seen] == [1, 2, 3]
+    assert all(np.isfinite(loss) for _, loss in seen)
+    assert not any(name.startswith("decoder") for name in learned)
+
+    begun = Trainer(corpus, tmp_path, PLAN, SIZE, resume=False, first_words=learned)
+    weights = begun.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in learned.items())
+    unlearned = Trainer(corpus, tmp_path / "other", PLAN, SIZE, resume=False).model.state_dict()
+    assert any(not torch.equal(value, unlearned[name]) for name, value in learned.items())
 
 
 def assert_streams(path: Path) -> None:
