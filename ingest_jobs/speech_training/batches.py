@@ -18,6 +18,10 @@ from ingest_jobs.speech_corpus.voices.voice import RATE_HZ, Samples
 
 _POOL_BATCHES = 12
 _EASY_S = 5.0
+# How often an epoch holds a recording of a voice, and of a kind of text, on average. Texts outside of the company's
+# domain take a third of the time at their full number, and formant voices are the least like callers.
+_VOICE_SHARES = {"kokoro": 2.0, "espeak": 0.6}
+_SOURCE_SHARES = {"words": 0.25, "documentation": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class DistortedBatches(IterableDataset[Batch]):
         while True:
             every = read_recordings(self._manifest)
             easy = [each for each in every if is_easy(each)] if self._difficulty[0] else []
-            recordings = easy or every
+            recordings = easy or _drawn(every, rng)
             for group in _grouped(recordings, self._batch_seconds, rng):
                 yield self._batch(group, recordings, rng)
 
@@ -124,6 +128,15 @@ class DistortedBatches(IterableDataset[Batch]):
             distortion = self._full if rng.random() < float(self._difficulty[1]) else self._mild
             audio.append(distortion.apply(load(recording), rng, other).astype(np.float32))
         return collate(audio, [recording.text for recording in group], self._tokenizer)
+
+
+def _drawn(recordings: Sequence[Recording], rng: np.random.Generator) -> list[Recording]:
+    """Return the recordings of an epoch: each as often as its voice and text are wanted, on average."""
+    drawn = []
+    for recording in recordings:
+        times = _VOICE_SHARES.get(recording.voice.split(" ")[0], 1.0) * _SOURCE_SHARES.get(recording.source, 1.0)
+        drawn += [recording] * int(times + rng.random())
+    return drawn or list(recordings)
 
 
 def _grouped(

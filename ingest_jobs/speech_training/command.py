@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--minutes", type=float, default=90)
     training.add_argument("--resume", action="store_true")
     training.add_argument("--first-updates", type=int, default=600, help="of the stage that learns the first words")
-    training.add_argument("--peak-rate", type=float, default=6e-4)
+    training.add_argument("--peak-rate", type=float, default=1e-3)
     training.add_argument("--batch-seconds", type=float, default=20)
     training.add_argument("--processes", type=int, default=2, help="that share each step, one thread each")
     training.add_argument("--bfloat16", action="store_true", help="faster where the processor can")

@@ -84,8 +84,8 @@ def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
             "att_context_size": [[LEFT_CONTEXT_FRAMES, ahead] for ahead in LOOK_AHEADS],
             "att_context_probs": list(LOOK_AHEADS.values()), "att_context_style": "chunked_limited",
             "xscaling": True, "untie_biases": True, "pos_emb_max_len": 5000, "conv_kernel_size": 9,
-            "conv_norm_type": "layer_norm", "conv_context_size": "causal", "dropout": 0.1, "dropout_pre_encoder": 0.1,
-            "dropout_emb": 0.0, "dropout_att": 0.1,
+            "conv_norm_type": "layer_norm", "conv_context_size": "causal", "dropout": 0.0, "dropout_pre_encoder": 0.0,
+            "dropout_emb": 0.0, "dropout_att": 0.0,
         },
         "decoder": {
             "_target_": "nemo.collections.asr.modules.ConvASRDecoder",

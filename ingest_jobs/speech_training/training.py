@@ -31,7 +31,7 @@ _CLIP_NORM = 1.0
 # One clear voice first, or a CTC model may hear nothing but blanks for hours: until the first share of the budget; from
 # then to the second share distortions become as frequent as `_STRENGTH`.
 _EASY_UNTIL, _FULL_FROM = 0.12, 0.5
-_STRENGTH = 0.8
+_STRENGTH = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TrainingPlan:
     """
 
     minutes: float = 90
-    peak_rate: float = 6e-4
+    peak_rate: float = 1e-3
     warm_up_steps: int = 250
     batch_seconds: float = 20
     weight_decay: float = 1e-3

@@ -37,5 +37,5 @@ def test_training_begins_with_easy_speech_and_ends_with_most_of_all_speech_disto
     assert difficulty_at(0.0) == (1.0, 0.0)
     is_easy, share = difficulty_at(0.3)
     assert not is_easy
-    assert 0.2 < share < 0.6
-    assert difficulty_at(1.0) == (0.0, pytest.approx(0.8))
+    assert 0.2 < share < 0.5
+    assert difficulty_at(1.0) == (0.0, pytest.approx(0.6))
