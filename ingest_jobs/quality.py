@@ -167,8 +167,8 @@ def golden_recall(gate: QualityGate, store: VersionStore, new: str, tenant: str,
     questions = _golden_questions(Path(gate.golden))
     vectors = encoder.encode([str(item["question"]) for item in questions])
     answers = store.nearest(new, tenant, vectors.tolist(), gate.golden_top)
-    found = (any(hit["source"] == item["source"] for hit in hits) for item, hits in zip(questions, answers, strict=True))
-    return sum(found) / len(questions)
+    pairs = zip(questions, answers, strict=True)
+    return sum(any(hit["source"] == item["source"] for hit in hits) for item, hits in pairs) / len(questions)
 
 
 def _probe_vectors(store: VersionStore, live: str, tenant: str, limit: int) -> Iterator[list[float]]:

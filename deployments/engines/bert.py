@@ -1,8 +1,8 @@
 """BERT's encoder with nothing but torch: for a sentence encoder that is there in a moment.
 
 `transformers` runs the same model, but its import brings PyTorch's compiler and distributed tensors, SciPy and
-Accelerate with it: several seconds and a hundred megabytes, in every process that embeds. These are its operations in its
-order, so the vectors are the same; tests/contract/engines/test_bert.py compares them.
+Accelerate with it: several seconds, in every process that embeds. These are its operations in its order, so the vectors
+are the same; tests/contract/engines/test_bert.py compares them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_PARTS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-_PARTS += ("attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm")
+_PARTS = (
+    *("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
+    *("attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"),
+)
 _EMBEDDINGS = tuple(f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type"))
 
 
@@ -86,8 +88,10 @@ class Bert:
         return hidden
 
     def _layer(self, at: str, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        parts = (self._heads(self._linear(f"{at}attention.self.{part}", hidden)) for part in ("query", "key", "value"))
-        seen = functional.scaled_dot_product_attention(*parts, attn_mask=mask)
+        query, key, value = (
+            self._heads(self._linear(f"{at}attention.self.{part}", hidden)) for part in ("query", "key", "value")
+        )
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         seen = self._linear(f"{at}attention.output.dense", seen.transpose(1, 2).reshape(hidden.shape))
         hidden = self._norm(f"{at}attention.output.LayerNorm", seen + hidden)
         wide = functional.gelu(self._linear(f"{at}intermediate.dense", hidden))

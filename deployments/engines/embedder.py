@@ -1,4 +1,4 @@
-"""Sentence embeddings with a BERT encoder (all-MiniLM-L6-v2 in the embedded profile), or any that `transformers` runs."""
+"""Sentence embeddings with BERT (all-MiniLM-L6-v2 in the embedded profile), or any encoder that `transformers` runs."""
 
 from __future__ import annotations
 
