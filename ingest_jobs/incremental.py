@@ -125,6 +125,8 @@ def run_incremental(job: Job, journal: Journal, live: str) -> bool:
 def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
     store, tenant, report = job.store, job.tenant, job.reporter.report
     touched = [*found.changed, *found.removed]
+    if found.changed:
+        job.expect_encoder()
     name = undo_name(store.alias, tenant, report.job)
     write_undo(job.blobs, name, store.rows_of_documents(live, tenant, touched), touched)
     history, gate = store.history(live, tenant), job.dataset.quality

@@ -19,7 +19,7 @@ from ingest_jobs.blobs import Blobs, open_blobs
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.documents import Unit, Unreadable
 from ingest_jobs.exclusive import exclusive
-from ingest_jobs.pipeline import SCRIPTED_DIMENSIONS, Encoder, JobPlan, now_s
+from ingest_jobs.pipeline import SCRIPTED_DIMENSIONS, Encoder, JobPlan, LazyEncoder, now_s
 from ingest_jobs.quality import GateFailed
 from ingest_jobs.reporting import Reporter
 from ingest_jobs.rows import Row
@@ -72,7 +72,7 @@ class Job:
     redis: redis.Redis | None
     reporter: Reporter
     run_stages: RunStages
-    loaded_encoder: Encoder | None = None
+    own_encoder: Encoder | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -89,9 +89,14 @@ class Job:
 
     def encoder(self) -> Encoder:
         """Return the encoder of this process, loaded on first use."""
-        if self.loaded_encoder is None:
-            self.loaded_encoder = self.plan.open_encoder()
-        return self.loaded_encoder
+        if self.own_encoder is None:
+            self.own_encoder = LazyEncoder(self.plan)
+        return self.own_encoder
+
+    def expect_encoder(self) -> None:
+        """Let the encoder load while the stores are asked for what comes before its first text."""
+        if isinstance(encoder := self.encoder(), LazyEncoder):
+            encoder.expect()
 
     def content_print(self) -> str:
         """Return the print of everything that decides what a document becomes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -123,17 +124,30 @@ def yield_cpu(niceness: int) -> None:
 
 
 class LazyEncoder:
-    """The plan's encoder, loaded when the first text comes: most incremental runs find nothing to embed."""
+    """The plan's encoder, loaded when the first text comes or is expected: most incremental runs have none to embed.
+
+    It lives in a thread of its own, so that it loads while its user waits for files and stores.
+    """
 
     def __init__(self, plan: JobPlan) -> None:
         self._plan = plan
-        self._encoder: Encoder | None = None
+        self._thread = ThreadPoolExecutor(1, "encoder")
+        self._loading: Future[Encoder] | None = None
+
+    def expect(self) -> None:
+        """Begin to load; returns at once. Does nothing on successive calls."""
+        if self._loading is None:
+            self._loading = self._thread.submit(self._plan.open_encoder)
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Return one L2-normalised vector per text."""
-        if self._encoder is None:
-            self._encoder = self._plan.open_encoder()
-        return self._encoder.encode(texts)
+        """Return one L2-normalised vector per text.
+
+        Raises: what loading raised.
+        """
+        self.expect()
+        assert self._loading is not None
+        encoder = self._loading.result()
+        return self._thread.submit(encoder.encode, texts).result()
 
 
 class ReadUnits:

@@ -117,8 +117,7 @@ def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, ten
     listed = ", ".join(f'"{doc}"' for doc in docs)
     rows = store.scan(live, tenant, ["doc", SENTENCES, DENSE], f"doc in [{listed}]")
     vectors = {row["doc"]: _probe_vector(row) for row in rows}
-    probes = [Probe(vector, _answers(store, live, journal, vector, tenant=tenant)) for vector in vectors.values()]
-    return [probe for probe in probes if probe.docs]
+    return _answered(store, live, journal, list(vectors.values()), tenant=tenant)
 
 
 def probe_recall(
@@ -129,25 +128,37 @@ def probe_recall(
     A probe is the vector of one sentence of a live passage: nearer to a question than the passage's own. Documents that
     the sources no longer have, or that say something else now, are no fault of the version's and do not count.
     """
-    vectors = _probe_vectors(store, live, tenant, limit)
-    asked = [Probe(vector, _answers(store, live, journal, vector, tenant=tenant)) for vector in vectors]
-    probes = [probe for probe in asked if probe.docs]
+    vectors = list(_probe_vectors(store, live, tenant, limit))
+    probes = _answered(store, live, journal, vectors, tenant=tenant)
     return _recall(store, new, tenant, probes), len(probes)
 
 
-def _answers(store: VersionStore, live: str, journal: Journal, vector: list[float], *, tenant: str) -> frozenset[str]:
-    """Return the documents nearest to a vector that the sources still have as they are."""
-    hits = store.nearest(live, tenant, vector, _PROBE_TOP)
-    return frozenset(hit["doc"] for hit in hits if hit["doc_hash"].partition("/")[0] == journal.seen_hash(hit["doc"]))
+def _answered(
+    store: VersionStore, live: str, journal: Journal, vectors: list[list[float]], *, tenant: str
+) -> list[Probe]:
+    """Return probes of vectors and of the documents nearest to each that the sources still have as they are.
+
+    A vector without any such document is no probe.
+    """
+
+    def is_unchanged(hit: dict[str, Any]) -> bool:
+        return bool(hit["doc_hash"].partition("/")[0] == journal.seen_hash(hit["doc"]))
+
+    answers = store.nearest(live, tenant, vectors, _PROBE_TOP)
+    probes = [
+        Probe(vector, frozenset(hit["doc"] for hit in hits if is_unchanged(hit)))
+        for vector, hits in zip(vectors, answers, strict=True)
+    ]
+    return [probe for probe in probes if probe.docs]
 
 
 def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Probe]) -> float:
     """Return the share of the probes' documents that a version finds; 1.0 without probes."""
     wanted = kept = 0
-    for probe in probes:
-        # New documents may come between: the old ones need not stay among the very first.
-        now = {hit["doc"] for hit in store.nearest(version, tenant, probe.vector, 2 * _PROBE_TOP)}
-        wanted, kept = wanted + len(probe.docs), kept + len(probe.docs & now)
+    # New documents may come between: the old ones need not stay among the very first.
+    answers = store.nearest(version, tenant, [probe.vector for probe in probes], 2 * _PROBE_TOP)
+    for probe, hits in zip(probes, answers, strict=True):
+        wanted, kept = wanted + len(probe.docs), kept + len(probe.docs & {hit["doc"] for hit in hits})
     return kept / wanted if wanted else 1.0
 
 
@@ -155,11 +166,9 @@ def golden_recall(gate: QualityGate, store: VersionStore, new: str, tenant: str,
     """Return the share of golden questions whose source is among the nearest passages."""
     questions = _golden_questions(Path(gate.golden))
     vectors = encoder.encode([str(item["question"]) for item in questions])
-    hits = 0
-    for item, vector in zip(questions, vectors, strict=True):
-        found = store.nearest(new, tenant, vector.tolist(), gate.golden_top)
-        hits += any(hit["source"] == item["source"] for hit in found)
-    return hits / len(questions)
+    answers = store.nearest(new, tenant, vectors.tolist(), gate.golden_top)
+    pairs = zip(questions, answers, strict=True)
+    return sum(any(hit["source"] == item["source"] for hit in hits) for item, hits in pairs) / len(questions)
 
 
 def _probe_vectors(store: VersionStore, live: str, tenant: str, limit: int) -> Iterator[list[float]]:

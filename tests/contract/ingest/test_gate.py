@@ -65,3 +65,16 @@ def test_edit_that_removes_more_than_allowed_is_not_begun(workshop: Workshop) ->
     with pytest.raises(GateFailed, match=r"0\.85, at least 0\.90"):
         workshop.run()
     assert workshop.rows() == before
+
+
+def test_probes_asked_together_are_answered_as_one_by_one(workshop: Workshop) -> None:
+    workshop.write_notes(10)
+    workshop.run()
+    vectors = [row["dense"] for row in workshop.rows().values()]
+    store = workshop.store()
+    live = store.live_collection() or ""
+    together = store.nearest(live, "default", vectors, 3)
+    assert len(together) == 20  # more than one request holds
+    assert together == [store.nearest(live, "default", [vector], 3)[0] for vector in vectors]
+    assert store.nearest(live, "default", [], 3) == []
+    store.close()

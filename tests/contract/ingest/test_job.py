@@ -8,10 +8,13 @@ from argparse import Namespace
 import pytest
 
 from ingest_jobs.admin import ACTIONS
+from ingest_jobs.dataset import load_dataset
 from ingest_jobs.incremental import MAX_CHANGED_SHARE
+from ingest_jobs.job import plan_of
+from ingest_jobs.pipeline import Encoder, JobPlan, LazyEncoder
 from ingest_jobs.quality import GateFailed
-from ingest_jobs.reindex import open_job
-from ingest_jobs.reporting import REPORTS
+from ingest_jobs.reindex import open_job, reindex_in_process
+from ingest_jobs.reporting import REPORTS, Report
 from pipelines.errors import CapacityError, ConfigError
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop, note
 
@@ -51,6 +54,26 @@ def test_second_run_embeds_only_what_changed_and_equals_a_full_run(workshop: Wor
     assert workshop.run().mode == "unchanged"
     assert workshop.run(is_forced=True).mode == "full"
     assert workshop.rows() == edited
+
+
+def test_run_without_anything_to_embed_loads_no_encoder(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_encoder(_plan: JobPlan) -> Encoder:
+        raise AssertionError("the encoder was loaded")
+
+    workshop.write_notes(10)
+    workshop.run()
+    monkeypatch.setattr(JobPlan, "open_encoder", open_encoder)
+
+    def run() -> Report:
+        request = workshop.request()
+        return reindex_in_process(request, LazyEncoder(plan_of(request, load_dataset(request.source))))
+
+    assert run().mode == "unchanged"
+    (workshop.folder() / "note0007.md").unlink()
+    assert run().removed == 1
+    workshop.write("note0003.md", note(3, "weighs"))
+    with pytest.raises(AssertionError, match="was loaded"):
+        run()
 
 
 def test_many_changes_or_another_description_make_a_new_version(workshop: Workshop) -> None:
