@@ -179,7 +179,7 @@ class LinkedStream:
             return
         for finish in self._finishes:
             if finish.number == heard.finish and not finish.answer.done():
-                finish.answer.set_result(Hypothesis(heard.text, len(heard.text), heard.audio_ms))
+                finish.answer.set_result(Hypothesis(heard.text, len(heard.text), heard.audio_ms, heard.ends_utterance))
 
     def fail(self, error: EngineError) -> None:
         """Tell everybody who waits; the next `finalize` begins anew."""
@@ -222,6 +222,8 @@ class LinkedStream:
         self._published = _Published(heard.text, stable_chars, heard.audio_ms)
         if is_news:
             self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms))
+        if heard.ends_utterance:
+            self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms, ends_utterance=True))
 
 
 @dataclass(eq=False, slots=True)

@@ -190,6 +190,21 @@ async def test_partials_that_repeat_or_take_back_a_stable_prefix_are_not_publish
     assert replica.messages
 
 
+async def test_end_of_the_utterance_is_told_apart_from_news_of_the_text() -> None:
+    linked = transcriber()
+    LetterReplica(linked, "one")
+    seen: list[Hypothesis] = []
+    stream = linked.open("call", seen.append)
+    stream.push(pcm_of("bye"))
+    answer = asyncio.create_task(stream.finalize())
+    await turns_of_the_loop()
+    linked.deliver("one", [StreamHeard(1, "bye", 3, 10, ends_utterance=True)])
+    linked.deliver("one", [StreamHeard(1, "bye", 3, 20, ends_utterance=True)])
+    assert seen == [Hypothesis("bye", 3, 10), *(Hypothesis("bye", 3, at, ends_utterance=True) for at in (10, 20))]
+    linked.deliver("one", [StreamHeard(1, "bye", 3, 20, 1, ends_utterance=True)])
+    assert await answer == Hypothesis("bye", 3, 20, ends_utterance=True)
+
+
 async def test_finalize_waits_for_a_replica_that_joins() -> None:
     linked = transcriber()
     stream = linked.open("call", heard)
