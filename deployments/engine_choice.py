@@ -103,8 +103,14 @@ class EngineChoice:
             from deployments.engines.scripted_streaming import ScriptedStepper
             from deployments.engines.stream_loop import LoopLimits, StreamLoop
 
-            slots, chunk_ms = transcriber.max_streams or DEFAULT_SLOTS, transcriber.chunk_ms
-            return StreamLoop(lambda: ScriptedStepper(slots=slots, chunk_ms=chunk_ms), LoopLimits(max_streams=slots))
+            slots = transcriber.max_streams or DEFAULT_SLOTS
+
+            def stepper() -> ScriptedStepper:
+                return ScriptedStepper(
+                    slots=slots, chunk_ms=transcriber.chunk_ms, end_silence_ms=transcriber.end_silence_ms
+                )
+
+            return StreamLoop(stepper, LoopLimits(max_streams=slots))
         if transcriber.engine != "nemo":
             raise ConfigError(f"transcriber.engine {transcriber.engine} does not stream")
         from deployments.engines.nemo_recognizer import open_nemo_recognizer
@@ -236,7 +242,9 @@ def nemo_settings(transcriber: TranscriberConfig) -> NemoSettings:
         device=transcriber.device,
         threads=transcriber.replicas.threads,
         phrases={entry.tenant: entry.phrases for entry in transcriber.phrases},
-        stepper=StepperLimits(slots=transcriber.max_streams or DEFAULT_SLOTS),
+        stepper=StepperLimits(
+            slots=transcriber.max_streams or DEFAULT_SLOTS, end_silence_ms=transcriber.end_silence_ms
+        ),
         loop=LoopLimits(max_streams=transcriber.max_streams),
     )
 

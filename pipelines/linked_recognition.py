@@ -16,17 +16,19 @@ The transport (`deployments.stage_link`) tells of replicas: `join`, `tell_load`,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.errors import EngineError
-from pipelines.linked_stream import ENGINE, Finish, LinkedStream, LinkPatience
+from pipelines.linked_stream import ENGINE, PIECE_BYTES, Finish, LinkedStream, LinkPatience, cut
 from pipelines.ports import Hypothesis
 from pipelines.recognition import Recognition
 from pipelines.speech_link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
+    PushAudio,
+    PushMany,
     RecognizerLink,
     StreamCommand,
     StreamFailed,
@@ -223,7 +225,8 @@ class LinkedTranscriber:
         pin = self._pins.get(stream)
         if pin is not None:
             pin.replica.unsent[pin.number] = pin
-            self._arm()
+            if self._tick is None:
+                self._arm()
 
     def wants_answer(self, stream: LinkedStream, finish: Finish) -> None:
         pin = self._pins.get(stream)
@@ -231,7 +234,9 @@ class LinkedTranscriber:
             stream.losses.avoided.clear()
             self._place(stream)
             return
-        self._collect(pin)
+        mine = pin.replica.unsent.pop(pin.number, None)
+        if mine is not None:
+            pin.replica.outbox.extend(_pushes({pin.number: mine}))
         pin.replica.outbox.append(FinishUtterance(pin.number, finish.number))
         self._flush(pin.replica)
 
@@ -324,14 +329,31 @@ class LinkedTranscriber:
         for replica in tuple(self._replicas.values()):
             self._flush(replica)
 
-    def _collect(self, pin: _Pin) -> None:
-        pin.replica.unsent.pop(pin.number, None)
-        pin.replica.outbox.extend(pin.stream.take_unsent(pin.number))
-
     def _flush(self, replica: _Replica) -> None:
         unsent, replica.unsent = replica.unsent, {}
-        for pin in unsent.values():
-            replica.outbox.extend(pin.stream.take_unsent(pin.number))
+        replica.outbox.extend(_pushes(unsent))
         if replica.outbox:
             commands, replica.outbox = replica.outbox, []
             replica.link.send(commands)
+
+
+def _pushes(unsent: Mapping[int, _Pin]) -> Iterator[StreamCommand]:
+    """Yield the audio of many streams in few commands, none much longer than a piece of a replay."""
+    streams: list[int] = []
+    pieces: list[bytes] = []
+    size = 0
+    for number, pin in unsent.items():
+        piece = pin.stream.take_unsent()
+        if len(piece) > PIECE_BYTES:
+            yield from cut(number, piece)
+            continue
+        streams.append(number)
+        pieces.append(piece)
+        size += len(piece)
+        if size > PIECE_BYTES:
+            yield PushMany(streams, pieces)
+            streams, pieces, size = [], [], 0
+    if len(streams) == 1:
+        yield PushAudio(streams[0], pieces[0])
+    elif streams:
+        yield PushMany(streams, pieces)

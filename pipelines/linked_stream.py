@@ -14,7 +14,7 @@ Partials of the new replica stay unpublished until they cover more audio than wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +25,13 @@ from pipelines.speech_link import FinishUtterance, PushAudio, StreamCommand, Str
 ENGINE = "transcriber"
 BYTES_PER_MS = 32
 # A replay is cut into pieces, so that no single message grows with the utterance.
-_PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 256 * 1024
+
+
+def cut(number: int, pcm_16k: bytes | bytearray) -> Iterator[PushAudio]:
+    """Yield the audio of a stream in pieces that a message can hold."""
+    for at in range(0, len(pcm_16k), PIECE_BYTES):
+        yield PushAudio(number, bytes(pcm_16k[at : at + PIECE_BYTES]))
 
 
 class Placement(Protocol):
@@ -103,8 +109,9 @@ class LinkedStream:
     def push(self, pcm_16k: bytes) -> None:
         if self._is_closed:
             return
-        self._audio += pcm_16k[: self._room_bytes - len(self._audio)]
-        if self._whole_bytes > self._sent_bytes:
+        audio = self._audio
+        audio += pcm_16k[: self._room_bytes - len(audio)]
+        if len(audio) - self._sent_bytes > 1:  # a whole sample
             self._placement.has_audio(self)
 
     async def finalize(self) -> Hypothesis:
@@ -148,12 +155,11 @@ class LinkedStream:
         """Length of all that was pushed."""
         return self._whole_bytes / BYTES_PER_MS / 1000
 
-    def take_unsent(self, number: int) -> Iterable[StreamCommand]:
+    def take_unsent(self) -> bytes:
         """Return the audio that the replica has not got; it counts as sent."""
-        start, self._sent_bytes = self._sent_bytes, self._whole_bytes
-        if 0 < self._sent_bytes - start <= _PIECE_BYTES:
-            return (PushAudio(number, bytes(self._audio[start : self._sent_bytes])),)
-        return self._pieces(number, start, self._sent_bytes)
+        audio, start = self._audio, self._sent_bytes
+        self._sent_bytes = end = len(audio) & ~1
+        return bytes(audio[start:end])
 
     def replay(self, number: int) -> Iterator[StreamCommand]:
         """Yield everything, from the first sample on; it counts as sent."""
@@ -161,10 +167,10 @@ class LinkedStream:
         for finish in self._finishes:
             if finish.answer.done():
                 continue
-            yield from self._pieces(number, start, finish.end_bytes)
+            yield from cut(number, self._audio[start : finish.end_bytes])
             yield FinishUtterance(number, finish.number)
             start = finish.end_bytes
-        yield from self._pieces(number, start, self._sent_bytes)
+        yield from cut(number, self._audio[start : self._sent_bytes])
 
     def hear(self, heard: StreamHeard) -> None:
         """Take a result of the replica that the stream is pinned to."""
@@ -173,7 +179,7 @@ class LinkedStream:
             return
         for finish in self._finishes:
             if finish.number == heard.finish and not finish.answer.done():
-                finish.answer.set_result(Hypothesis(heard.text, len(heard.text), heard.audio_ms))
+                finish.answer.set_result(Hypothesis(heard.text, len(heard.text), heard.audio_ms, heard.ends_utterance))
 
     def fail(self, error: EngineError) -> None:
         """Tell everybody who waits; the next `finalize` begins anew."""
@@ -205,10 +211,6 @@ class LinkedStream:
         # Shielded, since another `finalize` may wait for the same answer.
         return await asyncio.shield(finish.answer)
 
-    def _pieces(self, number: int, start: int, end: int) -> Iterator[StreamCommand]:
-        for at in range(start, end, _PIECE_BYTES):
-            yield PushAudio(number, bytes(self._audio[at : min(at + _PIECE_BYTES, end)]))
-
     def _publish(self, heard: StreamHeard) -> None:
         before = self._published
         if self._is_closed or not heard.text.startswith(before.text[: before.stable_chars]):
@@ -220,6 +222,8 @@ class LinkedStream:
         self._published = _Published(heard.text, stable_chars, heard.audio_ms)
         if is_news:
             self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms))
+        if heard.ends_utterance:
+            self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms, ends_utterance=True))
 
 
 @dataclass(eq=False, slots=True)

@@ -61,11 +61,14 @@ class Hypothesis:
         text: the whole hypothesis.
         stable_chars: length of the prefix of `text` that later hypotheses will keep.
         audio_ms: how much of the utterance it covers.
+        ends_utterance: the recogniser itself holds the utterance for ended there. As a partial it is said apart, after
+            the text has been given.
     """
 
     text: str
     stable_chars: int
     audio_ms: int
+    ends_utterance: bool = False
 
 
 class TranscriptStream(Protocol):

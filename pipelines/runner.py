@@ -236,7 +236,8 @@ class SessionRunner:
 
     def _open_utterance(self, item_id: str, start_ms: int) -> None:
         def on_partial(heard: Hypothesis) -> None:
-            self.feed(TranscriptHeard(item_id, heard.text, heard.stable_chars))
+            ended_ms = start_ms + heard.audio_ms if heard.ends_utterance else None
+            self.feed(TranscriptHeard(item_id, heard.text, heard.stable_chars, ended_ms))
 
         stream = self._engines.transcriber.open(self._session.state.session_id, on_partial)
         self._streams[item_id] = stream
@@ -274,7 +275,7 @@ class SessionRunner:
         except Exception as error:
             self.feed(TranscriptFailed(item_id, generation, _public_message("transcriber", error)))
             return
-        self.feed(TranscriptReady(item_id, generation, heard.text))
+        self.feed(TranscriptReady(item_id, generation, heard.text, heard.ends_utterance))
 
     async def _judge(self, generation: int, start_ms: int, end_ms: int) -> None:
         try:

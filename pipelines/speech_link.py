@@ -35,6 +35,19 @@ class PushAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class PushMany:
+    """`PushAudio` for many streams at once: what a tick has collected, without an object for each call.
+
+    Attributes:
+        streams: whose audio; a stream may come more than once.
+        pieces: the audio of each, in the same order.
+    """
+
+    streams: Sequence[int]
+    pieces: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class FinishUtterance:
     """Recognise all audio pushed so far; the answer is the `StreamHeard` that bears this `finish` number.
 
@@ -52,7 +65,7 @@ class CloseStream:
     stream: int
 
 
-StreamCommand = OpenStream | PushAudio | FinishUtterance | CloseStream
+StreamCommand = OpenStream | PushAudio | PushMany | FinishUtterance | CloseStream
 
 
 @dataclass(frozen=True, slots=True)

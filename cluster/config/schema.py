@@ -177,6 +177,12 @@ class TranscriberConfig(Section):
         le=4096,
         description="nemo: utterances at a time; more are refused; 0: what warm-up measures",
     )
+    end_silence_ms: int = Field(
+        default=0,
+        ge=0,
+        le=5000,
+        description="nemo: silence after words that ends an utterance, a vote for the end of the turn; 0: <EOU> only",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="nemo; auto: the GPU when there is one")
     phrases: tuple[TenantPhrases, ...] = Field(default=(), description="nemo: names and words to expect")
     link: StageLinkConfig = StageLinkConfig()

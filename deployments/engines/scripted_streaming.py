@@ -30,25 +30,34 @@ class ScriptedStepper:
         slots: streams at a time.
         chunk_ms: audio heard at once.
         max_batch: streams in one call.
+        end_silence_ms: silence after words, in whole chunks, that ends an utterance; 0: none does.
     """
 
-    def __init__(self, *, slots: int = 256, chunk_ms: int = 160, max_batch: int = 128) -> None:
+    def __init__(self, *, slots: int = 256, chunk_ms: int = 160, max_batch: int = 128, end_silence_ms: int = 0) -> None:
         self.first_bytes = self.chunk_bytes = chunk_ms * _BYTES_PER_MS
         self.slots = slots
         self.max_batch = max_batch
+        self._end_chunks = -(-end_silence_ms // chunk_ms)
+        self._silent_chunks: dict[int, int] = {}
         self._heard: dict[int, tuple[int, tuple[HeardWord, ...]]] = {}
 
     def warm_up(self) -> Mapping[int, float]:
         return {}
 
     def open(self, slot: int, tenant: str) -> None:  # noqa: ARG002 (no tenant has phrases here)
-        self._heard[slot] = (0, ())
+        self._heard[slot], self._silent_chunks[slot] = (0, ()), 0
 
     def step(self, chunks: Sequence[SlotAudio]) -> list[Heard]:
-        for chunk in chunks:
-            end_ms, words = self._heard[chunk.slot]
-            self._heard[chunk.slot] = (end_ms + len(chunk.pcm_16k) // _BYTES_PER_MS, words + _words_in(chunk, end_ms))
-        return [replace(_hypothesis(self._heard[chunk.slot][1], is_end=False), words=()) for chunk in chunks]
+        return [self._step(chunk) for chunk in chunks]
+
+    def _step(self, chunk: SlotAudio) -> Heard:
+        end_ms, before = self._heard[chunk.slot]
+        new = _words_in(chunk, end_ms)
+        self._heard[chunk.slot] = (end_ms + len(chunk.pcm_16k) // _BYTES_PER_MS, before + new)
+        silent = 0 if new or not before else self._silent_chunks[chunk.slot] + 1
+        self._silent_chunks[chunk.slot] = silent
+        is_end = silent > 0 and silent == self._end_chunks
+        return replace(_hypothesis(before + new, is_end=False), words=(), ends_utterance=is_end)
 
     def finish(self, rests: Sequence[SlotAudio]) -> list[Heard]:
         heard = [self._heard[rest.slot] for rest in rests]
@@ -59,6 +68,7 @@ class ScriptedStepper:
 
     def free(self, slot: int) -> None:
         self._heard.pop(slot, None)
+        self._silent_chunks.pop(slot, None)
 
     def close(self) -> None:
         self._heard.clear()

@@ -19,6 +19,7 @@ from pipelines.speech_link import (
     FinishUtterance,
     OpenStream,
     PushAudio,
+    PushMany,
     StreamCommand,
     StreamFailed,
     StreamHeard,
@@ -74,13 +75,13 @@ class StreamTicks:
     def apply(self, link: int, commands: Sequence[StreamCommand], now_ms: int) -> None:
         """Carry out commands in order. A command for a stream that has ended is ignored: it was under way."""
         for command in commands:
-            key = (link, command.stream)
-            if isinstance(command, OpenStream):
-                self._open(key, command.tenant, now_ms)
-            elif key in self._schedule:
-                self._apply(key, command, now_ms)
-            elif command.stream > self._newest.get(link, -1) and not isinstance(command, CloseStream):
-                self._results[link].append(StreamFailed(command.stream, "the stream was never opened", retryable=False))
+            if isinstance(command, PushMany):
+                for stream, pcm_16k in zip(command.streams, command.pieces, strict=True):
+                    self._push((link, stream), pcm_16k, now_ms)
+            elif isinstance(command, OpenStream):
+                self._open((link, command.stream), command.tenant, now_ms)
+            else:
+                self._apply((link, command.stream), command, now_ms)
 
     def close_link(self, link: int) -> None:
         """Free all slots of a link, and drop what it would have been told."""
@@ -142,16 +143,29 @@ class StreamTicks:
         except Exception as error:
             self._fail(key, _reason(error), retryable=_is_retryable(error))
 
-    def _apply(self, key: StreamKey, command: StreamCommand, now_ms: int) -> None:
+    def _apply(self, key: StreamKey, command: PushAudio | FinishUtterance | CloseStream, now_ms: int) -> None:
         match command:
             case PushAudio(pcm_16k=pcm_16k):
-                if not self._schedule.push(key, pcm_16k, now_ms):
-                    bound_s = self._schedule.limits.max_backlog_ms // 1000
-                    self._fail(key, f"more than {bound_s} s of audio wait to be recognised", retryable=False)
+                self._push(key, pcm_16k, now_ms)
             case FinishUtterance(finish=finish):
-                self._schedule.finish(key, finish, now_ms)
+                if self._is_open(key):
+                    self._schedule.finish(key, finish, now_ms)
             case CloseStream():
                 self._end(key)
+
+    def _push(self, key: StreamKey, pcm_16k: bytes, now_ms: int) -> None:
+        if self._is_open(key) and not self._schedule.push(key, pcm_16k, now_ms):
+            bound_s = self._schedule.limits.max_backlog_ms // 1000
+            self._fail(key, f"more than {bound_s} s of audio wait to be recognised", retryable=False)
+
+    def _is_open(self, key: StreamKey) -> bool:
+        """Say whether a stream is open; one that never was is told so."""
+        if key in self._schedule:
+            return True
+        link, stream = key
+        if stream > self._newest.get(link, -1):
+            self._results[link].append(StreamFailed(stream, "the stream was never opened", retryable=False))
+        return False
 
     def _answers(
         self, run: Callable[[Sequence[SlotAudio]], list[Heard]], items: Sequence[Chunk] | Sequence[Rest]

@@ -16,7 +16,7 @@ from deployments.stage_link.frames import (
 )
 from deployments.stage_link.messages import LinkLoad, pack_commands, unpack_answer
 from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.speech_link import PushAudio, StreamCommand
+from pipelines.speech_link import PushAudio, PushMany, StreamCommand
 
 # A recogniser tells its load twice a second; one that is silent for longer hangs, or its machine is gone.
 SILENCE_S = 5.0
@@ -93,9 +93,15 @@ def _batches(commands: Sequence[StreamCommand]) -> Iterator[Sequence[StreamComma
     """Cut commands into lists that fit in a frame each."""
     first, size = 0, 0
     for index, command in enumerate(commands):
-        grown = size + (len(command.pcm_16k) if isinstance(command, PushAudio) else 0)
+        grown = size + _audio_bytes(command)
         if grown > _MAX_COMMANDS_BYTES and index > first:
             yield commands[first:index]
             first, grown = index, grown - size
         size = grown
     yield commands[first:]
+
+
+def _audio_bytes(command: StreamCommand) -> int:
+    if isinstance(command, PushMany):
+        return sum(map(len, command.pieces))
+    return len(command.pcm_16k) if isinstance(command, PushAudio) else 0

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import threading
+from collections.abc import Set
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -23,7 +24,14 @@ from deployments.stage_link.frames import (
 )
 from deployments.stage_link.messages import LinkLoad, pack_load, pack_results, unpack_commands
 from pipelines.errors import EngineError
-from pipelines.speech_link import OpenStream, StreamCommand, StreamingRecognizer, StreamRefused, StreamResult
+from pipelines.speech_link import (
+    OpenStream,
+    PushMany,
+    StreamCommand,
+    StreamingRecognizer,
+    StreamRefused,
+    StreamResult,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +211,7 @@ class _Link:
         opened = {command.stream for command in commands if isinstance(command, OpenStream)}
         if opened:
             self._send([StreamRefused(stream, "this replica is about to stop") for stream in sorted(opened)])
-        return [command for command in commands if command.stream not in opened]
+        return [kept for command in commands if (kept := _without(opened, command)) is not None]
 
     def _hand_over(self, results: list[StreamResult]) -> None:
         """Take results on the engine's thread."""
@@ -220,6 +228,14 @@ class _Link:
         if self._writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             logger.warning("x link of %s: it does not read", _peer_of(self._writer))
             self._writer.transport.abort()
+
+
+def _without(streams: Set[int], command: StreamCommand) -> StreamCommand | None:
+    """Return what a command says to other streams than these."""
+    if not isinstance(command, PushMany):
+        return None if command.stream in streams else command
+    kept = [push for push in zip(command.streams, command.pieces, strict=True) if push[0] not in streams]
+    return PushMany([stream for stream, _ in kept], [piece for _, piece in kept])
 
 
 def _peer_of(writer: asyncio.StreamWriter) -> str:

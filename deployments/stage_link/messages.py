@@ -1,6 +1,7 @@
 """Commands, results and load as bytes: one MessagePack array a message, checked field by field when it is read.
 
-["c", [[0, stream, tenant], [1, stream, pcm], [2, stream, finish], [3, stream]]]           gateway to recogniser
+["c", [[0, stream, tenant], [1, stream, pcm], [2, stream, finish], [3, stream],            gateway to recogniser
+       [4, [stream, …], [pcm, …]]]]
 ["r", [[0, stream, text, stable, audio_ms, finish, ends, words], [1, stream, reason], …]]  recogniser to gateway
 ["l", streams, slots, accepts_new]                                                         its load
 """
@@ -20,6 +21,7 @@ from pipelines.speech_link import (
     HeardWord,
     OpenStream,
     PushAudio,
+    PushMany,
     StreamCommand,
     StreamFailed,
     StreamHeard,
@@ -51,7 +53,7 @@ def unpack_commands(payload: bytes) -> list[StreamCommand]:
     kind, *rest = _array(payload)
     if kind != "c" or len(rest) != 1:
         raise LinkError("not a message of commands")
-    return [_push(item) or _read(item, _COMMANDS) for item in _items(rest[0])]
+    return [_read(item, _COMMANDS) for item in _items(rest[0])]
 
 
 def pack_results(results: Sequence[StreamResult]) -> bytes:
@@ -72,7 +74,7 @@ def unpack_answer(payload: bytes) -> list[StreamResult] | LinkLoad:
     """
     kind, *rest = _array(payload)
     if kind == "r" and len(rest) == 1:
-        return [_read(item, _RESULTS) for item in _items(rest[0])]
+        return [_partial(item) or _read(item, _RESULTS) for item in _items(rest[0])]
     if kind == "l" and len(rest) == 3:
         load: LinkLoad = _checked(LinkLoad, rest, (int, int, bool))
         return load
@@ -89,6 +91,8 @@ def _command(command: StreamCommand) -> tuple[Any, ...]:
             return (2, stream, finish)
         case CloseStream(stream):
             return (3, stream)
+        case PushMany(streams, pieces):
+            return (4, streams, pieces)
 
 
 def _result(result: StreamResult) -> tuple[Any, ...]:
@@ -104,10 +108,22 @@ def _result(result: StreamResult) -> tuple[Any, ...]:
             return (2, stream, reason, retryable)
 
 
-def _push(item: Any) -> PushAudio | None:
-    """Read what nearly every command is by a shorter way; None: it is something else, or wrong."""
-    is_push = type(item) is list and len(item) == 3 and item[0] == 1 and type(item[2]) is bytes
-    return PushAudio(item[1], item[2]) if is_push and type(item[0]) is type(item[1]) is int else None
+def _partial(item: Any) -> StreamHeard | None:
+    """Read what nearly every result is by a shorter way; None: it is something else, or wrong."""
+    if type(item) is not list or tuple(map(type, item)) != _PARTIAL:
+        return None
+    kind, stream, text, stable, audio_ms, finish, ends, words = item
+    is_partial = kind == 0 and finish == -1 and not words
+    return StreamHeard(stream, text, stable, audio_ms, None, ends) if is_partial else None
+
+
+def _pushes(fields: list[Any]) -> PushMany:
+    if len(fields) != 2:
+        raise LinkError("audio of many streams has two fields")
+    streams, pieces = _items(fields[0]), _items(fields[1])
+    if len(streams) != len(pieces) or not {*map(type, streams)} <= {int} or not {*map(type, pieces)} <= {bytes}:
+        raise LinkError("fields that make no audio of many streams")
+    return PushMany(streams, pieces)
 
 
 def _heard(fields: list[Any]) -> StreamHeard:
@@ -122,12 +138,14 @@ def _heard(fields: list[Any]) -> StreamHeard:
     )  # fmt: skip
 
 
+_PARTIAL = (int, int, str, int, int, int, bool, list)
 _Readers = Sequence[Callable[[list[Any]], Any]]
 _COMMANDS: _Readers = (
     lambda fields: _checked(OpenStream, fields, (int, str)),
     lambda fields: _checked(PushAudio, fields, (int, bytes)),
     lambda fields: _checked(FinishUtterance, fields, (int, int)),
     lambda fields: _checked(CloseStream, fields, (int,)),
+    _pushes,
 )
 _RESULTS: _Readers = (
     _heard,

@@ -8,8 +8,9 @@ Timeline of a turn found by voice activity (semantic_vad):
     started        paused  |        min_silence  max_silence: over whatever it sounded like
                            speculation: recognise, judge, draft an answer (held back)
 
-The turn ends at the first moment from min_silence on when the turn model is sure (or the words are a question). If the
-caller goes on before, everything that the pause started is cancelled and its late results are dropped by generation.
+The turn ends at the first moment from min_silence on when the turn model is sure, or the recogniser itself holds the
+utterance for ended (few do), or the words are a question. If the caller goes on before, everything that the pause
+started is cancelled and its late results are dropped by generation.
 """
 
 from __future__ import annotations
@@ -142,7 +143,13 @@ def _advance_pause(change: Change, detection: TurnDetection, utterance: Utteranc
 def _is_over(detection: TurnDetection, utterance: Utterance, silence_ms: int) -> bool:
     if utterance.resume_ms:  # a voiced window within the pause: wait for what it becomes
         return False
-    return is_turn_over(silence_ms, detection, completion=utterance.completion, transcript=utterance.transcript)
+    return is_turn_over(
+        silence_ms,
+        detection,
+        completion=utterance.completion,
+        transcript=utterance.transcript,
+        is_ended=utterance.ended_ms >= utterance.speech_end_ms,
+    )
 
 
 def hear_judgement(change: Change, judged: TurnJudged) -> None:
@@ -156,10 +163,16 @@ def hear_judgement(change: Change, judged: TurnJudged) -> None:
 
 
 def hear_partial(change: Change, heard: TranscriptHeard) -> None:
-    """Show what has been recognised so far of the open utterance."""
-    utterance = change.state.utterance
-    if utterance is not None and utterance.item_id == heard.item_id:
+    """Show what has been recognised so far of the open utterance; that it has ended may end the turn."""
+    utterance, detection = change.state.utterance, change.state.settings.turn_detection
+    if utterance is None or utterance.item_id != heard.item_id:
+        return
+    if heard.ended_ms is None:
         change.emit(PartialTranscript(heard.item_id, heard.text, heard.stable_chars))
+        return
+    utterance.ended_ms = heard.ended_ms
+    if detection is not None and change.state.input is InputState.PAUSED:
+        _advance_pause(change, detection, utterance)
 
 
 def hear_transcript(change: Change, ready: TranscriptReady) -> None:
@@ -174,6 +187,8 @@ def hear_transcript(change: Change, ready: TranscriptReady) -> None:
     if utterance is None or utterance.item_id != ready.item_id or utterance.generation != ready.generation:
         return
     utterance.transcript, utterance.is_recognising = ready.text, False
+    if ready.ends_utterance:
+        utterance.ended_ms = utterance.speech_end_ms
     detection = state.settings.turn_detection
     if detection is None or state.input is not InputState.PAUSED:
         return

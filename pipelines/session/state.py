@@ -82,6 +82,8 @@ class Utterance:
         completion: the turn model's last answer in this pause, or None.
         transcript: recognised in this pause, or None.
         draft: the answer made on speculation, or None.
+        ended_ms: where in the session's audio the recogniser last held the utterance for ended; what lies before
+            `speech_end_ms` means nothing any more.
     """
 
     item_id: str
@@ -94,6 +96,7 @@ class Utterance:
     completion: float | None = None
     transcript: str | None = None
     draft: Reply | None = None
+    ended_ms: int = -1
 
 
 @dataclass(slots=True)

@@ -122,20 +122,28 @@ class TurnJudged:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptHeard:
-    """A partial transcript of the utterance that becomes `item_id`."""
+    """A partial transcript of the utterance that becomes `item_id`.
+
+    `ended_ms`: no news of the text; the recogniser holds the utterance for ended at this place of the session's audio.
+    """
 
     item_id: str
     text: str
     stable_chars: int
+    ended_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptReady:
-    """The whole transcript of an utterance, as of the moment `generation` asked for it."""
+    """The whole transcript of an utterance, as of the moment `generation` asked for it.
+
+    `ends_utterance`: the recogniser holds it for ended, if silence follows.
+    """
 
     item_id: str
     generation: int
     text: str
+    ends_utterance: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,19 +36,25 @@ def wants_judgement(silence_ms: int, judged_silence_ms: int, detection: TurnDete
 
 
 def is_turn_over(
-    silence_ms: int, detection: TurnDetection, *, completion: float | None, transcript: str | None
+    silence_ms: int,
+    detection: TurnDetection,
+    *,
+    completion: float | None,
+    transcript: str | None,
+    is_ended: bool = False,
 ) -> bool:
     """Whether the turn is over after `silence_ms`.
 
     Args:
         completion: the turn model's probability that the caller has finished, or None when not known (yet).
         transcript: what was recognised up to the pause, or None when not known (yet).
+        is_ended: the recogniser itself holds the utterance for ended.
     """
     if silence_ms >= latest_silence_ms(detection):
         return True
     if detection.kind is not TurnDetectionKind.SEMANTIC_VAD or silence_ms < detection.min_silence_ms:
         return False
-    if completion is not None and completion >= detection.completion_threshold:
+    if is_ended or (completion is not None and completion >= detection.completion_threshold):
         return True
     is_question = transcript is not None and is_whole_question(transcript)
     return is_question and silence_ms >= detection.min_silence_ms + QUESTION_MARGIN_MS

@@ -23,6 +23,7 @@ from pipelines.speech_link import (
     FinishUtterance,
     OpenStream,
     PushAudio,
+    PushMany,
     RecognizerLink,
     StreamCommand,
     StreamHeard,
@@ -37,6 +38,11 @@ FINISH_EVERY_S = 0.1
 _STAMP = struct.Struct("d")
 
 
+def stamped_frame() -> bytes:
+    """Return a frame that bears the time."""
+    return _STAMP.pack(time.monotonic()).ljust(FRAME_BYTES, b"\1")
+
+
 class NotingRecognizer:
     """A recogniser without a model: says something of each stream every 160 ms of audio, in one list a tick.
 
@@ -45,12 +51,22 @@ class NotingRecognizer:
     """
 
     def __init__(self, *, one_each: bool) -> None:
-        self.arrivals_ms: list[float] = []
+        self.arrived: list[tuple[float, Sequence[bytes]]] = []
         self._one_each = one_each
         self._links: list[_NotingLink] = []
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def take_arrivals_ms(self) -> list[float]:
+        """Return how long each frame was under way, since this was asked last."""
+        arrived, self.arrived = self.arrived, []
+        return [
+            (at_s - _STAMP.unpack_from(piece, start)[0]) * 1000
+            for at_s, pieces in arrived
+            for piece in pieces
+            for start in range(0, len(piece), FRAME_BYTES)
+        ]
 
     def open_link(self, on_results: Callable[[list[StreamResult]], None]) -> _NotingLink:
         link = _NotingLink(self, on_results)
@@ -89,9 +105,12 @@ class _NotingLink:
             match command:
                 case OpenStream(stream):
                     self.frames[stream] = self._told[stream] = 0
+                case PushMany(streams, pieces):
+                    self._owner.arrived.append((now_s, pieces))
+                    for stream, pcm_16k in zip(streams, pieces, strict=True):
+                        self.frames[stream] += len(pcm_16k) // FRAME_BYTES
                 case PushAudio(stream, pcm_16k):
-                    for at in range(0, len(pcm_16k), FRAME_BYTES):
-                        self._owner.arrivals_ms.append((now_s - _STAMP.unpack_from(pcm_16k, at)[0]) * 1000)
+                    self._owner.arrived.append((now_s, (pcm_16k,)))
                     self.frames[stream] += len(pcm_16k) // FRAME_BYTES
                 case FinishUtterance(stream, finish):
                     self._on_results([StreamHeard(stream, "", 0, 0, finish)])
@@ -139,7 +158,7 @@ class SpeakingCalls:
         steps = int(seconds / step_s)
         for step in range(steps):
             await asyncio.sleep(max(0.0, began_s + step * step_s - time.monotonic()))
-            stamp = _STAMP.pack(time.monotonic()).ljust(FRAME_BYTES, b"\1")
+            stamp = stamped_frame()
             for stream in groups[step % 20]:
                 if stream is not None:
                     stream.push(stamp)
@@ -172,7 +191,11 @@ class OneEachLink:
 
     def send(self, commands: Sequence[StreamCommand]) -> None:
         for command in commands:
-            self._link.send([command])
+            if isinstance(command, PushMany):
+                for stream, pcm_16k in zip(command.streams, command.pieces, strict=True):
+                    self._link.send([PushAudio(stream, pcm_16k)])
+            else:
+                self._link.send([command])
 
     def close(self) -> None:
         self._link.close()

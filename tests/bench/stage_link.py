@@ -2,8 +2,9 @@
 
     python -m tests.bench.stage_link [--calls 100] [--seconds 10] [--tick-ms 20] [--skip-handle] [--out FILE]
 
-Both processes on one machine, in the same run. CPU is that of the gateway and of the recogniser, less what the calls
-alone cost (measured first, with nobody listening). Latencies: audio from a call's push until the recogniser has it (the
+Both processes on one machine, in the same run. CPU is that of the gateway and of the recogniser, less what each costs
+without the link, measured first: the calls with nobody listening, and the recogniser with its commands from within.
+Latencies: audio from a call's push until the recogniser has it (the
 wait for the tick included), partials from the recogniser's word until the call has it, finish from the question to the
 answer. The recogniser has no model.
 """
@@ -16,6 +17,7 @@ import json
 import multiprocessing
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,7 +29,8 @@ from rich.table import Table
 
 from deployments.stage_link.keeper import Found, LinkKeeper
 from deployments.stage_link.listener import LinkListener
-from tests.bench.link_load import CallFigures, NotingRecognizer, SpeakingCalls, transcriber
+from pipelines.speech_link import OpenStream, PushAudio, PushMany
+from tests.bench.link_load import TICK_S, CallFigures, NotingRecognizer, SpeakingCalls, stamped_frame, transcriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +68,38 @@ def row_of(
     )  # fmt: skip
 
 
-def serve(pipe: Connection, one_each: bool) -> None:
-    """The recogniser's process: tell the address, then figures whenever asked, until told to end."""
+def recognizer_alone(calls: int, seconds: float, *, one_each: bool) -> float:
+    """Return the CPU of the recogniser that gets the same commands without a link."""
+    recognizer = NotingRecognizer(one_each=one_each)
+    link = recognizer.open_link(lambda _results: None)
+    streams = list(range(calls))
+    link.send([OpenStream(stream) for stream in streams])
+    process = psutil.Process()
+    before, began_s = process.cpu_times(), time.monotonic()
+    for tick in range(int(seconds / TICK_S)):
+        time.sleep(max(0.0, began_s + tick * TICK_S - time.monotonic()))
+        stamp = stamped_frame()
+        if one_each:
+            for stream in streams:
+                link.send([PushAudio(stream, stamp)])
+        else:
+            link.send([PushMany(streams, [stamp] * calls)])
+    after, took_s = process.cpu_times(), time.monotonic() - began_s
+    recognizer.close()
+    return (after.user + after.system - before.user - before.system) / took_s
+
+
+def serve(pipe: Connection, one_each: bool, calls: int, seconds: float) -> None:
+    """The recogniser's process: tell its cost alone and the address, then figures when asked, until told to end."""
+    pipe.send(recognizer_alone(calls, seconds, one_each=one_each))
     recognizer = NotingRecognizer(one_each=one_each)
     listener = LinkListener(recognizer, name="recogniser")
     pipe.send(listener.start())
     process = psutil.Process()
     while pipe.recv() == "figures":
+        # The arrivals are reckoned after the first figure is taken and before the second: they cost the link nothing.
         times = process.cpu_times()
-        arrivals, recognizer.arrivals_ms = recognizer.arrivals_ms, []
-        pipe.send((times.user + times.system, arrivals))
+        pipe.send((times.user + times.system, recognizer.take_arrivals_ms()))
     listener.close()
     recognizer.close()
 
@@ -89,8 +114,9 @@ async def calls_alone(calls: int, seconds: float) -> float:
 async def by_socket(variant: str, tick_ms: int, calls: int, seconds: float, base_cpu: float) -> Row:
     """Measure the product's own link; `tick_ms` 0 sends each call's audio at once, by itself."""
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, tick_ms == 0))
+    child = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, tick_ms == 0, calls, seconds))
     child.start()
+    alone = await asyncio.to_thread(ours.recv)
     address = await asyncio.to_thread(ours.recv)
 
     async def find() -> Found:
@@ -112,7 +138,8 @@ async def by_socket(variant: str, tick_ms: int, calls: int, seconds: float, base
     ours.send("end")
     child.join()
     frames = int(calls * seconds * 50)
-    return row_of(variant, speaking.figures, base_cpu, (after - before) / seconds, arrivals, frames=frames)
+    cpu = (after - before) / seconds - alone
+    return row_of(variant, speaking.figures, base_cpu, cpu, arrivals, frames=frames)
 
 
 def show(rows: list[Row], calls: int) -> None:

@@ -47,8 +47,7 @@ class Ear:
 
     async def figures(self) -> tuple[float, list[float]]:
         times = psutil.Process().cpu_times()
-        arrivals, self._recognizer.arrivals_ms = self._recognizer.arrivals_ms, []
-        return times.user + times.system, arrivals
+        return times.user + times.system, self._recognizer.take_arrivals_ms()
 
 
 class HandleLink:

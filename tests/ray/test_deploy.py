@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +23,10 @@ from cluster.lifecycle.serve_api import ServeApi
 from cluster.render.changes import Changes
 from cluster.services.errors import ServiceError
 from pipelines.errors import ConfigError
+from tests.ray.spoken_calls import SpokenCall
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 CONSOLE = Console()
-FRAME_BYTES = 960  # 20 ms at 24 kHz
 # A second pool of the language model, on NeuronCores that this machine only claims to have; two more for roll-outs.
 # Two recognisers that stream, each linked to the gateway.
 CHANGES = {
@@ -73,32 +70,10 @@ class OpenCall:
                 return event
 
 
-class SpokenCall:
-    """A client that says the same at the same pace each time: three seconds of noise, and silence around it."""
-
-    def __init__(self, url: str) -> None:
-        self._socket = websockets.sync.client.connect(url, proxy=None)
-
-    def say(self, at_half: Callable[[], None] = lambda: None) -> str:
-        """Return the transcript; `at_half` is called in the middle of the speech."""
-        noise = np.random.default_rng(7).normal(scale=4000, size=3 * 24_000)
-        speech = noise.clip(-32000, 32000).astype("<i2").tobytes()
-        pcm_24k = bytes(24_000) + speech + bytes(3 * 48_000)
-        frames = [pcm_24k[at : at + FRAME_BYTES] for at in range(0, len(pcm_24k), FRAME_BYTES)]
-        half = threading.Thread(target=at_half)
-        for index, frame in enumerate(frames):
-            if index == 85:
-                half.start()
-            audio = base64.b64encode(frame).decode()
-            self._socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-            time.sleep(0.02)
-        half.join()
-        with self._socket:
-            while True:
-                event = json.loads(self._socket.recv(timeout=150))
-                assert event["type"] != "error", event
-                if event["type"] == "conversation.item.input_audio_transcription.completed":
-                    return str(event["transcript"])
+def _noise_24k() -> bytes:
+    """Three seconds in which a scripted recogniser hears words."""
+    noise = np.random.default_rng(7).normal(scale=4000, size=3 * 24_000)
+    return noise.clip(-32000, 32000).astype("<i2").tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +185,7 @@ def test_second_pool_runs_on_its_own_resource_and_calls_outlive_it(state: Cluste
 
 
 def test_spoken_call_loses_nothing_when_its_recognisers_are_killed_in_mid_utterance(state: ClusterState) -> None:
-    undisturbed = SpokenCall(state.ws_url).say()
+    (undisturbed,) = SpokenCall(state.ws_url, _noise_24k()).say().transcripts
     assert len(undisturbed.split()) > 10
 
     def kill() -> None:
@@ -219,7 +194,7 @@ def test_spoken_call_loses_nothing_when_its_recognisers_are_killed_in_mid_uttera
         for replica in found:
             psutil.Process(replica["pid"]).kill()
 
-    assert SpokenCall(state.ws_url).say(at_half=kill) == undisturbed
+    assert SpokenCall(state.ws_url, _noise_24k()).say(at_half=kill).transcripts == [undisturbed]
     metrics = httpx.get(f"{state.http_url}/metrics").text
     # Once from the recogniser that had the stream, and once more if the other one took it before it was killed too.
     assert re.search(r'voxray_recognizer_stream_events_total\{event="moved"\} [12]\.0', metrics)

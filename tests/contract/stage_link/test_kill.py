@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
 
 from pipelines.linked_recognition import LinkedTranscriber
+from pipelines.linked_stream import LinkPatience
 from pipelines.ports import Hypothesis
 from tests.contract.stage_link.gateways import FRAME_BYTES, gateway, loud_pcm
 from tests.contract.stage_link.recognizer_processes import RecognizerForge, RecognizerProcess
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.contract
 TRIES = 20
 PCM = loud_pcm(2_000, seed=11)
 FRAMES = len(PCM) // FRAME_BYTES
+# On a busy machine an answer may be late; here only the kill moves a stream.
+PATIENT = LinkPatience(answer_s=100.0, wait_s=200.0)
 
 
 @pytest.fixture
@@ -46,13 +49,18 @@ async def spoken(
     return texts
 
 
-async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kills(forge: RecognizerForge) -> None:
-    randomness = random.Random(3)
+async def survive_kills(forge: RecognizerForge, pcm_16k: bytes, places: Sequence[int]) -> None:
+    """Say `pcm_16k` once undisturbed, then once for each of `places`: before that frame its recogniser is killed.
+
+    Two recognisers run at a time, a new one for each that was killed. Every time the texts are the undisturbed ones,
+    and no partial repeats, takes back or shortens what the caller has seen.
+    """
     running = [forge.fork(), forge.fork()]
-    async with gateway(*(process.address for process in running)) as side:
-        undisturbed = await spoken(side.transcriber, [], -1, None)
-        assert len(undisturbed[-1].split()) > 10
-        for _ in range(TRIES):
+    async with gateway(*(process.address for process in running), patience=PATIENT) as side:
+        undisturbed = await spoken(side.transcriber, [], -1, None, pcm_16k)
+        # What is said grows with the sound: a replay that lost some would say something else.
+        assert 0 < len(undisturbed[0]) < len(undisturbed[-1])
+        for place in places:
             victims: list[RecognizerProcess] = []
 
             def kill_its_recognizer(killed: list[RecognizerProcess] = victims) -> None:
@@ -62,8 +70,7 @@ async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kil
 
             seen: list[Hypothesis] = []
             moved = side.transcriber.counts.moved
-            at = randomness.randrange(1, FRAMES)
-            assert await spoken(side.transcriber, seen, at, kill_its_recognizer) == undisturbed
+            assert await spoken(side.transcriber, seen, place, kill_its_recognizer, pcm_16k) == undisturbed
             (victim,) = victims
             assert side.transcriber.counts.moved == moved + 1
             for before, after in pairwise(seen):
@@ -73,7 +80,12 @@ async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kil
             running.append(forge.fork())
             side.addresses = [process.address for process in running]
             await side.until(lambda transcriber: transcriber.gauges()["replicas"] == 2)
-    assert side.transcriber.counts.lost_replicas == TRIES
+    assert side.transcriber.counts.lost_replicas == len(places)
+
+
+async def test_final_text_is_that_of_the_undisturbed_run_in_twenty_of_twenty_kills(forge: RecognizerForge) -> None:
+    randomness = random.Random(3)
+    await survive_kills(forge, PCM, [randomness.randrange(1, FRAMES) for _ in range(TRIES)])
 
 
 async def test_call_goes_on_when_the_only_recogniser_is_killed_and_another_comes(forge: RecognizerForge) -> None:

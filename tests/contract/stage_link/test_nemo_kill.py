@@ -1,4 +1,7 @@
-"""kill -9 of a recogniser with NeMo in the middle of an utterance; its random weights say gibberish."""
+"""kill -9 of a recogniser with NeMo at twenty places of an utterance; its random weights say gibberish.
+
+NeMo is imported once, by the process that forks the recognisers.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.ports import Hypothesis
 from tests.contract.engines import nemo_reference as reference
 from tests.contract.engines.nemo_models import NemoModels
-from tests.contract.stage_link.gateways import gateway
+from tests.contract.stage_link.gateways import FRAME_BYTES
 from tests.contract.stage_link.recognizer_processes import RecognizerForge
-from tests.contract.stage_link.test_kill import spoken
+from tests.contract.stage_link.test_kill import TRIES, survive_kills
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
@@ -23,19 +25,7 @@ def nemo_forge(tmp_path: Path) -> Iterator[RecognizerForge]:
         yield opened
 
 
-async def test_nemo_says_the_same_after_a_kill(nemo_forge: RecognizerForge) -> None:
+async def test_nemo_says_the_same_after_a_kill_in_twenty_of_twenty(nemo_forge: RecognizerForge) -> None:
     speech = reference.noise(6.0)
-    running = [nemo_forge.fork(), nemo_forge.fork()]
-    async with gateway(*(process.address for process in running)) as side:
-        undisturbed = await spoken(side.transcriber, [], -1, None, speech)
-        # What is said grows with the sound: a replay that lost some would say something else.
-        assert 0 < len(undisturbed[0]) < len(undisturbed[-1])
-
-        def kill_its_recognizer() -> None:
-            pinned = side.transcriber.pinned_by_replica()
-            next(process for process in running if pinned[process.address.name]).kill()
-
-        seen: list[Hypothesis] = []
-        assert await spoken(side.transcriber, seen, 120, kill_its_recognizer, speech) == undisturbed
-        assert side.transcriber.counts.moved == 1
-        assert len({partial.text for partial in seen}) == len(seen)
+    last = len(speech) // FRAME_BYTES - 1
+    await survive_kills(nemo_forge, speech, [1 + (last - 1) * turn // (TRIES - 1) for turn in range(TRIES)])

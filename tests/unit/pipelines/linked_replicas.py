@@ -11,6 +11,7 @@ from pipelines.speech_link import (
     FinishUtterance,
     OpenStream,
     PushAudio,
+    PushMany,
     StreamCommand,
     StreamHeard,
     StreamRefused,
@@ -73,6 +74,9 @@ class LetterReplica:
         self._transcriber.lose(self.name)
 
     def _take(self, command: StreamCommand) -> list[StreamResult]:
+        if isinstance(command, PushMany):
+            pushes = map(PushAudio, command.streams, command.pieces)
+            return [result for push in pushes for result in self._take(push)]
         number = command.stream
         match command:
             case OpenStream():

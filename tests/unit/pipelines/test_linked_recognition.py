@@ -13,6 +13,7 @@ from pipelines.speech_link import (
     FinishUtterance,
     OpenStream,
     PushAudio,
+    PushMany,
     StreamFailed,
     StreamHeard,
 )
@@ -49,9 +50,25 @@ async def test_commands_of_all_streams_go_out_as_one_message_a_tick() -> None:
     assert replica.messages == []
     await turns_of_the_loop()
     (message,) = replica.messages
-    assert [type(command) for command in message] == [OpenStream] * 3 + [PushAudio] * 3
-    assert message[-1] == PushAudio(3, pcm_of("ab"))
-    assert message[0] == OpenStream(1, "acme")
+    assert message == [*(OpenStream(number, "acme") for number in (1, 2, 3)), PushMany([1, 2, 3], [pcm_of("ab")] * 3)]
+
+
+async def test_tick_of_much_audio_is_cut_into_commands_that_a_frame_can_hold() -> None:
+    linked = transcriber()
+    replica = LetterReplica(linked, "one", slots=12)
+    streams = [linked.open("call", heard) for _ in range(12)]
+    await turns_of_the_loop()
+    for index, stream in enumerate(streams):
+        stream.push(pcm_of("x") * (200_000 if index == 5 else 50_000))
+    await turns_of_the_loop()
+    pushes = replica.messages[-1]
+    sizes = [sum(map(len, push.pieces)) for push in pushes if isinstance(push, PushMany)]
+    assert len(sizes) > 1
+    assert max(sizes) <= 512 * 1024
+    replica.work()
+    assert [len(replica.audio[number + 1]) for number in range(12)] == [
+        400_000 if number == 5 else 100_000 for number in range(12)
+    ]
 
 
 async def test_finish_does_not_wait_for_the_tick_and_takes_the_audio_along() -> None:
@@ -171,6 +188,21 @@ async def test_partials_that_repeat_or_take_back_a_stable_prefix_are_not_publish
         linked.deliver("one", [StreamHeard(1, text, stable, 10)])
     assert [(partial.text, partial.stable_chars) for partial in seen] == [("what", 2), ("whale", 2), ("whatever", 4)]
     assert replica.messages
+
+
+async def test_end_of_the_utterance_is_told_apart_from_news_of_the_text() -> None:
+    linked = transcriber()
+    LetterReplica(linked, "one")
+    seen: list[Hypothesis] = []
+    stream = linked.open("call", seen.append)
+    stream.push(pcm_of("bye"))
+    answer = asyncio.create_task(stream.finalize())
+    await turns_of_the_loop()
+    linked.deliver("one", [StreamHeard(1, "bye", 3, 10, ends_utterance=True)])
+    linked.deliver("one", [StreamHeard(1, "bye", 3, 20, ends_utterance=True)])
+    assert seen == [Hypothesis("bye", 3, 10), *(Hypothesis("bye", 3, at, ends_utterance=True) for at in (10, 20))]
+    linked.deliver("one", [StreamHeard(1, "bye", 3, 20, 1, ends_utterance=True)])
+    assert await answer == Hypothesis("bye", 3, 20, ends_utterance=True)
 
 
 async def test_finalize_waits_for_a_replica_that_joins() -> None:

@@ -36,6 +36,14 @@ def test_silence_gives_no_word_and_the_last_word_is_not_stable() -> None:
     assert second.text[: second.stable_chars] == first.text
 
 
+def test_silence_after_words_ends_the_utterance_once() -> None:
+    stepper = ScriptedStepper(end_silence_ms=300)
+    stepper.open(0, "")
+    chunks = [bytes(CHUNK)] * 3 + [loud(1)] + [bytes(CHUNK)] * 4 + [loud(2)] + [bytes(CHUNK)] * 2
+    ends = [stepper.step([SlotAudio(0, chunk)])[0].ends_utterance for chunk in chunks]
+    assert [index for index, ends_here in enumerate(ends) if ends_here] == [5, 10]
+
+
 def test_finish_hears_the_rest_and_changes_nothing() -> None:
     stepper = ScriptedStepper()
     stepper.open(0, "")

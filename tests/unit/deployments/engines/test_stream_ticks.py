@@ -14,6 +14,7 @@ from pipelines.speech_link import (
     FinishUtterance,
     OpenStream,
     PushAudio,
+    PushMany,
     StreamCommand,
     StreamFailed,
     StreamHeard,
@@ -145,12 +146,20 @@ def test_a_burst_takes_no_tick_from_another_stream() -> None:
     ("commands", "told"),
     [
         ([PushAudio(3, b"x")], [StreamFailed(3, "the stream was never opened", retryable=False)]),
+        (
+            [PushMany([3, 4], [b"x", b"y"])],
+            [StreamFailed(stream, "the stream was never opened", retryable=False) for stream in (3, 4)],
+        ),
         ([CloseStream(3)], []),
         ([OpenStream(3), CloseStream(3), PushAudio(3, pcm_of("ab")), FinishUtterance(3, 1)], []),
         ([OpenStream(3), OpenStream(3)], [StreamFailed(3, "the stream was opened twice", retryable=False)]),
         ([OpenStream(3, "bad")], [StreamFailed(3, "the model failed: ValueError", retryable=True)]),
         (
             [OpenStream(3), PushAudio(3, bytes(32_001))],
+            [StreamFailed(3, "more than 1 s of audio wait to be recognised", retryable=False)],
+        ),
+        (
+            [OpenStream(3), PushMany([3, 3, 3], [b"x", bytes(32_000), b"y"])],
             [StreamFailed(3, "more than 1 s of audio wait to be recognised", retryable=False)],
         ),
     ],
@@ -163,6 +172,14 @@ def test_bad_commands_are_answered_and_leave_no_slot_taken(
     assert bench.settle().get(1, []) == told
     assert bench.schedule.free_slots == bench.stepper.slots
     assert not bench.stepper.texts
+
+
+def test_audio_of_many_streams_is_that_of_each() -> None:
+    bench = Bench()
+    bench.say(OpenStream(0), OpenStream(1), PushMany([0, 1, 0], [pcm_of("one "), pcm_of("two"), pcm_of("more")]))
+    bench.say(FinishUtterance(0, 1), FinishUtterance(1, 1))
+    told = [heard for heard in bench.settle()[1] if isinstance(heard, StreamHeard) and heard.finish]
+    assert {heard.stream: heard.text for heard in told} == {0: "one more", 1: "two"}
 
 
 def test_a_closed_link_frees_its_slots_and_is_told_nothing() -> None:
@@ -194,6 +211,9 @@ def test_lag_is_the_time_from_due_to_done() -> None:
 _COMMANDS = st.one_of(
     st.builds(OpenStream, st.integers(0, 5)),
     st.builds(PushAudio, st.integers(0, 5), st.text("abcdefg!", max_size=9).map(pcm_of)),
+    st.lists(st.tuples(st.integers(0, 5), st.text("abcdefg!", max_size=9).map(pcm_of)), max_size=4).map(
+        lambda pushes: PushMany([stream for stream, _ in pushes], [piece for _, piece in pushes])
+    ),
     st.builds(FinishUtterance, st.integers(0, 5), st.integers(0, 99)),
     st.builds(CloseStream, st.integers(0, 5)),
     st.just(None),  # a tick

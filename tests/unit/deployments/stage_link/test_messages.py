@@ -20,6 +20,7 @@ from pipelines.speech_link import (
     HeardWord,
     OpenStream,
     PushAudio,
+    PushMany,
     StreamFailed,
     StreamHeard,
     StreamRefused,
@@ -32,6 +33,9 @@ COMMANDS = st.lists(
     st.one_of(
         st.builds(OpenStream, NUMBERS, st.text()),
         st.builds(PushAudio, NUMBERS, st.binary()),
+        st.lists(st.tuples(NUMBERS, st.binary())).map(
+            lambda pushes: PushMany([stream for stream, _ in pushes], [piece for _, piece in pushes])
+        ),
         st.builds(FinishUtterance, NUMBERS, NUMBERS),
         st.builds(CloseStream, NUMBERS),
     )
@@ -86,6 +90,19 @@ def test_anything_else_is_a_link_error(payload: bytes) -> None:
         ("c", [(1, 5)]),
         ("c", [(0, True, "")]),
         ("c", [(4, 5)]),
+        ("c", [(4, [5])]),
+        ("c", [(4, [5], [b"", b""])]),
+        ("c", [(4, [5, 6], [b""])]),
+        ("c", [(4, [5, True], [b"", b""])]),
+        ("c", [(4, [5, 6.0], [b"", b""])]),
+        ("c", [(4, [5, 6], [b"", "text"])]),
+        ("c", [(4, 5, [b""])]),
+        ("c", [(4, [5], b"1")]),
+        ("c", [(4, {5: 1}, [b""])]),
+        ("c", [(4, [[5]], [b""])]),
+        ("c", [(4, [5], [b""], 1)]),
+        ("c", [(5, [5], [b""])]),
+        ("c", [(True, 5, b"")]),
         ("c", [(-1, 5)]),
         ("c", [()]),
         ("c", 7),
@@ -96,6 +113,26 @@ def test_anything_else_is_a_link_error(payload: bytes) -> None:
 def test_command_of_a_wrong_shape_is_refused(message: tuple[object, ...]) -> None:
     with pytest.raises(LinkError):
         unpack_commands(bytes(msgpack.packb(message)))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        (0, 1, "text", 0, 0, -1, False, ("word",)),
+        (0, 1, "text", 0, 0, -1, 0, []),
+        (0, True, "text", 0, 0, -1, False, []),
+        (0, 1, b"text", 0, 0, -1, False, []),
+        (0, 1, "text", 0.5, 0, -1, False, []),
+        (0, 1, "text", 0, None, -1, False, []),
+        (0, 1, "text", 0, 0, -1, False),
+        (0, 1, "text", 0, 0, -1, False, [], 1),
+        (False, 1, "text", 0, 0, -1, False, []),
+        (3, 1, "text", 0, 0, -1, False, []),
+    ],
+)
+def test_hypothesis_of_a_wrong_shape_is_refused(item: tuple[object, ...]) -> None:
+    with pytest.raises(LinkError):
+        unpack_answer(bytes(msgpack.packb(("r", [item]))))
 
 
 def test_key_of_an_address_is_not_shown() -> None:

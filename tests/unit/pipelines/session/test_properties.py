@@ -242,7 +242,9 @@ class SessionMachine(RuleBasedStateMachine):
         match order:
             case FinalizeTranscript(item_id, generation) if good:
                 stamped = text and f"{generation}:{text}"
-                return [TranscriptHeard(item_id, text, 0), TranscriptReady(item_id, generation, stamped)]
+                ended_ms = generation * 100 if is_last else None
+                ready = TranscriptReady(item_id, generation, stamped, ends_utterance=is_last)
+                return [TranscriptHeard(item_id, text, 0), TranscriptHeard(item_id, text, 0, ended_ms), ready]
             case FinalizeTranscript(item_id, generation):
                 return [TranscriptFailed(item_id, generation, "failed")]
             case JudgeTurn(generation=generation):

@@ -11,6 +11,7 @@ from pipelines.session.effects import (
     FinalizeTranscript,
     JudgeTurn,
     OpenUtterance,
+    PartialTranscript,
     Refused,
     ResponseFinished,
     ResponseStarted,
@@ -28,6 +29,7 @@ from pipelines.session.stimuli import (
     ResponseCreateRequested,
     SettingsChanged,
     TranscriptFailed,
+    TranscriptHeard,
     TranscriptReady,
 )
 from pipelines.session.turn_policy import is_whole_question
@@ -171,6 +173,55 @@ def test_semantic_turn_ends_at_a_question_mark() -> None:
     pair.transcribe("Do you ship to Norway?")
     pair.be_silent(256)
     assert pair.all(SpeechStopped)
+
+
+def test_semantic_turn_ends_when_the_recogniser_holds_the_utterance_for_ended() -> None:
+    pair = SessionPair(SEMANTIC)
+    pair.speak()
+    pair.be_silent(288)
+    pair.judge(0.1)
+    item_id = pair.last(OpenUtterance).item_id
+    assert names(pair.send(TranscriptHeard(item_id, "thank you", 9, ended_ms=640)))[0] == "SpeechStopped"
+    assert not pair.all(PartialTranscript)
+
+
+def test_recogniser_that_says_so_early_ends_the_turn_at_the_earliest_silence() -> None:
+    pair = SessionPair(SEMANTIC)
+    pair.speak()
+    pair.be_silent(96)
+    assert not pair.send(TranscriptHeard(pair.last(OpenUtterance).item_id, "", 0, ended_ms=700))
+    pair.be_silent(64)
+    assert not pair.all(SpeechStopped)
+    pair.be_silent(32)
+    assert pair.last(SpeechStopped).audio_end_ms == 640 + 192
+
+
+def test_transcript_of_a_pause_may_bear_the_end_of_the_utterance() -> None:
+    pair = SessionPair(SEMANTIC)
+    pair.speak()
+    pair.be_silent(96)
+    order = pair.last(FinalizeTranscript)
+    pair.send(TranscriptReady(order.item_id, order.generation, "thank you", ends_utterance=True))
+    pair.be_silent(96)
+    assert pair.last(SpeechStopped).audio_end_ms == 640 + 192
+
+
+def test_end_of_the_utterance_before_more_speech_means_nothing() -> None:
+    pair = SessionPair(SEMANTIC)
+    pair.speak()
+    pair.be_silent(96)
+    pair.send(TranscriptHeard(pair.last(OpenUtterance).item_id, "", 0, ended_ms=640))
+    pair.speak(320)
+    pair.be_silent(320)
+    assert not pair.all(SpeechStopped)
+
+
+def test_end_of_the_utterance_is_no_vote_where_silence_alone_decides() -> None:
+    pair = SessionPair(VAD)
+    pair.speak()
+    pair.be_silent(224)
+    assert not pair.send(TranscriptHeard(pair.last(OpenUtterance).item_id, "", 0, ended_ms=800))
+    assert not pair.all(SpeechStopped)
 
 
 def test_semantic_turn_ends_at_the_latest_silence() -> None:
