@@ -1,7 +1,8 @@
-"""Several processes that train one model: each its own batches, the same step.
+"""Several processes that train one model: each makes steps of its own, and now and then all take their mean.
 
 Two threads of one process meet at the end of every small matrix product, and on a machine that others use too, one of
-them always waits, spinning. Two processes meet once a step.
+them always waits, spinning. Processes that average gradients meet at every step, and the longer batch is waited for.
+Those that average weights every few steps hardly wait, and make twice as many steps (local SGD: Stich, 2018).
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ class Peers:
         torch.distributed.broadcast(shared, src=0)
         return float(shared[0])
 
-    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes."""
+    def average(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace every parameter by its mean over the processes."""
         if self.count == 1:
             return
-        gradients = [each.grad for each in parameters if each.grad is not None]
-        flat = torch.cat([each.view(-1) for each in gradients])
+        values = [each.data for each in parameters]
+        flat = torch.cat([each.view(-1) for each in values])
         torch.distributed.all_reduce(flat)
         flat /= self.count
         at = 0
-        for each in gradients:
+        for each in values:
             each.copy_(flat[at : at + each.numel()].view_as(each))
             at += each.numel()
 

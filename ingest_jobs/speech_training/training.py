@@ -28,6 +28,8 @@ from ingest_jobs.speech_training.peers import Peers
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
+# Steps that each process makes before all take their mean.
+_STEPS_ALONE = 10
 # One clear voice first, or a CTC model may hear nothing but blanks for hours: until the first share of the budget; from
 # then to the second share distortions become as frequent as `_STRENGTH`.
 _EASY_UNTIL, _FULL_FROM = 0.12, 0.5
@@ -136,11 +138,12 @@ class Trainer:
         Args:
             on_step: called with (step, share of the budget, smoothed loss).
         """
-        difficulty = torch.tensor([1.0, 0.0], dtype=torch.float64).share_memory_()
+        difficulty = torch.tensor(difficulty_at(self._share_spent()), dtype=torch.float64).share_memory_()
         batches = self._batches(difficulty)
         loss, evaluated_s, last = math.nan, self._spent_s, None
         self.model.train()
-        while (spent := self._peers.agreed(self._share_spent())) < 1.0:
+        spent = self._meet()
+        while spent < 1.0:
             started = time.monotonic()
             difficulty[0], difficulty[1] = difficulty_at(spent)
             self._draw_chunk_lengths(is_easy=bool(difficulty[0]))
@@ -152,9 +155,16 @@ class Trainer:
             if self._spent_s - evaluated_s >= self._plan.evaluate_every_s and self._peers.rank == 0:
                 last = self._checkpoint(loss)
                 evaluated_s = self._spent_s
+            if self._peers.count == 1 or self.step % _STEPS_ALONE == 0:
+                spent = self._meet()
         if self._peers.rank != 0 or (last is not None and last.step == self.step):
             return last
         return self._checkpoint(loss)
+
+    def _meet(self) -> float:
+        """Take the mean of all processes' weights; return the share of the budget that is spent, agreed by all."""
+        self._peers.average(self._parameters)
+        return self._peers.agreed(self._share_spent())
 
     def _draw_chunk_lengths(self, *, is_easy: bool) -> None:
         """One chunk length while the speech is easy, then all of them."""
@@ -196,7 +206,6 @@ class Trainer:
         )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._peers.average_gradients(self._parameters)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
         if torch.isfinite(norm):
             self._optimizer.step()
