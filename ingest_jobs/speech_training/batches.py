@@ -116,7 +116,7 @@ class DistortedBatches(IterableDataset[Batch]):
             every = read_recordings(self._manifest)
             easy = [each for each in every if is_easy(each)] if self._difficulty[0] else []
             recordings = easy or _drawn(every, rng)
-            for group in _grouped(recordings, self._batch_seconds, rng):
+            for group in grouped(recordings, self._batch_seconds, rng):
                 yield self._batch(group, recordings, rng)
 
     def _batch(self, group: Sequence[Recording], recordings: Sequence[Recording], rng: np.random.Generator) -> Batch:
@@ -139,7 +139,7 @@ def _drawn(recordings: Sequence[Recording], rng: np.random.Generator) -> list[Re
     return drawn or list(recordings)
 
 
-def _grouped(
+def grouped(
     recordings: Sequence[Recording], batch_seconds: float, rng: np.random.Generator
 ) -> Iterator[list[Recording]]:
     """Yield groups of about equal length: sorted inside of pools, pools and groups in random order."""

@@ -25,12 +25,17 @@ def train(parsed: argparse.Namespace, out: Console) -> int:
     if not parsed.resume and (parsed.folder / "last.ckpt").exists():
         out.print(f"{parsed.folder} holds a training: go on with --resume, or name another folder", style="red")
         return 2
+    if parsed.resume and not (parsed.folder / "last.ckpt").exists():
+        out.print(f"{parsed.folder} holds no checkpoint to go on from: leave out --resume", style="red")
+        return 2
     try:
         if not parsed.resume:
             _first_words(parsed)
         run_together(parsed.processes, _train_in_process, parsed)
     except KeyboardInterrupt:
-        out.print("interrupted; --resume goes on from the last checkpoint", style="yellow")
+        has_checkpoint = (parsed.folder / "last.ckpt").exists()
+        how = "--resume goes on from the last checkpoint" if has_checkpoint else "run the same command again"
+        out.print(f"interrupted; {how}", style="yellow")
         return 130
     return export(parsed, out)
 

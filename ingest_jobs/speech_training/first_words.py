@@ -17,13 +17,12 @@ import numpy as np
 import torch
 
 from ingest_jobs.speech_corpus.voices.voice import RATE_HZ
-from ingest_jobs.speech_training.batches import Batch, Recording, collate, is_easy, load, read_recordings
+from ingest_jobs.speech_training.batches import Batch, Recording, collate, grouped, is_easy, load, read_recordings
 from ingest_jobs.speech_training.model import LOOK_AHEADS, ModelSize, build_model, train_pieces
 
 UPDATES = 600
 _PIECES = 96
-_BATCH = 16
-_POOL_BATCHES = 12
+_BATCH_SECONDS = 32.0
 _RATE, _WARM_UP_UPDATES = 6e-4, 250
 _CLIP_NORM = 1.0
 _LEAD_SAMPLES, _TAIL_SAMPLES = RATE_HZ // 10, RATE_HZ * 2 // 5
@@ -78,10 +77,6 @@ def _update(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> float
 def _batches(recordings: Sequence[Recording], tokenizer: Any, rng: np.random.Generator) -> Iterator[Batch]:
     """Yield batches for ever, of recordings about equally long."""
     while True:
-        order = [recordings[index] for index in rng.permutation(len(recordings))]
-        for start in range(0, len(order), _BATCH * _POOL_BATCHES):
-            pool = sorted(order[start : start + _BATCH * _POOL_BATCHES], key=lambda each: each.seconds)
-            groups = [pool[at : at + _BATCH] for at in range(0, len(pool), _BATCH)]
-            for index in rng.permutation(len(groups)):
-                audio = [np.pad(load(each), (_LEAD_SAMPLES, _TAIL_SAMPLES)) for each in groups[index]]
-                yield collate(audio, [each.text for each in groups[index]], tokenizer)
+        for group in grouped(recordings, _BATCH_SECONDS, rng):
+            audio = [np.pad(load(each), (_LEAD_SAMPLES, _TAIL_SAMPLES)) for each in group]
+            yield collate(audio, [each.text for each in group], tokenizer)

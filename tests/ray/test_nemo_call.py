@@ -36,7 +36,7 @@ CHANGES = {
     # The scripted turn model ends a turn at the earliest silence: longer than any within the sentence.
     "VOXRAY__TURN__MIN_SILENCE_MS": "500",
 }
-# From the test split of the corpus: the training never held it, nor did it hold this voice saying anything like it.
+# From the test split of the corpus: the training never held it. The checkpoint heard it without a fault when it came.
 SENTENCE = "do you still make the cloudrest sleeping mat"
 MOST_WORDS_WRONG = 2
 

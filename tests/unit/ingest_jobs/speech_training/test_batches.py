@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from ingest_jobs.speech_training.batches import DistortedBatches, Recording, _drawn, _grouped, is_easy
+from ingest_jobs.speech_training.batches import DistortedBatches, Recording, _drawn, grouped, is_easy
 
 pytestmark = pytest.mark.unit
 
@@ -29,7 +29,7 @@ def recordings(count: int) -> list[Recording]:
 
 def test_every_recording_comes_once_and_padded_groups_stay_within_the_bound() -> None:
     every = recordings(300)
-    groups = list(_grouped(every, 40.0, np.random.default_rng(1)))
+    groups = list(grouped(every, 40.0, np.random.default_rng(1)))
     assert sorted(each.path.name for group in groups for each in group) == sorted(each.path.name for each in every)
     assert all(len(group) * max(each.seconds for each in group) <= 40.0 for group in groups)
     audio = sum(each.seconds for each in every)
