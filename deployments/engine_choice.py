@@ -116,7 +116,8 @@ class EngineChoice:
         from deployments.engines.nemo_recognizer import open_nemo_recognizer
 
         _yield_cpu(transcriber.replicas)
-        return open_nemo_recognizer(here._file(transcriber.model, "*.nemo"), settings=nemo_settings(transcriber))
+        model = here._file(transcriber.model, "*.nemo")
+        return open_nemo_recognizer(model, settings=nemo_settings(transcriber, model))
 
     def retriever(self, on_timing: Callable[[RetrievalTiming], None] | None = None) -> Retriever:
         here = self.in_this_replica()
@@ -230,10 +231,12 @@ def _yield_cpu(replicas: ReplicaConfig) -> None:
         os.nice(replicas.niceness)
 
 
-def nemo_settings(transcriber: TranscriberConfig) -> NemoSettings:
-    """Return how the configuration runs a NeMo model."""
+def nemo_settings(transcriber: TranscriberConfig, model: Path) -> NemoSettings:
+    """Return how the configuration runs a NeMo model, the `.nemo` file `model`."""
+    from deployments.engines.nemo_ngrams import own_language_model
     from deployments.engines.nemo_recognizer import NemoSettings
     from deployments.engines.nemo_stepper import StepperLimits
+    from deployments.engines.prefix_beam import BeamHabits
     from deployments.engines.stream_loop import LoopLimits
 
     return NemoSettings(
@@ -242,11 +245,19 @@ def nemo_settings(transcriber: TranscriberConfig) -> NemoSettings:
         device=transcriber.device,
         threads=transcriber.replicas.threads,
         phrases={entry.tenant: entry.phrases for entry in transcriber.phrases},
+        language_model=_language_model(transcriber, own_language_model(model)),
+        beam=BeamHabits(weight=transcriber.language_weight),
         stepper=StepperLimits(
             slots=transcriber.max_streams or DEFAULT_SLOTS, end_silence_ms=transcriber.end_silence_ms
         ),
         loop=LoopLimits(max_streams=transcriber.max_streams),
     )
+
+
+def _language_model(transcriber: TranscriberConfig, own: Path | None) -> Path | None:
+    if transcriber.language_model == "auto":
+        return own if transcriber.decoder != "rnnt" else None
+    return None if transcriber.language_model == "none" else Path(transcriber.language_model)
 
 
 def artifacts_url(config: VoxrayConfig, objects_url: str) -> str:

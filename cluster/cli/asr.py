@@ -46,6 +46,10 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
         Path | None, typer.Option(help="A .nemo file; default: the one that ships, which is hardly trained.")
     ] = None,
     chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
+    language_model: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the NeMo model: auto (the one beside it), none, or a file; may be given again."),
+    ] = None,
     whisper: Annotated[str, typer.Option(help="Catalog name of a Whisper model.")] = "whisper-tiny",
     prompt: Annotated[
         str | None, typer.Option(help="Words that Whisper is told to expect; default: the agent's, as in calls.")
@@ -67,6 +71,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out)]
     if engine != "whisper":
         arguments += ["--nemo", str(model or _catalog(config).fetch(_NEMO) / f"{_NEMO}.nemo")]
+        arguments += [part for each in language_model or ["auto"] for part in ("--language-model", each)]
         arguments += [part for each in chunk_ms or [160] for part in ("--chunk-ms", str(each))]
     if engine != "nemo":
         words = config.agent.expected_words if prompt is None else prompt
@@ -101,8 +106,9 @@ def corpus(  # noqa: PLR0917 - one argument per command-line option
 
 @app.command()
 def train(  # noqa: PLR0917 - one argument per command-line option
-    corpus: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
+    corpora: Annotated[list[Path] | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
     folder: FolderOption = None,
+    start_from: Annotated[Path | None, typer.Option(help="Begin with the weights of the training there.")] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Wall time, over all resumed parts.")] = 90,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="One thread each.")] = 2,
@@ -113,10 +119,32 @@ def train(  # noqa: PLR0917 - one argument per command-line option
 ) -> None:
     """Train the small streaming recogniser on a corpus, and export it."""
     state = _state(load_config(profile, file, process_environment()))
-    arguments = ["train", str(corpus or state / "asr-corpus"), "--folder", str(folder or state / "asr-training")]
+    arguments = ["train", *map(str, corpora or [state / "asr-corpus"])]
+    arguments += ["--folder", str(folder or state / "asr-training")]
+    arguments += ["--start-from", str(start_from)] if start_from else []
     arguments += ["--minutes", str(minutes), "--processes", str(processes)]
     arguments += [flag for flag, is_set in (("--resume", resume), ("--bfloat16", bfloat16)) if is_set]
     _run("ingest_jobs.speech_training.command", [*arguments, *(["--out", str(out)] if out else [])])
+
+
+@app.command("language-model")
+def language_model(  # noqa: PLR0917 - one argument per command-line option
+    texts: Annotated[
+        list[Path] | None,
+        typer.Argument(help="What callers may say, a sentence a line; default: the sample company's."),
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="The recogniser's .nemo; default: the one that ships.")] = None,
+    out: Annotated[Path, typer.Option(help="transcriber.language_model; .arpa for text.")] = Path("language.lm"),
+    order: Annotated[int, typer.Option(min=2, max=10, help="Longest sequence of word pieces.")] = 6,
+    profile: ProfileOption = None,
+    file: FileOption = None,
+) -> None:
+    """Learn from texts what callers may say, for a NeMo recogniser with CTC."""
+    catalog = _catalog(load_config(profile, file, process_environment()))
+    arguments = [*map(str, texts or []), "--model", str(model or catalog.fetch(_NEMO) / f"{_NEMO}.nemo")]
+    arguments += ["--out", str(out), "--order", str(order)]
+    arguments += [] if texts else ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
+    _run("ingest_jobs.language_model.command", arguments)
 
 
 @app.command()

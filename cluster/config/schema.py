@@ -185,6 +185,12 @@ class TranscriberConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="nemo; auto: the GPU when there is one")
     phrases: tuple[TenantPhrases, ...] = Field(default=(), description="nemo: names and words to expect")
+    language_model: str = Field(
+        default="auto",
+        description="nemo, ctc: a file that says what callers may say (`voxray asr language-model`); auto: the one"
+        " beside the model, if there is one; none",
+    )
+    language_weight: float = Field(default=0.8, ge=0, le=5, description="nemo: of the language against what is heard")
     link: StageLinkConfig = StageLinkConfig()
     replicas: ReplicaConfig = ReplicaConfig()
 

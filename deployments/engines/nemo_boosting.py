@@ -25,22 +25,32 @@ class PhraseBook:
     """
 
     def __init__(self, phrases: Mapping[str, Sequence[str]], weight: float, *, tokenizer: Any, trees: Any) -> None:
-        from nemo.collections.asr.parts.context_biasing.boosting_graph_batched import (
-            BoostingTreeModelConfig,
-            GPUBoostingTreeModel,
-        )
-
         self.trees = trees
-        self._numbers: dict[str, int] = {}
-        for tenant, words in phrases.items():
-            if words:
-                config = BoostingTreeModelConfig(key_phrases_list=list(words))
-                tree = GPUBoostingTreeModel.from_config(config, tokenizer=tokenizer)
-                self._numbers[tenant] = int(trees.add_model(tree, alpha=weight))
+        self._numbers = {
+            tenant: int(trees.add_model(phrase_tree(words, tokenizer), alpha=weight))
+            for tenant, words in phrases.items()
+            if words
+        }
 
     def number_of(self, tenant: str) -> int:
         """Return the number of the tenant's tree, `NO_PHRASES` when nothing is expected of its callers."""
-        return self._numbers.get(tenant, self._numbers.get("", NO_PHRASES))
+        return number_of(tenant, self._numbers)
+
+
+def phrase_tree(phrases: Sequence[str], tokenizer: Any) -> Any:
+    """Return NeMo's boosting tree of some phrases."""
+    from nemo.collections.asr.parts.context_biasing.boosting_graph_batched import (
+        BoostingTreeModelConfig,
+        GPUBoostingTreeModel,
+    )
+
+    config = BoostingTreeModelConfig(key_phrases_list=list(phrases))
+    return GPUBoostingTreeModel.from_config(config, tokenizer=tokenizer)
+
+
+def number_of(tenant: str, numbers: Mapping[str, int]) -> int:
+    """Return the tenant's number, that of all tenants without their own, or `NO_PHRASES`."""
+    return numbers.get(tenant, numbers.get("", NO_PHRASES))
 
 
 def new_trees(vocabulary_size: int, device: Any) -> Any:

@@ -1,5 +1,7 @@
 """Pieces out of encoder outputs, for many streams at once: greedy CTC and greedy RNN-T.
 
+With a language model: `nemo_beam.py`.
+
 A decoder keeps nothing itself. It takes the state of each stream and returns the next one, so that a step that fails,
 or a finish that must leave no trace, has nothing to undo.
 """
@@ -7,7 +9,7 @@ or a finish that must leave no trace, has nothing to undo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -19,10 +21,17 @@ from pipelines.errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one stream said in a step: its pieces, at frames of the step, and the state to go on from."""
+    """What one stream said in a step.
+
+    Attributes:
+        tokens: pieces that are said for good, at frames of the step; negative for those of earlier steps.
+        state: to go on from.
+        open: the best guess of the pieces after those; it may change in every step.
+    """
 
     tokens: list[Token]
     state: Any
+    open: list[Token] = field(default_factory=list)
 
 
 class FrameDecoder(Protocol):
@@ -58,7 +67,7 @@ class CtcDecoder:
     """
 
     def __init__(self, network: Any, trees: Any = None) -> None:
-        self._head = network.ctc_decoder if hasattr(network, "ctc_decoder") else network.decoder
+        self._head = ctc_head(network)
         self.vocabulary: Sequence[str] = list(self._head.vocabulary)
         self._blank = len(self.vocabulary)
         self._trees = trees
@@ -90,6 +99,11 @@ class CtcDecoder:
         )
         labels, after = boosted_labels(log_probs, last, trees, numbers, self._trees)
         return labels, after.tolist()
+
+
+def ctc_head(network: Any) -> Any:
+    """Return the CTC output layer of a model, or that of a hybrid one."""
+    return network.ctc_decoder if hasattr(network, "ctc_decoder") else network.decoder
 
 
 def _collapse(labels: Sequence[float], confidences: Sequence[float], last: int, blank: int) -> tuple[list[Token], int]:

@@ -29,12 +29,14 @@ _WARM_ROUNDS = 3
 
 @dataclass(slots=True)
 class _Slot:
-    """One stream: what it will hear its next chunk with, and what it has said."""
+    """One stream: what it will hear its next chunk with, what it has said, and what it seems to say."""
 
     tail: NDArray[np.int16]
     decoder_state: Any
     written: SpokenText
     said: TokenText = field(default_factory=TokenText)
+    guess: TokenText = field(default_factory=TokenText)
+    has_open: bool = False
     heard: Heard = field(default_factory=lambda: Heard("", 0))
     outputs: int = 0
     ended_outputs: int = 0
@@ -190,11 +192,18 @@ class NemoStepper:
             stream = self._slots[slot]
             stream.tail = np.frombuffer(audio[place].pcm_16k[-kept_bytes:], "<i2")
             stream.decoder_state = decoded.state
-            if decoded.tokens:
-                if stream.said.extend(_shifted(decoded.tokens, stream.outputs), self._decoder.vocabulary):
-                    stream.ended_outputs = -1
-                stream.heard = Heard(*stream.written.write(stream.said.words))
+            self._write(stream, decoded)
             stream.outputs += outputs
+
+    def _write(self, stream: _Slot, decoded: Decoded) -> None:
+        if decoded.tokens and stream.said.extend(_shifted(decoded.tokens, stream.outputs), self._decoder.vocabulary):
+            stream.ended_outputs = -1
+        if decoded.tokens or decoded.open or stream.has_open:
+            stream.written.write(stream.said.words)
+            stream.guess = stream.said.copy()
+            stream.guess.extend(_shifted(decoded.open, stream.outputs), self._decoder.vocabulary)
+            stream.has_open = bool(decoded.open)
+            stream.heard = Heard(*stream.written.preview(stream.guess.words))
 
     def _heard(self, slot: int) -> Heard:
         stream = self._slots[slot]
@@ -203,6 +212,7 @@ class NemoStepper:
     def _heard_at_end(self, stream: _Slot, decoded: Decoded) -> Heard:
         said = stream.said.copy()
         is_end = said.extend(_shifted(decoded.tokens, stream.outputs), self._decoder.vocabulary)
+        said.extend(_shifted(decoded.open, stream.outputs), self._decoder.vocabulary)
         text, stable = stream.written.preview(said.words)
         return Heard(text, stable, is_end, said.timed(self._geometry.frame_ms))
 
@@ -211,7 +221,7 @@ class NemoStepper:
         if stream.ended_outputs < 0:
             stream.ended_outputs = stream.outputs
             return True
-        last = stream.said.last_frame
+        last = stream.guess.last_frame
         silent = stream.outputs - 1 - last
         if self._end_outputs and last >= stream.ended_outputs and silent >= self._end_outputs:
             stream.ended_outputs = stream.outputs

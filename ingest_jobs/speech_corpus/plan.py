@@ -9,6 +9,7 @@ general ordinary English sentences (general.txt) and unseen voices: how far it g
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import zlib
@@ -22,10 +23,11 @@ from ingest_jobs.speech_corpus.grammar import Grammar
 GENERAL_FILE = Path(__file__).with_name("general.txt")
 _HELD_OUT_SLOTS = ("first_name", "last_name", "city", "country", "street")
 _HELD_OUT_ONE_IN = 10
+_TEST_SEED = 7
 # Seconds of speech that a word takes on average, to turn minutes into a number of sentences.
 _SECONDS_PER_WORD = 0.38
 # Share of training sentences from: grammar, documentation, word salad, the company's texts.
-_SOURCE_SHARES = (0.64, 0.14, 0.13, 0.09)
+_SOURCE_SHARES = (0.74, 0.12, 0.05, 0.09)
 
 KOKORO_UNSEEN = ("af_nova", "am_puck", "bf_lily", "bm_lewis", "am_eric")
 KOKORO_SEEN = (
@@ -104,12 +106,42 @@ def training_grammar(grammar: Grammar, company_words: frozenset[str]) -> Grammar
 
 
 def plan_corpus(minutes: Minutes, vocabulary_file: Path, seed: int) -> list[PlannedUtterance]:
-    """Return all utterances, test splits first; the same arguments give the same plan.
+    """Return all utterances, test splits first, training in random order; the same arguments give the same plan.
 
     Args:
         vocabulary_file: word pieces, see `prose.common_words`.
+        seed: of the training's sentences. Test and dev are the same for every seed, so that corpora add up.
     """
+    held_out = _plan_held_out()
     rng = random.Random(seed)
+    sources = _TrainingTexts(held_out.learned, rng, held_out.company, vocabulary_file)
+    taken = {each.text for each in held_out.planned}
+    train = list(_plan_training(minutes, _not_in(taken, sources), held_out.company, rng))
+    # Mixed, so that whoever begins to train on the first part hears every engine.
+    rng.shuffle(train)
+    return [*held_out.planned, *train]
+
+
+def training_texts(count: int, vocabulary_file: Path, seed: int) -> list[str]:
+    """Return sentences as the training draws them and those of the company; none of the test's, nor of dev."""
+    held_out = _plan_held_out()
+    sources = _TrainingTexts(held_out.learned, random.Random(seed), held_out.company, vocabulary_file)
+    taken = {each.text for each in held_out.planned}
+    drawn = itertools.islice(_not_in(taken, sources), count)
+    return [*(each for each in held_out.company if each not in taken), *(text for _, text in drawn)]
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """Test, general and dev; the grammar and the company's sentences that are left for training."""
+
+    planned: list[PlannedUtterance]
+    learned: Grammar
+    company: list[str]
+
+
+def _plan_held_out() -> _HeldOut:
+    rng = random.Random(_TEST_SEED)
     grammar = Grammar.load()
     company = prose.company_sentences(rng)
     company_words = frozenset(word for sentence in company for word in sentence.split())
@@ -119,10 +151,7 @@ def plan_corpus(minutes: Minutes, vocabulary_file: Path, seed: int) -> list[Plan
     test = _plan_test(_distinct(lambda: grammar.draw(rng), set(heldout_questions)), heldout_questions, general)
     taken = {each.text for each in test}
     dev = list(_plan_dev(_distinct(lambda: learned.draw(rng), taken)))
-    taken |= {each.text for each in dev}
-    sources = _TrainingTexts(learned, rng, company, vocabulary_file)
-    train = list(_plan_training(minutes, _not_in(taken, sources), company, rng))
-    return [*test, *dev, *train]
+    return _HeldOut([*test, *dev], learned, company)
 
 
 class _TrainingTexts:

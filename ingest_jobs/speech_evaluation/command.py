@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import rich.box
@@ -73,12 +74,22 @@ def _choices(parsed: argparse.Namespace) -> list[EngineChoice]:
     chosen = []
     if parsed.nemo is not None:
         for chunk_ms in parsed.chunk_ms or [160]:
-            chosen.append(EngineChoice("nemo", parsed.nemo, chunk_ms, parsed.threads, parsed.streams))
+            choice = EngineChoice("nemo", parsed.nemo, chunk_ms, parsed.threads, parsed.streams)
+            models = [_language_model(each, parsed.nemo) for each in parsed.language_model or ["auto"]]
+            chosen += [replace(choice, language_model=each) for each in dict.fromkeys(models)]
     if parsed.whisper is not None:
         chosen.append(
             EngineChoice("whisper", parsed.whisper, parsed.partial_ms, parsed.threads, parsed.streams, parsed.prompt)
         )
     return chosen
+
+
+def _language_model(text: str, model: Path) -> Path | None:
+    if text == "auto":
+        from deployments.engines.nemo_ngrams import own_language_model
+
+        return own_language_model(model)
+    return None if text == "none" else Path(text)
 
 
 def _show_broken(broken: Sequence[BrokenLine], errors: Console) -> None:
@@ -134,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--nemo", type=Path, help="a .nemo file of a cache-aware model")
     parser.add_argument("--chunk-ms", type=int, action="append", help="of the NeMo model; may be given again")
+    parser.add_argument(
+        "--language-model", action="append", help="of the NeMo model: auto, none or a file; may be given again"
+    )
     parser.add_argument("--whisper", type=Path, help="folder of a Whisper model for CTranslate2")
     parser.add_argument("--partial-ms", type=int, default=700, help="audio between two partials of Whisper")
     parser.add_argument("--prompt", default="", help="words that Whisper is told to expect")

@@ -21,6 +21,7 @@ class EngineChoice:
         threads: of the engine.
         streams: recordings at once.
         prompt: words that Whisper is told to expect.
+        language_model: of a NeMo model.
     """
 
     name: EngineName
@@ -29,11 +30,13 @@ class EngineChoice:
     threads: int = 1
     streams: int = 16
     prompt: str = ""
+    language_model: Path | None = None
 
     @property
     def label(self) -> str:
         """How the report names it."""
-        return f"{self.name} {self.chunk_ms} ms"
+        language = " with language" if self.language_model else ""
+        return f"{self.name} {self.chunk_ms} ms{language}"
 
 
 def open_engine(choice: EngineChoice) -> Engine:
@@ -51,6 +54,7 @@ def open_engine(choice: EngineChoice) -> Engine:
             chunk_ms=choice.chunk_ms,
             device="cpu",
             threads=choice.threads,
+            language_model=choice.language_model,
             stepper=StepperLimits(slots=choice.streams, max_batch=choice.streams, digits=False),
             # Recordings come faster than real time: late ticks are what is wanted here.
             loop=LoopLimits(max_streams=choice.streams, late_ms=600_000, gather_ms=0),

@@ -54,8 +54,12 @@ class Batch:
         return float(self.samples.sum()) / RATE_HZ
 
 
-def read_recordings(manifest: Path) -> list[Recording]:
-    """Return the lines of a manifest that this program wrote."""
+def read_recordings(*manifests: Path) -> list[Recording]:
+    """Return the lines of manifests that this program wrote."""
+    return [recording for manifest in manifests for recording in _read(manifest)]
+
+
+def _read(manifest: Path) -> list[Recording]:
     lines = (json.loads(line) for line in manifest.read_text("utf-8").splitlines() if line.strip())
     return [
         Recording(
@@ -90,7 +94,7 @@ def collate(audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any) -> B
 
 
 class DistortedBatches(IterableDataset[Batch]):
-    """Yields batches for ever, every recording once an epoch; the manifest is read anew for each epoch.
+    """Yields batches for ever, every recording once an epoch; the manifests are read anew for each epoch.
 
     Args:
         batch_seconds: audio of a batch before distortion, at most.
@@ -100,10 +104,10 @@ class DistortedBatches(IterableDataset[Batch]):
     """
 
     def __init__(
-        self, manifest: Path, tokenizer: Any, batch_seconds: float, difficulty: torch.Tensor, seed: int
+        self, manifests: Sequence[Path], tokenizer: Any, batch_seconds: float, difficulty: torch.Tensor, seed: int
     ) -> None:
         super().__init__()
-        self._manifest, self._tokenizer = manifest, tokenizer
+        self._manifests, self._tokenizer = tuple(manifests), tokenizer
         self._batch_seconds, self._difficulty, self._seed = batch_seconds, difficulty, seed
         self._full = Distortion()
         self._mild = Distortion(
@@ -113,7 +117,7 @@ class DistortedBatches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng(self._seed)
         while True:
-            every = read_recordings(self._manifest)
+            every = read_recordings(*self._manifests)
             easy = [each for each in every if is_easy(each)] if self._difficulty[0] else []
             recordings = easy or _drawn(every, rng)
             for group in grouped(recordings, self._batch_seconds, rng):

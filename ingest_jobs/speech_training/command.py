@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -19,8 +21,12 @@ _LOGGED_STEPS = 20
 
 def train(parsed: argparse.Namespace, out: Console) -> int:
     """Train until the budget is spent, then export."""
-    if not (parsed.corpus / "train.jsonl").is_file():
-        out.print(f"{parsed.corpus} holds no corpus: `voxray asr corpus {parsed.corpus}` makes one", style="red")
+    for corpus in parsed.corpora:
+        if not (corpus / "train.jsonl").is_file():
+            out.print(f"{corpus} holds no corpus: `voxray asr corpus {corpus}` makes one", style="red")
+            return 2
+    if parsed.start_from and not (parsed.start_from / "last.ckpt").is_file():
+        out.print(f"{parsed.start_from} holds no training to start from", style="red")
         return 2
     if not parsed.resume and (parsed.folder / "last.ckpt").exists():
         out.print(f"{parsed.folder} holds a training: go on with --resume, or name another folder", style="red")
@@ -30,7 +36,7 @@ def train(parsed: argparse.Namespace, out: Console) -> int:
         return 2
     try:
         if not parsed.resume:
-            _first_words(parsed)
+            _begin(parsed)
         run_together(parsed.processes, _train_in_process, parsed)
     except KeyboardInterrupt:
         has_checkpoint = (parsed.folder / "last.ckpt").exists()
@@ -38,6 +44,14 @@ def train(parsed: argparse.Namespace, out: Console) -> int:
         out.print(f"interrupted; {how}", style="yellow")
         return 130
     return export(parsed, out)
+
+
+def _begin(parsed: argparse.Namespace) -> None:
+    """Leave in the folder what the training begins with: another's word pieces, or the first words."""
+    if parsed.start_from:
+        shutil.copytree(parsed.start_from / "tokenizer", parsed.folder / "tokenizer", dirs_exist_ok=True)
+    else:
+        _first_words(parsed)
 
 
 def _first_words(parsed: argparse.Namespace) -> None:
@@ -62,10 +76,24 @@ def _first_words(parsed: argparse.Namespace) -> None:
                 out.print(f"first words, update {update}, loss {loss:.2f}", highlight=False)
 
         size = ModelSize(width=parsed.width, layers=parsed.layers)
-        learned = learn_first_words(parsed.corpus, parsed.folder, size, updates=parsed.first_updates, on_update=show)
+        learned = learn_first_words(
+            parsed.corpora[0], parsed.folder, size, updates=parsed.first_updates, on_update=show
+        )
     part = path.with_suffix(".part")
     torch.save(learned, part)
     part.replace(path)
+
+
+def _first_weights(parsed: argparse.Namespace) -> dict[str, Any] | None:
+    """Return what the training begins with, None for random weights."""
+    import torch
+
+    from ingest_jobs.speech_training.training import hearing_weights
+
+    if parsed.start_from:
+        return hearing_weights(parsed.start_from)
+    path = _first_words_file(parsed)
+    return torch.load(path, weights_only=True) if path.exists() else None
 
 
 def _first_words_file(parsed: argparse.Namespace) -> Path:
@@ -75,8 +103,6 @@ def _first_words_file(parsed: argparse.Namespace) -> Path:
 
 def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
     """Train as one of the processes; the first one shows the progress."""
-    import torch
-
     from ingest_jobs.speech_training.training import Trainer, TrainingPlan
 
     plan = TrainingPlan(
@@ -86,11 +112,8 @@ def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
     size = ModelSize(width=parsed.width, layers=parsed.layers)
     out = Console(stderr=True, quiet=peers.rank != 0)
     with out.status("building the model (NeMo takes a moment)"):
-        learned = _first_words_file(parsed)
-        first_words = torch.load(learned, weights_only=True) if learned.exists() and not parsed.resume else None
-        trainer = Trainer(
-            parsed.corpus, parsed.folder, plan, size, resume=parsed.resume, peers=peers, first_words=first_words
-        )
+        weights = None if parsed.resume else _first_weights(parsed)
+        trainer = Trainer(parsed.corpora, parsed.folder, plan, size, resume=parsed.resume, peers=peers, weights=weights)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bar:
         task = bar.add_task("training", total=1.0)
@@ -129,7 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     training = commands.add_parser("train")
     training.set_defaults(run=train)
-    training.add_argument("corpus", type=Path)
+    training.add_argument("corpora", type=Path, nargs="+", metavar="corpus", help="dev.jsonl is that of the first")
+    training.add_argument("--start-from", type=Path, help="folder of a training: begin with its weights, as long anew")
     training.add_argument("--minutes", type=float, default=90)
     training.add_argument("--resume", action="store_true")
     training.add_argument("--first-updates", type=int, default=600, help="of the stage that learns the first words")

@@ -87,6 +87,12 @@ def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
             "conv_norm_type": "layer_norm", "conv_context_size": "causal", "dropout": 0.0, "dropout_pre_encoder": 0.0,
             "dropout_emb": 0.0, "dropout_att": 0.0,
         },
+        # Stripes of frequency and time go missing in training (SpecAugment, Park et al., 2019); what stands there then
+        # is what silence and speech are on average.
+        "spec_augment": {
+            "_target_": "nemo.collections.asr.modules.SpectrogramAugmentation",
+            "freq_masks": 2, "freq_width": 12, "time_masks": 2, "time_width": 0.04, "mask_value": _LOG_MEL_MEAN,
+        },
         "decoder": {
             "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
             "feat_in": None, "num_classes": -1, "vocabulary": [],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ _CLIP_NORM = 1.0
 # Steps that each process makes before all take their mean.
 _STEPS_ALONE = 10
 # One clear voice first, or a CTC model may hear nothing but blanks for hours: until the first share of the budget; from
-# then to the second share distortions become as frequent as `_STRENGTH`.
+# then to the second share distortions become as frequent as `_STRENGTH`. A model that hears already does without.
 _EASY_UNTIL, _FULL_FROM = 0.12, 0.5
 _STRENGTH = 0.6
 
@@ -83,8 +83,10 @@ def learning_rate(plan: TrainingPlan, step: int, spent: float) -> float:
     return plan.peak_rate * warm * (_FINAL_RATE_SHARE + (1 - _FINAL_RATE_SHARE) * cosine)
 
 
-def difficulty_at(spent: float) -> tuple[float, float]:
+def difficulty_at(spent: float, *, hears_already: bool = False) -> tuple[float, float]:
     """Return 1.0 for easy speech only, and the share of distorted utterances, at a share of the budget."""
+    if hears_already:
+        return 0.0, _STRENGTH
     if spent < _EASY_UNTIL:
         return 1.0, 0.0
     return 0.0, _STRENGTH * min(1.0, (spent - _EASY_UNTIL) / (_FULL_FROM - _EASY_UNTIL))
@@ -94,38 +96,41 @@ class Trainer:
     """Trains one model in a folder of its own: tokenizer/, last.ckpt, log.jsonl.
 
     Args:
-        corpus: folder with train.jsonl and dev.jsonl.
+        corpora: folders with train.jsonl; dev.jsonl is that of the first.
         folder: made if missing; with `resume`, goes on from its last.ckpt.
-        first_words: weights to begin with, see `first_words.learn_first_words`.
+        weights: to begin with: `first_words.learn_first_words`, or `hearing_weights` of a training before.
     """
 
     def __init__(
         self,
-        corpus: Path,
+        corpora: Sequence[Path],
         folder: Path,
         plan: TrainingPlan,
         size: ModelSize,
         *,
         resume: bool,
         peers: Peers | None = None,
-        first_words: dict[str, Any] | None = None,
+        weights: dict[str, Any] | None = None,
     ) -> None:
-        self._corpus, self._folder, self._plan, self._size = corpus, folder, plan, size
+        self._manifests = [corpus / "train.jsonl" for corpus in corpora]
+        self._folder, self._plan, self._size = folder, plan, size
         self._peers = peers or Peers()
         torch.set_num_threads(1)
         torch.manual_seed(plan.seed)
         tokenizer = folder / "tokenizer"
         if not (tokenizer / "tokenizer.model").exists():
-            train_pieces((each.text for each in read_recordings(corpus / "train.jsonl")), tokenizer, size.pieces)
+            train_pieces((each.text for each in read_recordings(*self._manifests)), tokenizer, size.pieces)
         self.model = build_model(size, tokenizer)
-        if first_words:
-            self.model.load_state_dict(first_words, strict=False)
+        if weights:
+            self.model.load_state_dict(weights, strict=False)
+        # The first words come without an output layer.
+        self._hears_already = any(name.startswith("decoder") for name in weights or ())
         self._average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self._parameters = list(self.model.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=0.0, betas=(0.9, 0.98), weight_decay=plan.weight_decay)
         self.step, self._spent_s, self._audio_s = 0, 0.0, 0.0
         self.blanks = math.nan
-        self._dev = _dev_batches(corpus / "dev.jsonl", self.model.tokenizer)
+        self._dev = _dev_batches(corpora[0] / "dev.jsonl", self.model.tokenizer)
         if resume:
             self._load(folder / "last.ckpt")
         # From the same start, every process draws other dropouts and other recordings.
@@ -138,14 +143,14 @@ class Trainer:
         Args:
             on_step: called with (step, share of the budget, smoothed loss).
         """
-        difficulty = torch.tensor(difficulty_at(self._share_spent()), dtype=torch.float64).share_memory_()
+        difficulty = torch.tensor(self._difficulty(self._share_spent()), dtype=torch.float64).share_memory_()
         batches = self._batches(difficulty)
         loss, evaluated_s, last = math.nan, self._spent_s, None
         self.model.train()
         spent = self._meet()
         while spent < 1.0:
             started = time.monotonic()
-            difficulty[0], difficulty[1] = difficulty_at(spent)
+            difficulty[0], difficulty[1] = self._difficulty(spent)
             self._draw_chunk_lengths(is_easy=bool(difficulty[0]))
             value = self._train_on(next(batches), learning_rate(self._plan, self.step, spent))
             loss = _smoothed(loss, value)
@@ -165,6 +170,9 @@ class Trainer:
         """Take the mean of all processes' weights; return the share of the budget that is spent, agreed by all."""
         self._peers.average(self._parameters)
         return self._peers.agreed(self._share_spent())
+
+    def _difficulty(self, spent: float) -> tuple[float, float]:
+        return difficulty_at(spent, hears_already=self._hears_already)
 
     def _draw_chunk_lengths(self, *, is_easy: bool) -> None:
         """One chunk length while the speech is easy, then all of them."""
@@ -191,9 +199,7 @@ class Trainer:
 
     def _batches(self, difficulty: torch.Tensor) -> Iterator[Batch]:
         plan = self._plan
-        data = DistortedBatches(
-            self._corpus / "train.jsonl", self.model.tokenizer, plan.batch_seconds, difficulty, self._seed
-        )
+        data = DistortedBatches(self._manifests, self.model.tokenizer, plan.batch_seconds, difficulty, self._seed)
         return iter(DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))
 
     def _train_on(self, batch: Batch, rate: float) -> float:
@@ -239,6 +245,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(), "average": self._average, "optimizer": self._optimizer.state_dict(),
             "step": self.step, "spent_s": self._spent_s, "audio_s": self._audio_s, "size": asdict(self._size),
+            "hears_already": self._hears_already,
         }  # fmt: skip
         torch.save(state, part)
         part.replace(path)
@@ -249,6 +256,7 @@ class Trainer:
         self._average = state["average"]
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self._spent_s, self._audio_s = state["step"], state["spent_s"], state["audio_s"]
+        self._hears_already = state["hears_already"]
 
 
 def _smoothed(before: float, value: float) -> float:
@@ -294,6 +302,12 @@ def greedy_text(log_probs: torch.Tensor, tokenizer: Any) -> str:
     """Return the text of the best path through [frames, pieces + blank]; the blank is the last class."""
     best = torch.unique_consecutive(log_probs.argmax(dim=-1)).tolist()
     return str(tokenizer.ids_to_text([each for each in best if each < log_probs.shape[-1] - 1]))
+
+
+def hearing_weights(folder: Path) -> dict[str, Any]:
+    """Return the averaged weights of a training, for another one to begin with; it needs the same word pieces."""
+    weights: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)["average"]
+    return weights
 
 
 def load_averaged(folder: Path) -> Any:

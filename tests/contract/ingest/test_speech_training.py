@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ingest_jobs.speech_corpus.grammar import Grammar
 from ingest_jobs.speech_corpus.manifest import ManifestLine, write_manifest
 from ingest_jobs.speech_training.first_words import learn_first_words
 from ingest_jobs.speech_training.model import ModelSize
-from ingest_jobs.speech_training.training import Trainer, TrainingPlan, load_averaged
+from ingest_jobs.speech_training.training import Trainer, TrainingPlan, hearing_weights, load_averaged
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore")]
 
@@ -40,13 +41,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_resumes_and_its_export_streams(corpus: Path, tmp_path: Path) -> None:
-    first = Trainer(corpus, tmp_path, PLAN, SIZE, resume=False)
+    first = Trainer([corpus], tmp_path, PLAN, SIZE, resume=False)
     ended = first.run(lambda *_: None)
     assert ended is not None
     assert ended.step == 4
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
 
-    again = Trainer(corpus, tmp_path, replace(PLAN, max_steps=6), SIZE, resume=True)
+    again = Trainer([corpus], tmp_path, replace(PLAN, max_steps=6), SIZE, resume=True)
     assert again.step == 4
     assert all(torch.equal(value, weights[name]) for name, value in again.model.state_dict().items())
     last = again.run(lambda *_: None)
@@ -70,11 +71,29 @@ def test_training_begins_with_the_encoder_that_learned_the_first_words(corpus: P
     assert all(np.isfinite(loss) for _, loss in seen)
     assert not any(name.startswith("decoder") for name in learned)
 
-    begun = Trainer(corpus, tmp_path, PLAN, SIZE, resume=False, first_words=learned)
+    begun = Trainer([corpus], tmp_path, PLAN, SIZE, resume=False, weights=learned)
     weights = begun.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in learned.items())
-    unlearned = Trainer(corpus, tmp_path / "other", PLAN, SIZE, resume=False).model.state_dict()
+    unlearned = Trainer([corpus], tmp_path / "other", PLAN, SIZE, resume=False).model.state_dict()
     assert any(not torch.equal(value, unlearned[name]) for name, value in learned.items())
+
+
+def test_training_goes_on_from_another_one_with_more_speech(corpus: Path, tmp_path: Path) -> None:
+    first = Trainer([corpus], tmp_path / "first", PLAN, SIZE, resume=False)
+    first.run(lambda *_: None)
+    learned = hearing_weights(tmp_path / "first")
+
+    second = tmp_path / "second"
+    shutil.copytree(tmp_path / "first" / "tokenizer", second / "tokenizer")
+    begun = Trainer([corpus, corpus], second, PLAN, SIZE, resume=False, weights=learned)
+    assert all(torch.equal(value, learned[name]) for name, value in begun.model.state_dict().items())
+    # It hears already, so the speech is distorted from the beginning.
+    assert begun._difficulty(0.0) == begun._difficulty(1.0)
+    ended = begun.run(lambda *_: None)
+    assert ended is not None
+    assert ended.step == 4
+    again = Trainer([corpus, corpus], second, PLAN, SIZE, resume=True)
+    assert again._difficulty(0.0) == begun._difficulty(0.0)
 
 
 def assert_streams(path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
@@ -68,11 +69,11 @@ def test_configuration_runs_nemo_as_it_says() -> None:
             "replicas": {"threads": 2},
         }
     )  # fmt: skip
-    settings = nemo_settings(section)
+    settings = nemo_settings(section, Path("model.nemo"))
     assert (settings.chunk_ms, settings.device, settings.decoder, settings.threads) == (560, "cpu", "ctc", 2)
     assert settings.phrases == {"": ("Larkspur",), "acme": ("Anvil",)}
     assert settings.stepper.slots == settings.loop.max_streams == 12
-    assert nemo_settings(TranscriberConfig()).loop.max_streams == 0
+    assert nemo_settings(TranscriberConfig(), Path("model.nemo")).loop.max_streams == 0
 
 
 def test_engine_that_takes_whole_utterances_streams_nothing() -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +17,18 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> list[PlannedUtterance]:
-    vocabulary = tmp_path_factory.mktemp("words") / "vocab.txt"
-    vocabulary.write_text("[PAD]\n##ing\nriver\nmountain\nyellow\nseldom\n", "utf-8")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("words") / "vocab.txt"
+    path.write_text("[PAD]\n##ing\nriver\nmountain\nyellow\nseldom\n", "utf-8")
     # Reading all installed packages takes a quarter of a minute, and is not what is tested.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prose, "package_sentences", lambda _: ["returns the length of the list"])
-        return plan_corpus(Minutes(piper=60, kokoro=5, espeak=20, pico=10), vocabulary, seed=7)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def plan(vocabulary: Path) -> list[PlannedUtterance]:
+    return plan_corpus(Minutes(piper=60, kokoro=5, espeak=20, pico=10), vocabulary, seed=7)
 
 
 def test_training_and_test_share_no_sentence(plan: list[PlannedUtterance]) -> None:
@@ -34,6 +41,23 @@ def test_training_and_test_share_no_sentence(plan: list[PlannedUtterance]) -> No
     assert not (texts["test"] & texts["train"]) - company
     assert not texts["dev"] & texts["test"]
     assert not texts["general"] & texts["train"]
+
+
+def test_another_seed_has_other_sentences_for_training_and_the_same_test(
+    plan: list[PlannedUtterance], vocabulary: Path
+) -> None:
+    other = plan_corpus(Minutes(piper=0, kokoro=0, espeak=20, pico=0), vocabulary, seed=8)
+    assert [each for each in other if each.split != "train"] == [each for each in plan if each.split != "train"]
+    again = {each.text for each in other if each.source == "grammar" and each.split == "train" and each.words > 5}
+    assert len(again & {each.text for each in plan}) < len(again) / 4
+
+
+def test_texts_of_the_language_model_hold_no_sentence_of_the_test(
+    plan: list[PlannedUtterance], vocabulary: Path
+) -> None:
+    texts = planning.training_texts(2000, vocabulary, seed=3)
+    assert len(texts) > 2000
+    assert not set(texts) & {each.text for each in plan if each.split != "train"}
 
 
 def test_training_hears_no_voice_of_the_unseen(plan: list[PlannedUtterance]) -> None:

@@ -55,7 +55,7 @@ def test_batches_hold_audio_and_texts_and_follow_the_manifest(tmp_path: Path) ->
         soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.sin(np.arange(16_000) / 9), 16_000)
     write(2)
     data = DistortedBatches(
-        tmp_path / "train.jsonl", Letters(), 10.0, torch.tensor([0.0, 1.0], dtype=torch.float64), seed=1
+        [tmp_path / "train.jsonl"], Letters(), 10.0, torch.tensor([0.0, 1.0], dtype=torch.float64), seed=1
     )
     batches = iter(data)
     first = next(batches)
@@ -76,7 +76,7 @@ def test_easy_speech_is_one_voice_saying_what_callers_say(tmp_path: Path) -> Non
     for number in range(3):
         soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.sin(np.arange(16_000) / 9), 16_000)
     difficulty = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    batches = iter(DistortedBatches(tmp_path / "train.jsonl", Letters(), 10.0, difficulty, seed=1))
+    batches = iter(DistortedBatches([tmp_path / "train.jsonl"], Letters(), 10.0, difficulty, seed=1))
     assert next(batches).texts == ("clear",)
     difficulty[0] = 0.0
     assert {"blend", "clear"} <= set(next(batches).texts)

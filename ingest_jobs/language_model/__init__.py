@@ -1,0 +1,1 @@
+"""The language model of the recogniser: which word pieces follow which, learned from what callers may say."""
