@@ -7,6 +7,7 @@ tensor operations take a millisecond, and these few slices a fiftieth of that.
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -47,7 +48,7 @@ def load_ngrams(path: Path, pieces: int) -> Any:
         if is_arpa:
             return NGramGPULanguageModel.from_arpa(path, vocab_size=pieces)
         return NGramGPULanguageModel.from_nemo(path, vocab_size=pieces)
-    except (AssertionError, KeyError, ValueError) as error:
+    except (AssertionError, KeyError, ValueError, tarfile.TarError) as error:
         raise EngineError(
             "transcriber", f"{path.name} is no language model of {pieces} word pieces", retryable=False
         ) from error
