@@ -92,9 +92,10 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class BeamState:
-    """The texts that are followed, the best first."""
+    """The texts that are followed, the best first, and how many frames they have heard."""
 
     texts: tuple[_Text, ...]
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,14 @@ class PrefixBeam:
         return BeamState((_Text(None, -1, 0, self._language.begin(), 0.0, 0.0, _NEVER),))
 
     def follow(self, log_probs: NDArray[np.float32], state: BeamState) -> Followed:
-        """Hear frames [frames, pieces + blank]; tokens count frames from the first of them."""
+        """Hear frames [frames, pieces + blank]; tokens count frames from the first of these, and may lie before it."""
         texts = state.texts
-        for frame, row in enumerate(log_probs):
+        for frame, row in enumerate(log_probs, start=state.frames):
             is_silent = row[self._blank] > _SURELY_BLANK
             texts = self._silent(row, texts) if is_silent else self._heard(row, texts, frame)
         settled, texts = _settled(texts, self._habits.longest_open)
-        # Of what stays open, the frames count from the first one of the next part.
-        return Followed(settled, _pieces(texts[0].chain), BeamState(_moved(texts, len(log_probs))))
+        after = BeamState(texts, state.frames + len(log_probs))
+        return Followed(_tokens(settled, state.frames), _tokens(_links(texts[0].chain), state.frames), after)
 
     def _silent(self, row: NDArray[np.float32], texts: Sequence[_Text]) -> tuple[_Text, ...]:
         blank = float(row[self._blank])
@@ -205,11 +206,12 @@ def _links(chain: _Chain | None) -> list[_Chain]:
     return links[::-1]
 
 
-def _pieces(chain: _Chain | None) -> list[Token]:
-    return [link.token for link in _links(chain)]
+def _tokens(links: Sequence[_Chain], since: int) -> list[Token]:
+    """Return the tokens of links with frames that count from frame `since`."""
+    return [Token(each.token.piece, each.token.frame - since, each.token.confidence) for each in links]
 
 
-def _settled(texts: Sequence[_Text], longest_open: int) -> tuple[list[Token], tuple[_Text, ...]]:
+def _settled(texts: Sequence[_Text], longest_open: int) -> tuple[list[_Chain], tuple[_Text, ...]]:
     """Take off what all texts begin with; texts that differ from the best one too long ago are given up."""
     chains = [_links(text.chain) for text in texts]
     beyond = len(chains[0]) - longest_open
@@ -226,20 +228,12 @@ def _settled(texts: Sequence[_Text], longest_open: int) -> tuple[list[Token], tu
         common += 1
     if not common:
         return [], tuple(texts)
-    tokens = [link.token for link in chains[0][:common]]
-    return tokens, tuple(_with_chain(text, links[common:]) for text, links in zip(texts, chains, strict=True))
+    kept = tuple(replace(text, chain=_chain(links[common:])) for text, links in zip(texts, chains, strict=True))
+    return chains[0][:common], kept
 
 
-def _with_chain(text: _Text, links: Sequence[_Chain], earlier: int = 0) -> _Text:
+def _chain(links: Sequence[_Chain]) -> _Chain | None:
     chain: _Chain | None = None
     for link in links:
-        token = (
-            link.token if not earlier else Token(link.token.piece, link.token.frame - earlier, link.token.confidence)
-        )
-        chain = _Chain(chain, token, link.key)
-    return _Text(chain, text.last, text.key, text.language, text.bonus, text.blank, text.spelled)
-
-
-def _moved(texts: Sequence[_Text], frames: int) -> tuple[_Text, ...]:
-    """Count the frames of open pieces from `frames` later on; they turn negative."""
-    return tuple(_with_chain(text, _links(text.chain), frames) for text in texts)
+        chain = _Chain(chain, link.token, link.key)
+    return chain

@@ -1,13 +1,15 @@
 """How many callers one core recognises at once with a streaming NeMo model (docs/speech-recognition.md, ADR 0019).
 
-    python -m tests.bench.recognizer_streams --model FILE.nemo [--chunk-ms 160] [--json OUT.json]
+    python -m tests.bench.recognizer_streams --model FILE.nemo [--language-model FILE.lm] [--speech MANIFEST]
+        [--chunk-ms 160] [--json OUT.json]
 
 1. CPU time of one step by its number of streams: NeMo's pipeline, NeMo's encoder step alone, and ours.
 2. Callers in real time, more and more: each sends 20 ms of sound every 20 ms and asks for a final text every 4 s. The
    recogniser's thread has a core of its own; lag is from the moment when a chunk is complete to its result.
 3. The same with one stream a step; and twice as many callers as are admitted.
 
-Run it on an otherwise idle machine; lags are wall times.
+Run it on an otherwise idle machine; lags are wall times. It takes about six minutes. Callers say the recordings of a
+NeMo manifest; noise without one, which gives a search with a language model less to do than speech does.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,11 +37,14 @@ from deployments.engines.chunk_stepper import SlotAudio
 from deployments.engines.nemo_recognizer import NemoSettings, make_stepper
 from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
 from deployments.engines.stream_loop import Link, LoopLimits, StreamLoop
+from ingest_jobs.speech_evaluation.measuring import load_recordings
+from ingest_jobs.speech_evaluation.recordings import read_manifest
 from pipelines.speech_link import FinishUtterance, OpenStream, PushAudio, StreamHeard, StreamRefused, StreamResult
 
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 32
 UTTERANCE_FRAMES = 200
+SPOKEN = 128
 CALLERS = (1, 8, 16, 24, 30, 36, 42, 48, 64, 80, 96, 128)
 BATCHES = (1, 2, 4, 8, 16, 32, 48, 64)
 ROUNDS = 12
@@ -72,15 +77,25 @@ def sound(seconds: float) -> bytes:
 SOUND = sound(4.0)
 
 
+def spoken(manifest: Path) -> list[bytes]:
+    """Return the recordings of a manifest, each brought to the length of an utterance with silence or a cut."""
+    recordings, _ = read_manifest(manifest)
+    loaded, _ = load_recordings(recordings[:SPOKEN])
+    size = UTTERANCE_FRAMES * FRAME_BYTES // 2
+    return [bytes(np.pad(pcm[:size], (0, max(0, size - pcm.size))).astype("<i2").tobytes()) for _, pcm in loaded]
+
+
 class Callers:
     """Sends the sound of many callers at its pace, and times what comes back.
 
     Args:
         loop: the recogniser.
         count: callers; each begins at a random frame, so that their chunks do not end together.
+        sounds: what they say, one after the other.
     """
 
-    def __init__(self, loop: StreamLoop, count: int) -> None:
+    def __init__(self, loop: StreamLoop, count: int, sounds: Sequence[bytes]) -> None:
+        self._sounds = sounds
         self.refused: set[int] = set()
         self.finish_ms: list[float] = []
         self._asked_s: dict[tuple[int, int], float] = {}
@@ -111,7 +126,8 @@ class Callers:
             if caller in self.refused:
                 continue
             at = (frame + offset) % UTTERANCE_FRAMES
-            commands.append(PushAudio(caller, SOUND[at * FRAME_BYTES : (at + 1) * FRAME_BYTES]))
+            sound_of_turn = self._sounds[(caller + (frame + offset) // UTTERANCE_FRAMES) % len(self._sounds)]
+            commands.append(PushAudio(caller, sound_of_turn[at * FRAME_BYTES : (at + 1) * FRAME_BYTES]))
             if at == UTTERANCE_FRAMES - 1:
                 self._asked_s[(caller, frame)] = time.perf_counter()
                 commands.append(FinishUtterance(caller, frame))
@@ -153,11 +169,11 @@ def thread_seconds(loop: StreamLoop) -> float:
     return told[0]
 
 
-def call(stepper: NemoStepper, callers: int, seconds: float, *, limits: LoopLimits, core: int, warm: bool) -> Run:
+def call(
+    stepper: NemoStepper, callers: int, seconds: float, *, limits: LoopLimits, core: int, sounds: Sequence[bytes]
+) -> Run:
     with looping(stepper, limits, core) as loop:
-        if warm:
-            loop.warm_up()
-        crowd = Callers(loop, callers)
+        crowd = Callers(loop, callers, sounds)
         marks: list[tuple[float, float, float, float]] = []
 
         def mark() -> None:
@@ -285,7 +301,9 @@ def pipeline_config(model: Path, chunk_ms: int, size: int) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     limits = StepperLimits(slots=max(CALLERS), max_batch=max(BATCHES))
-    settings = NemoSettings(chunk_ms=options.chunk_ms, device="cpu", threads=1, stepper=limits)
+    settings = NemoSettings(
+        chunk_ms=options.chunk_ms, device="cpu", threads=1, stepper=limits, language_model=options.language_model
+    )
     task = progress.add_task("loading", total=4 + len(CALLERS))
     stepper = make_stepper(options.model, settings)
     progress.update(task, description="steps, ours", advance=1)
@@ -296,22 +314,24 @@ def measure(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     steps["nemo_pipeline"] = nemo_pipeline_steps(options.model, options.chunk_ms)
     open_to_all = LoopLimits(max_streams=limits.slots, late_ms=NEVER_MS, gather_ms=options.gather_ms)
     curve: list[Run] = []
-    common: dict[str, Any] = {"core": options.core}
+    common: dict[str, Any] = {"core": options.core, "sounds": spoken(options.speech) if options.speech else [SOUND]}
     for callers in CALLERS:
         progress.update(task, description=f"{callers} callers", advance=1)
-        curve.append(call(stepper, callers, options.seconds, limits=open_to_all, warm=False, **common))
+        curve.append(call(stepper, callers, options.seconds, limits=open_to_all, **common))
         if curve[-1].lag_p50_ms > 2 * options.chunk_ms:
             break
-    alone = at_one_stream_a_step(stepper, options, open_to_all)
+    alone = at_one_stream_a_step(stepper, options, {"limits": open_to_all, **common})
     progress.update(task, description="twice as many callers as are admitted", advance=1)
     measured = LoopLimits(gather_ms=options.gather_ms, load_share=options.load_share)
     with looping(stepper, measured, options.core) as loop:
         loop.warm_up()
         admitted = int(loop.stats()["slots"])
     kept = LoopLimits(max_streams=admitted, gather_ms=options.gather_ms)
-    crowded = call(stepper, 2 * admitted, options.seconds, limits=kept, warm=False, **common)
+    crowded = call(stepper, 2 * admitted, options.seconds, limits=kept, **common)
     return {
         "model": options.model.name,
+        "language_model": options.language_model.name if options.language_model else None,
+        "speech": options.speech.name if options.speech else None,
         "chunk_ms": options.chunk_ms,
         "gather_ms": options.gather_ms,
         "load_average": os.getloadavg(),
@@ -323,12 +343,12 @@ def measure(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     }
 
 
-def at_one_stream_a_step(stepper: NemoStepper, options: argparse.Namespace, limits: LoopLimits) -> list[Run]:
+def at_one_stream_a_step(stepper: NemoStepper, options: argparse.Namespace, common: dict[str, Any]) -> list[Run]:
     """Run callers whose chunks are stepped one by one, until that collapses."""
     usual, stepper.max_batch = stepper.max_batch, 1
     runs = []
     for callers in (1, 4, 8, 12, 16):
-        runs.append(call(stepper, callers, options.seconds, limits=limits, core=options.core, warm=False))
+        runs.append(call(stepper, callers, options.seconds, **common))
         if runs[-1].lag_p50_ms > 2 * options.chunk_ms:
             break
     stepper.max_batch = usual
@@ -352,6 +372,8 @@ def show(figures: dict[str, Any], console: Console) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="a cache-aware CTC model, .nemo")
+    parser.add_argument("--language-model", type=Path, help="of the model, .lm or .arpa")
+    parser.add_argument("--speech", type=Path, help="NeMo manifest of what callers say; noise without")
     parser.add_argument("--chunk-ms", type=int, default=160)
     parser.add_argument("--gather-ms", type=int, default=LoopLimits().gather_ms)
     parser.add_argument("--load-share", type=float, default=LoopLimits().load_share)

@@ -76,6 +76,24 @@ def test_configuration_runs_nemo_as_it_says() -> None:
     assert nemo_settings(TranscriberConfig(), Path("model.nemo")).loop.max_streams == 0
 
 
+@pytest.mark.parametrize(
+    ("setting", "decoder", "taken"),
+    [("auto", "ctc", "own.lm"), ("auto", "rnnt", None), ("none", "ctc", None), ("/shop.arpa", "ctc", "shop.arpa")],
+)
+def test_language_model_is_the_one_beside_the_model_or_as_said(
+    tmp_path: Path, setting: str, decoder: str, taken: str | None
+) -> None:
+    (tmp_path / "own.lm").write_bytes(b"")
+    section = TranscriberConfig.model_validate({"language_model": setting, "language_weight": 0.5, "decoder": decoder})
+    settings = nemo_settings(section, tmp_path / "model.nemo")
+    assert (settings.language_model and settings.language_model.name) == taken
+    assert settings.beam.weight == 0.5
+
+
+def test_no_language_model_is_taken_where_none_lies(tmp_path: Path) -> None:
+    assert nemo_settings(TranscriberConfig(), tmp_path / "model.nemo").language_model is None
+
+
 def test_engine_that_takes_whole_utterances_streams_nothing() -> None:
     with pytest.raises(ConfigError, match="whisper-ct2 does not stream"):
         EngineChoice(VoxrayConfig(), {}).streaming_recognizer()
