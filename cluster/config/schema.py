@@ -190,7 +190,7 @@ class TranscriberConfig(Section):
         description="nemo, ctc: a file that says what callers may say (`voxray asr language-model`); auto: the one"
         " beside the model, if there is one; none",
     )
-    language_weight: float = Field(default=0.8, ge=0, le=5, description="nemo: of the language against what is heard")
+    language_weight: float = Field(default=1.0, ge=0, le=5, description="nemo: of the language against what is heard")
     link: StageLinkConfig = StageLinkConfig()
     replicas: ReplicaConfig = ReplicaConfig()
 

@@ -45,15 +45,16 @@ class BeamHabits:
         pieces: likeliest pieces of a frame that may go on a text.
         depth: texts that are so much less likely than the best are given up, in natural log.
         weight: of the language against what is heard; applied by who makes the scores.
-        piece_bonus: for each piece, since every further one costs the language something.
+        piece_bonus: what a further piece costs the language on average, natural log; given back for each, or short
+            texts would win.
         longest_open: pieces that may be open; beyond, the best text's oldest piece is settled.
     """
 
     width: int = 16
     pieces: int = 20
     depth: float = 10.0
-    weight: float = 0.8
-    piece_bonus: float = 1.0
+    weight: float = 1.0
+    piece_bonus: float = 3.0
     longest_open: int = 10
 
 
@@ -121,6 +122,7 @@ class PrefixBeam:
 
     def __init__(self, language: LanguageScores, blank: int, habits: BeamHabits | None = None) -> None:
         self._language, self._blank, self._habits = language, blank, habits or BeamHabits()
+        self._piece_bonus = self._habits.weight * self._habits.piece_bonus
 
     def begin(self) -> BeamState:
         """Return the state of a stream that has heard nothing."""
@@ -158,7 +160,7 @@ class PrefixBeam:
             for piece, log_prob in pieces:
                 # The same piece twice needs a blank between.
                 path = (text.blank if piece == text.last else both) + log_prob
-                bonus = text.bonus + float(scores[piece]) + habits.piece_bonus
+                bonus = text.bonus + float(scores[piece]) + self._piece_bonus
                 if path + bonus < best - habits.depth:
                     continue
                 best = max(best, path + bonus)

@@ -112,7 +112,7 @@ def test_the_language_is_what_callers_may_say(nemo_models: NemoModels, language:
     known = {word for sentence in SENTENCES for word in sentence.split()}
     texts = {}
     for weight in (0.0, 8.0):
-        beam = BeamHabits(pieces=PIECES, depth=1e3, weight=weight, piece_bonus=1.25 * weight)
+        beam = BeamHabits(pieces=PIECES, depth=1e3, weight=weight)
         stepper = reference.stepper_of(nemo_models.ctc, language_model=language, beam=beam)
         schedule, ticks = reference.ticks_of(stepper)
         ticks.apply(1, [OpenStream(0), PushAudio(0, reference.noise(4.0)), FinishUtterance(0, 0)], 0)
