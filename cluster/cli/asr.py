@@ -43,7 +43,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     manifest: Annotated[Path, typer.Argument(help="NeMo manifest: JSON Lines with audio_filepath and text.")],
     engine: Annotated[str, typer.Option(help="whisper, nemo or both.")] = "whisper",
     model: Annotated[
-        Path | None, typer.Option(help="A .nemo file; default: the one that ships, which is hardly trained.")
+        Path | None, typer.Option(help="A .nemo file; default: the one that ships.")
     ] = None,
     chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
     language_model: Annotated[
@@ -82,12 +82,12 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 @app.command()
 def corpus(  # noqa: PLR0917 - one argument per command-line option
     folder: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
-    piper_minutes: Annotated[float, typer.Option(min=0, help="Planned speech of each voice, in minutes.")] = 120,
-    kokoro_minutes: Annotated[float, typer.Option(min=0, help="The same; Kokoro is the slowest by far.")] = 39,
-    espeak_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 110,
-    pico_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 90,
+    piper_minutes: Annotated[float, typer.Option(min=0, help="Planned speech of each voice, in minutes.")] = 330,
+    kokoro_minutes: Annotated[float, typer.Option(min=0, help="The same; Kokoro is the slowest by far.")] = 80,
+    espeak_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 340,
+    pico_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 220,
     processes: Annotated[int, typer.Option(min=1, help="Voices that speak at the same time.")] = 2,
-    seed: Annotated[int, typer.Option(help="Another seed draws other sentences and voices.")] = 7,
+    seed: Annotated[int, typer.Option(help="Another seed draws other sentences for training.")] = 7,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:

@@ -108,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="the recogniser's .nemo, for its word pieces")
     parser.add_argument("--out", type=Path, required=True, help="NeMo's format; .arpa for text")
     parser.add_argument("--order", type=int, default=6, help="longest sequence of word pieces")
-    parser.add_argument("--min-counts", type=int, nargs="+", default=[1, 1, 1, 2, 2, 2], help="by length from 1")
-    parser.add_argument("--sentences", type=int, default=100_000, help="drawn of the sample company's callers")
+    parser.add_argument("--min-counts", type=int, nargs="+", default=[1, 1, 2, 2, 3, 3], help="by length from 1")
+    parser.add_argument("--sentences", type=int, default=500_000, help="drawn of the sample company's callers")
     parser.add_argument("--vocabulary", type=Path, help="word pieces, one a line; for the sample company")
     return parser
 

@@ -83,10 +83,10 @@ class PlannedUtterance:
 class Minutes:
     """Minutes of speech to plan for each engine in training."""
 
-    piper: float = 120
-    kokoro: float = 39
-    espeak: float = 110
-    pico: float = 90
+    piper: float = 330
+    kokoro: float = 80
+    espeak: float = 340
+    pico: float = 220
 
 
 def is_held_out(value: str) -> bool:
