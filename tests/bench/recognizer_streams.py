@@ -299,20 +299,24 @@ def pipeline_config(model: Path, chunk_ms: int, size: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measure(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def load(options: argparse.Namespace) -> NemoStepper:
     limits = StepperLimits(slots=max(CALLERS), max_batch=max(BATCHES))
     settings = NemoSettings(
         chunk_ms=options.chunk_ms, device="cpu", threads=1, stepper=limits, language_model=options.language_model
     )
+    return make_stepper(options.model, settings)
+
+
+def measure(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     task = progress.add_task("loading", total=4 + len(CALLERS))
-    stepper = make_stepper(options.model, settings)
+    stepper = load(options)
     progress.update(task, description="steps, ours", advance=1)
     steps = {"ours": our_steps(stepper)}
     progress.update(task, description="steps, NeMo's encoder", advance=1)
     steps["nemo_encoder"] = nemo_encoder_steps(options.model, options.chunk_ms)
     progress.update(task, description="steps, NeMo's pipeline", advance=1)
     steps["nemo_pipeline"] = nemo_pipeline_steps(options.model, options.chunk_ms)
-    open_to_all = LoopLimits(max_streams=limits.slots, late_ms=NEVER_MS, gather_ms=options.gather_ms)
+    open_to_all = LoopLimits(max_streams=stepper.slots, late_ms=NEVER_MS, gather_ms=options.gather_ms)
     curve: list[Run] = []
     common: dict[str, Any] = {"core": options.core, "sounds": spoken(options.speech) if options.speech else [SOUND]}
     for callers in CALLERS:
