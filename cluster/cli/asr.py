@@ -42,9 +42,7 @@ def asr() -> None:
 def evaluate(  # noqa: PLR0917 - one argument per command-line option
     manifest: Annotated[Path, typer.Argument(help="NeMo manifest: JSON Lines with audio_filepath and text.")],
     engine: Annotated[str, typer.Option(help="whisper, nemo or both.")] = "whisper",
-    model: Annotated[
-        Path | None, typer.Option(help="A .nemo file; default: the one that ships.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A .nemo file; default: the one that ships.")] = None,
     chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
     language_model: Annotated[
         list[str] | None,
