@@ -166,7 +166,7 @@ def load_model(path: Path, *, chunk_ms: int, device: str, dtype: str, threads: i
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(threads)
-    with _quiet():
+    with quiet():
         from nemo.collections.asr.models import ASRModel
         from nemo.core.classes.common import typecheck
 
@@ -234,7 +234,7 @@ def _last(size: int | Sequence[int]) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep NeMo's pages of settings out of the replica's log."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

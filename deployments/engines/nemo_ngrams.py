@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.engines.nemo_model import quiet
 from pipelines.errors import EngineError
 
 LANGUAGE_MODEL_ENDING = ".lm"
@@ -45,9 +46,10 @@ def load_ngrams(path: Path, pieces: int) -> Any:
     with path.open("rb") as file:
         is_arpa = file.read(len(_ARPA_FIRST)) == _ARPA_FIRST
     try:
-        if is_arpa:
-            return NGramGPULanguageModel.from_arpa(path, vocab_size=pieces)
-        return NGramGPULanguageModel.from_nemo(path, vocab_size=pieces)
+        with quiet():
+            if is_arpa:
+                return NGramGPULanguageModel.from_arpa(path, vocab_size=pieces)
+            return NGramGPULanguageModel.from_nemo(path, vocab_size=pieces)
     except (AssertionError, KeyError, ValueError, tarfile.TarError) as error:
         raise EngineError(
             "transcriber", f"{path.name} is no language model of {pieces} word pieces", retryable=False

@@ -28,6 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Count, estimate and write; return the exit code."""
     parsed = _parser().parse_args(arguments)
     out = Console(stderr=True)
+    missing = [str(path) for path in (*parsed.texts, parsed.model) if not path.is_file()]
+    if missing:
+        out.print(f"there is no file {', '.join(missing)}", style="red", markup=False)
+        return 2
     pieces = word_pieces(parsed.model)
     texts = list(_texts_of(parsed.texts)) if parsed.texts else _sample_texts(parsed, out)
     if not texts:
@@ -35,12 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     encoded = (pieces.encode(text) for text in track(texts, "counting", console=out))
     with out.status("weighing"):
-        model = estimate(encoded, pieces.get_piece_size(), parsed.order, min_counts=parsed.min_counts)
+        model = estimate(
+            encoded, pieces.get_piece_size(), parsed.order, min_counts=parsed.min_counts or _min_counts(parsed)
+        )
         _write(model, pieces.get_piece_size(), parsed.out)
     sizes = ", ".join(str(len(table)) for table in model.probabilities)
     megabytes = parsed.out.stat().st_size / 1e6
     out.print(f"{parsed.out}: {len(texts)} sentences, {sizes} n-grams, {megabytes:.1f} MB", highlight=False)
     return 0
+
+
+def _min_counts(parsed: argparse.Namespace) -> list[int]:
+    """Keep all that given texts hold; of half a million drawn sentences, rare sequences would make a large file."""
+    return [1] if parsed.texts else [1, 1, 2, 2, 3, 3]
 
 
 def word_pieces(model: Path) -> sentencepiece.SentencePieceProcessor:
@@ -108,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="the recogniser's .nemo, for its word pieces")
     parser.add_argument("--out", type=Path, required=True, help="NeMo's format; .arpa for text")
     parser.add_argument("--order", type=int, default=6, help="longest sequence of word pieces")
-    parser.add_argument("--min-counts", type=int, nargs="+", default=[1, 1, 2, 2, 3, 3], help="by length from 1")
+    parser.add_argument("--min-counts", type=int, nargs="+", help="of sequences that are kept, by length from 1")
     parser.add_argument("--sentences", type=int, default=500_000, help="drawn of the sample company's callers")
     parser.add_argument("--vocabulary", type=Path, help="word pieces, one a line; for the sample company")
     return parser

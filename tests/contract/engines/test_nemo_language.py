@@ -162,5 +162,7 @@ def test_command_learns_from_texts_for_a_model(nemo_models: NemoModels, tmp_path
     after, _ = scores.after(scores.begin())
     assert np.exp(after).sum() <= 1.0
 
+    missing = str(tmp_path / "missing.txt")
+    assert make_language_model([missing, "--model", str(nemo_models.ctc), "--out", str(out)]) == 2
     texts.write_text("\n!\n", "utf-8")
     assert make_language_model([str(texts), "--model", str(nemo_models.ctc), "--out", str(out)]) == 2
