@@ -233,31 +233,27 @@ def _yield_cpu(replicas: ReplicaConfig) -> None:
 
 def nemo_settings(transcriber: TranscriberConfig, model: Path) -> NemoSettings:
     """Return how the configuration runs a NeMo model, the `.nemo` file `model`."""
-    from deployments.engines.nemo_ngrams import own_language_model
+    from deployments.engines.nemo_ngrams import language_model_of
     from deployments.engines.nemo_recognizer import NemoSettings
     from deployments.engines.nemo_stepper import StepperLimits
     from deployments.engines.prefix_beam import BeamHabits
     from deployments.engines.stream_loop import LoopLimits
 
+    # RNN-T has no search with a language model, so none is taken unasked.
+    language_model = "none" if (transcriber.language_model, transcriber.decoder) == ("auto", "rnnt") else None
     return NemoSettings(
         chunk_ms=transcriber.chunk_ms,
         decoder=transcriber.decoder,
         device=transcriber.device,
         threads=transcriber.replicas.threads,
         phrases={entry.tenant: entry.phrases for entry in transcriber.phrases},
-        language_model=_language_model(transcriber, own_language_model(model)),
+        language_model=language_model_of(language_model or transcriber.language_model, model),
         beam=BeamHabits(weight=transcriber.language_weight),
         stepper=StepperLimits(
             slots=transcriber.max_streams or DEFAULT_SLOTS, end_silence_ms=transcriber.end_silence_ms
         ),
         loop=LoopLimits(max_streams=transcriber.max_streams),
     )
-
-
-def _language_model(transcriber: TranscriberConfig, own: Path | None) -> Path | None:
-    if transcriber.language_model == "auto":
-        return own if transcriber.decoder != "rnnt" else None
-    return None if transcriber.language_model == "none" else Path(transcriber.language_model)
 
 
 def artifacts_url(config: VoxrayConfig, objects_url: str) -> str:

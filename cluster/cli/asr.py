@@ -46,7 +46,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
     language_model: Annotated[
         list[str] | None,
-        typer.Option(help="Of the NeMo model: auto (the one beside it), none, or a file; may be given again."),
+        typer.Option(help="Of the NeMo model: auto (its name with .lm), none, or a file; may be given again."),
     ] = None,
     whisper: Annotated[str, typer.Option(help="Catalog name of a Whisper model.")] = "whisper-tiny",
     prompt: Annotated[

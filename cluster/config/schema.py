@@ -187,8 +187,8 @@ class TranscriberConfig(Section):
     phrases: tuple[TenantPhrases, ...] = Field(default=(), description="nemo: names and words to expect")
     language_model: str = Field(
         default="auto",
-        description="nemo, ctc: a file that says what callers may say (`voxray asr language-model`); auto: the one"
-        " beside the model, if there is one; none",
+        description="nemo, ctc: absolute path of what callers may say (`voxray asr language-model`); auto: the file of"
+        " the model's name with .lm, if there is one; none",
     )
     language_weight: float = Field(default=1.0, ge=0, le=5, description="nemo: of the language against what is heard")
     link: StageLinkConfig = StageLinkConfig()

@@ -28,6 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Count, estimate and write; return the exit code."""
     parsed = _parser().parse_args(arguments)
     out = Console(stderr=True)
+    try:
+        return _make(parsed, out)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, tarfile.TarError) as error:
+        out.print(f"a file cannot be read: {error}", style="red", markup=False)
+        return 2
+
+
+def _make(parsed: argparse.Namespace, out: Console) -> int:
     missing = [str(path) for path in (*parsed.texts, parsed.model) if not path.is_file()]
     if missing:
         out.print(f"there is no file {', '.join(missing)}", style="red", markup=False)

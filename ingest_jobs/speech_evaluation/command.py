@@ -73,23 +73,17 @@ async def _measured(choice: EngineChoice, loaded: list, live: int, errors: Conso
 def _choices(parsed: argparse.Namespace) -> list[EngineChoice]:
     chosen = []
     if parsed.nemo is not None:
+        from deployments.engines.nemo_ngrams import language_model_of
+
         for chunk_ms in parsed.chunk_ms or [160]:
             choice = EngineChoice("nemo", parsed.nemo, chunk_ms, parsed.threads, parsed.streams)
-            models = [_language_model(each, parsed.nemo) for each in parsed.language_model or ["auto"]]
+            models = [language_model_of(each, parsed.nemo) for each in parsed.language_model or ["auto"]]
             chosen += [replace(choice, language_model=each) for each in dict.fromkeys(models)]
     if parsed.whisper is not None:
         chosen.append(
             EngineChoice("whisper", parsed.whisper, parsed.partial_ms, parsed.threads, parsed.streams, parsed.prompt)
         )
     return chosen
-
-
-def _language_model(text: str, model: Path) -> Path | None:
-    if text == "auto":
-        from deployments.engines.nemo_ngrams import own_language_model
-
-        return own_language_model(model)
-    return None if text == "none" else Path(text)
 
 
 def _show_broken(broken: Sequence[BrokenLine], errors: Console) -> None:

@@ -256,7 +256,7 @@ class Trainer:
         self._average = state["average"]
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self._spent_s, self._audio_s = state["step"], state["spent_s"], state["audio_s"]
-        self._hears_already = state["hears_already"]
+        self._hears_already = state.get("hears_already", False)
 
 
 def _smoothed(before: float, value: float) -> float:

@@ -51,6 +51,16 @@ def last_finish(results: Sequence[StreamResult], stream: int) -> StreamHeard:
     return finishes[-1]
 
 
+def settled_text(results: Sequence[StreamResult]) -> str:
+    """Return what was settled at the end; every result must begin with what was settled before it."""
+    settled = ""
+    for heard in results:
+        assert isinstance(heard, StreamHeard)
+        assert heard.text.startswith(settled)
+        settled = heard.text[: heard.stable_chars]
+    return settled
+
+
 def chunked_log_probs(stepper: NemoStepper, pcm: bytes) -> torch.Tensor:
     """Encode a recording chunk by chunk in slot 3 and return the CTC log probabilities, [frames, labels]."""
     model, memory = stepper._model, stepper._memory

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from deployments.engines.nemo_ngrams import NGramScores, load_ngrams, own_language_model
+from deployments.engines.nemo_ngrams import NGramScores, language_model_of, load_ngrams
 from deployments.engines.prefix_beam import BeamHabits, PrefixBeam
 from deployments.engines.token_text import TokenText
 from ingest_jobs.language_model.command import main as make_language_model
 from pipelines.errors import EngineError
-from pipelines.speech_link import CloseStream, FinishUtterance, OpenStream, PushAudio, StreamHeard
+from pipelines.speech_link import CloseStream, FinishUtterance, OpenStream, PushAudio
 from tests.contract.engines import nemo_reference as reference
 from tests.contract.engines.nemo_language import save_language
 from tests.contract.engines.nemo_models import NemoModels
@@ -98,13 +98,7 @@ def test_results_do_not_depend_on_who_shares_the_batch(nemo_models: NemoModels, 
 def test_what_is_settled_stays_and_the_rest_is_a_guess(nemo_models: NemoModels, language: Path) -> None:
     schedule, ticks = reference.ticks_of(reference.stepper_of(nemo_models.ctc, language_model=language))
     ticks.apply(1, [OpenStream(0), PushAudio(0, reference.noise(6.0)), FinishUtterance(0, 1)], 0)
-    told = reference.settle(schedule, ticks)[1]
-    settled = ""
-    for heard in told:
-        assert isinstance(heard, StreamHeard)
-        assert heard.text.startswith(settled)
-        settled = heard.text[: heard.stable_chars]
-    assert settled
+    assert reference.settled_text(reference.settle(schedule, ticks)[1])
 
 
 def test_the_language_is_what_callers_may_say(nemo_models: NemoModels, language: Path) -> None:
@@ -157,12 +151,14 @@ def test_command_learns_from_texts_for_a_model(nemo_models: NemoModels, tmp_path
     out = tmp_path / "company.lm"
     assert make_language_model([str(texts), "--model", str(nemo_models.ctc), "--out", str(out), "--order", "3"]) == 0
     assert [each.name for each in tmp_path.iterdir() if each.suffix == ".lm"] == ["company.lm"]
-    assert own_language_model(tmp_path / "any.nemo") == out
+    assert language_model_of("auto", tmp_path / "company.nemo") == out
+    assert language_model_of("auto", tmp_path / "other.nemo") is None
     scores = NGramScores(load_ngrams(out, PIECES))
     after, _ = scores.after(scores.begin())
     assert np.exp(after).sum() <= 1.0
 
     missing = str(tmp_path / "missing.txt")
     assert make_language_model([missing, "--model", str(nemo_models.ctc), "--out", str(out)]) == 2
+    assert make_language_model([str(texts), "--model", str(texts), "--out", str(out)]) == 2
     texts.write_text("\n!\n", "utf-8")
     assert make_language_model([str(texts), "--model", str(nemo_models.ctc), "--out", str(out)]) == 2

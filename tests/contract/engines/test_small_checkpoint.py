@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.nemo_ngrams import own_language_model
+from deployments.engines.nemo_ngrams import language_model_of
 from ingest_jobs.speech_evaluation.engines import EngineChoice, open_engine
 from ingest_jobs.speech_evaluation.normalizing import scored_words
 from ingest_jobs.speech_evaluation.scoring import error_rate, score
@@ -48,7 +48,7 @@ async def test_checkpoint_hears_unseen_sentences_of_the_product_voice(
     checkpoint: Path, speak: Callable[[str], bytes]
 ) -> None:
     recordings = [np.frombuffer(speak(f"{text}."), np.int16) for text in SENTENCES]
-    engine = open_engine(EngineChoice("nemo", checkpoint, 160, language_model=own_language_model(checkpoint)))
+    engine = open_engine(EngineChoice("nemo", checkpoint, 160, language_model=language_model_of("auto", checkpoint)))
     try:
         heard, _ = await hear_all(engine, recordings, 12, lambda: None)
     finally:

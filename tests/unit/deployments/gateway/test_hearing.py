@@ -78,12 +78,12 @@ def test_configuration_runs_nemo_as_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "decoder", "taken"),
-    [("auto", "ctc", "own.lm"), ("auto", "rnnt", None), ("none", "ctc", None), ("/shop.arpa", "ctc", "shop.arpa")],
+    [("auto", "ctc", "model.lm"), ("auto", "rnnt", None), ("none", "ctc", None), ("/shop.arpa", "ctc", "shop.arpa")],
 )
 def test_language_model_is_the_one_beside_the_model_or_as_said(
     tmp_path: Path, setting: str, decoder: str, taken: str | None
 ) -> None:
-    (tmp_path / "own.lm").write_bytes(b"")
+    (tmp_path / "model.lm").write_bytes(b"")
     section = TranscriberConfig.model_validate({"language_model": setting, "language_weight": 0.5, "decoder": decoder})
     settings = nemo_settings(section, tmp_path / "model.nemo")
     assert (settings.language_model and settings.language_model.name) == taken

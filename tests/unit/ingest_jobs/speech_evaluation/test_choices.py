@@ -15,7 +15,7 @@ def labels(folder: Path, *arguments: str) -> list[str]:
 
 
 def test_chunks_and_language_models_are_measured_in_every_combination(tmp_path: Path) -> None:
-    (tmp_path / "own.lm").write_bytes(b"")
+    (tmp_path / "model.lm").write_bytes(b"")
     several = ["--chunk-ms", "80", "--chunk-ms", "160", "--language-model", "none", "--language-model", "auto"]
     assert labels(tmp_path, *several) == [
         "nemo 80 ms", "nemo 80 ms with language", "nemo 160 ms", "nemo 160 ms with language",
