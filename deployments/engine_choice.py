@@ -23,8 +23,8 @@ from deployments.language_model import LanguageModelEngine
 from deployments.synthesizer import SynthesizerEngine
 from deployments.transcriber import RecognizerEngine
 from pipelines.errors import ConfigError
+from pipelines.hearing.link import StreamingRecognizer
 from pipelines.ports import Retriever, SpeechDetector, TurnDetector
-from pipelines.speech_link import StreamingRecognizer
 
 if TYPE_CHECKING:
     from deployments.engines.milvus_retriever import Reranker, RetrievalTiming

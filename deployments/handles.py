@@ -14,8 +14,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.keeper import Found
 from pipelines.errors import EngineError
+from pipelines.hearing.windowed import Recognition
 from pipelines.ports import Clause, GenerationRequest, Passage, RetrievalQuery, SpeechChunk, SpeechRequest
-from pipelines.recognition import Recognition
 
 # Another replica may take the request at once; one that restarts needs seconds.
 RETRY_DELAY_S = 0.2
@@ -40,7 +40,7 @@ def engine_errors(engine: str) -> Iterator[None]:
 
 
 class RemoteRecognizer:
-    """Calls the Transcriber deployment; `pipelines.recognition` makes a streaming transcriber of it."""
+    """Calls the Transcriber deployment; `pipelines.hearing.windowed` makes a streaming transcriber of it."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle

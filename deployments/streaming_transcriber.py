@@ -9,7 +9,7 @@ from ray import serve
 
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.listener import LinkListener
-from pipelines.speech_link import StreamingRecognizer
+from pipelines.hearing.link import StreamingRecognizer
 
 # Within the time that Serve gives an engine to end (`cluster.render.times`); an utterance is seldom longer.
 DRAIN_S = 8.0

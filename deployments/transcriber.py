@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from deployments.load import LoadMeter
-from pipelines.recognition import Recognition
+from pipelines.hearing.windowed import Recognition
 
 
 class RecognizerEngine(Protocol):

@@ -18,8 +18,8 @@ from typing import TextIO
 
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import AgentConfig, LanguageModelConfig
-from pipelines.answering.answerer import answer
 from pipelines.answering.events import AnswerClause, AnswerFinished, AnswerLimits
+from pipelines.answering.grounded.answerer import answer
 from pipelines.ports import Clause, GenerationRequest, LanguageModel, Retriever
 
 # An evaluation judges answers, not speed: a slow machine must not turn into "can't reach our records".

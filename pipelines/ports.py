@@ -121,7 +121,7 @@ class Passage:
         matched_terms: share (0.0 to 1.0) of the query's content words that the passage contains.
         updated_at: ISO 8601 date of the source, or "".
         sentence_similarities: cosine similarity of the query to each sentence of `text` (as cut by
-            `pipelines.text.terms.sentences`), in order; empty when the store does not know.
+            `pipelines.language.en.terms.sentences`), in order; empty when the store does not know.
         stages: how it came to its place, for explanations.
     """
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.speech_link import HeardWord
+from pipelines.hearing.link import HeardWord
 
 
 @dataclass(frozen=True, slots=True)

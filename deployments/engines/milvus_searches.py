@@ -28,8 +28,8 @@ from deployments.engines.milvus_store import (
     milvus_errors,
     unpack_vectors,
 )
+from pipelines.language.en.terms import coverage
 from pipelines.ports import Passage, RetrievalQuery
-from pipelines.text.terms import coverage
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from cluster.services.milvus_grpc import GRPC_OPTIONS
 from deployments.engines.milvus_fields import FIELD_DEFAULTS, MAX_TEXT_BYTES, NUMBER_COLUMNS, TEXT_COLUMNS
 from deployments.engines.milvus_index_plan import METRIC, IndexPlan, index_plan
 from pipelines.errors import EngineError
-from pipelines.text.terms import content_words
+from pipelines.language.en.terms import content_words
 
 ENGINE = "retriever"
 DENSE, SPARSE, SENTENCES = "dense", "sparse", "sentence_vectors"

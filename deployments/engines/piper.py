@@ -42,8 +42,8 @@ from deployments.engines.speakable import spoken_tokens
 from deployments.engines.voice_tensors import VoiceTensors
 from deployments.engines.word_alignment import PhonemeTiming, align_words
 from pipelines.errors import EngineError
+from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import SpeechChunk, SpeechRequest, WordTime
-from pipelines.text.clauses import ClauseSplitter
 
 _OUTPUT_RATE_HZ = 24_000
 _MARGIN_FRAMES = 10

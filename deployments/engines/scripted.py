@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from pipelines.errors import EngineError
+from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import (
     ChatMessage,
     Clause,
@@ -28,7 +29,6 @@ from pipelines.ports import (
     SpeechScore,
     WordTime,
 )
-from pipelines.text.clauses import ClauseSplitter
 
 _WINDOW_MS = 32
 _WINDOW_BYTES = 16 * 2 * _WINDOW_MS

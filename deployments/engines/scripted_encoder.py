@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.text.terms import content_words
+from pipelines.language.en.terms import content_words
 
 
 class ScriptedEncoder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deployments.engines.scripted import Script
-from pipelines.recognition import Recognition
+from pipelines.hearing.windowed import Recognition
 
 _SILENCE_PEAK = 300  # about -41 dBFS
 

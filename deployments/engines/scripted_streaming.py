@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from deployments.engines.chunk_stepper import Heard, SlotAudio
-from pipelines.speech_link import HeardWord
+from pipelines.hearing.link import HeardWord
 
 _BYTES_PER_MS = 32
 _SILENCE_PEAK = 300  # about -41 dBFS

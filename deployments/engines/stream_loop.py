@@ -1,4 +1,4 @@
-"""The thread that owns a streaming recogniser's model: `pipelines.speech_link.StreamingRecognizer` over a stepper.
+"""The thread that owns a streaming recogniser's model: `pipelines.hearing.link.StreamingRecognizer` over a stepper.
 
 Model libraries are not thread-safe, so one thread builds the model and makes every call. Links leave commands in an
 inbox; between two ticks the thread applies them; after a tick each link gets one list of plain results:
@@ -21,7 +21,7 @@ from deployments.engines.stream_lag import LagMeter, streams_within
 from deployments.engines.stream_schedule import ScheduleLimits, StreamSchedule
 from deployments.engines.stream_ticks import StreamTicks
 from pipelines.errors import EngineError
-from pipelines.speech_link import OpenStream, StreamCommand, StreamRefused, StreamResult
+from pipelines.hearing.link import OpenStream, StreamCommand, StreamRefused, StreamResult
 
 logger = logging.getLogger(__name__)
 
@@ -287,7 +287,7 @@ class StreamLoop:
 
 
 class Link:
-    """One gateway's end; see `pipelines.speech_link.RecognizerLink`.
+    """One gateway's end; see `pipelines.hearing.link.RecognizerLink`.
 
     Once the thread has ended, openings are refused at once, on the caller's thread.
     """

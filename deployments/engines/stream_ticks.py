@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from deployments.engines.chunk_stepper import ChunkStepper, Heard, SlotAudio
 from deployments.engines.stream_schedule import BYTES_PER_MS, Chunk, Rest, StreamKey, StreamSchedule
 from pipelines.errors import EngineError
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,

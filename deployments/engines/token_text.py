@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.speech_link import HeardWord
+from pipelines.hearing.link import HeardWord
 
 _WORD_MARK = "▁"  # how SentencePiece writes the space before a word
 END_OF_UTTERANCE = "<EOU>"

@@ -15,8 +15,8 @@ from deployments.engines.vllm_load import VllmLoad, logger_for
 from deployments.engines.vllm_settings import VllmSettings, engine_arguments, environment
 from deployments.engines.vllm_stepper import Delta, EngineStepper
 from pipelines.errors import EngineError
+from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import ChatMessage, Clause, GenerationRequest
-from pipelines.text.clauses import ClauseSplitter
 
 _WARM_UP = GenerationRequest("warm-up", (ChatMessage("user", "Say hello in one short sentence."),), max_tokens=8)
 

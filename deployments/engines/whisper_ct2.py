@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pipelines.errors import EngineError
-from pipelines.recognition import Recognition
+from pipelines.hearing.windowed import Recognition
 
 _RATE_HZ = 16_000
 _FRAME_SAMPLES = 160
@@ -53,7 +53,7 @@ Samples = NDArray[np.float32]
 
 
 class WhisperRecognizer:
-    """Recognises whole utterances; `recognize` is what `pipelines.recognition.WindowedTranscriber` takes.
+    """Recognises whole utterances; `recognize` is what `pipelines.hearing.windowed.WindowedTranscriber` takes.
 
     Args:
         model_dir: a CTranslate2 Whisper model (model.bin, config.json, tokenizer.json).

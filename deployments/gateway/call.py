@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from deployments.gateway.metrics import GatewayMetrics
+from pipelines.call.runner import Engines, SessionRunner
+from pipelines.call.trace import TurnTrace, TurnTracer
 from pipelines.errors import PeerError
-from pipelines.runner import Engines, SessionRunner
 from pipelines.session.core import Session
 from pipelines.session.effects import Notice
 from pipelines.session.settings import SessionSettings
-from pipelines.turn_trace import TurnTrace, TurnTracer
 from pipelines.wire.translate import AudioBytes, WireTranslator
 
 logger = logging.getLogger(__name__)

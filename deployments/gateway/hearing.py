@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cluster.config.schema import VoxrayConfig
 from deployments.stage_link.keeper import FindReplicas, LinkKeeper
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkPatience
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
+from pipelines.hearing.windowed import Recognizer, WindowedTranscriber
 from pipelines.ports import Transcriber
-from pipelines.recognition import Recognizer, WindowedTranscriber
 
 _SECOND_OF_SILENCE = bytes(32_000)
 # REST takes recordings up to 120 s; calls end an utterance at `turn.max_utterance_s`, and what precedes it comes too.

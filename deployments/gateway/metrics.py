@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.turn_trace import TurnTrace
+from pipelines.call.trace import TurnTrace
+from pipelines.hearing.linked import LinkedTranscriber
 
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0, 5.0, 10.0)
 

@@ -17,8 +17,10 @@ from deployments.gateway.hearing import Hearing, open_hearing
 from deployments.gateway.metrics import GatewayMetrics
 from deployments.gateway.service import GatewayService
 from deployments.stage_link.keeper import FindReplicas
+from pipelines.answering.answer import GroundedAnswerer
 from pipelines.answering.events import AnswerLimits
-from pipelines.answering.grounded import GroundedAnswerer
+from pipelines.call.runner import Engines
+from pipelines.hearing.windowed import Recognizer
 from pipelines.ports import (
     ChatMessage,
     GenerationRequest,
@@ -28,8 +30,6 @@ from pipelines.ports import (
     SpeechRequest,
     Synthesizer,
 )
-from pipelines.recognition import Recognizer
-from pipelines.runner import Engines
 from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from deployments.gateway.admission import Admission
 from deployments.gateway.call import CallSettings
 from deployments.gateway.metrics import GatewayMetrics
-from pipelines.recognition import Recognizer
-from pipelines.runner import Engines
+from pipelines.call.runner import Engines
+from pipelines.hearing.windowed import Recognizer
 
 
 @dataclass(frozen=True, slots=True)

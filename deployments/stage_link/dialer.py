@@ -15,8 +15,8 @@ from deployments.stage_link.frames import (
     read_frame,
 )
 from deployments.stage_link.messages import LinkLoad, pack_commands, unpack_answer
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.speech_link import PushAudio, PushMany, StreamCommand
+from pipelines.hearing.link import PushAudio, PushMany, StreamCommand
+from pipelines.hearing.linked import LinkedTranscriber
 
 # A recogniser tells its load twice a second; one that is silent for longer hangs, or its machine is gone.
 SILENCE_S = 5.0
@@ -27,7 +27,7 @@ _MAX_COMMANDS_BYTES = MAX_FRAME_BYTES // 2
 
 
 class SocketLink:
-    """`pipelines.speech_link.RecognizerLink` over a socket. Used on its event loop only."""
+    """`pipelines.hearing.link.RecognizerLink` over a socket. Used on its event loop only."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deployments.stage_link.dialer import hold_link
 from deployments.stage_link.frames import LinkAddress, LinkError
-from pipelines.linked_recognition import LinkedTranscriber
+from pipelines.hearing.linked import LinkedTranscriber
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from deployments.stage_link.frames import (
 )
 from deployments.stage_link.messages import LinkLoad, pack_load, pack_results, unpack_commands
 from pipelines.errors import EngineError
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     OpenStream,
     PushMany,
     StreamCommand,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkPatience
-from pipelines.recognition import Recognition
-from pipelines.speech_link import StreamingRecognizer, StreamResult
+from pipelines.hearing.link import StreamingRecognizer, StreamResult
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
+from pipelines.hearing.windowed import Recognition
 
 _NAME = "local"
 # A measurement loads the engine on purpose: it waits.

@@ -15,7 +15,7 @@ from typing import Any
 import msgpack
 
 from deployments.stage_link.frames import LinkError
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     HeardWord,

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest_jobs.retrieval.docstrings import DocumentedObject, documented_objects
-from pipelines.text.terms import content_words, sentences
+from pipelines.language.en.terms import content_words, sentences
 
 DOCUMENTS = 2000
 QUESTIONS_OF_KIND = 60
@@ -33,7 +33,7 @@ _SAMPLE_QUESTIONS = ("questions.jsonl", "questions_heldout.jsonl")
 _MAX_QUESTION_WORDS = 16
 _DETAIL_WORDS = 3
 
-# Everyday words for technical ones, one direction. None of them is in `pipelines.text.terms`, which would undo it.
+# Everyday words for technical ones, one direction. None of them is in `language.en.terms`, which would undo it.
 _OTHER_WORDS = {
     "return": "give back", "returns": "gives back", "create": "make", "creates": "makes", "remove": "take away",
     "removes": "takes away", "delete": "erase", "deletes": "erases", "compute": "work out", "computes": "works out",

@@ -63,7 +63,7 @@ def open_engine(choice: EngineChoice) -> Engine:
         recognizer.warm_up()
         return LinkEngine(recognizer)
     from deployments.engines.whisper_ct2 import WhisperRecognizer
-    from pipelines.recognition import WindowedTranscriber
+    from pipelines.hearing.windowed import WindowedTranscriber
 
     whisper = WhisperRecognizer(choice.model, threads=choice.threads, prompt=choice.prompt)
     whisper.warm_up()

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import EngineError
-from pipelines.ports import Transcriber
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
@@ -30,6 +29,7 @@ from pipelines.speech_link import (
     StreamRefused,
     StreamResult,
 )
+from pipelines.ports import Transcriber
 
 _FRAME_MS = 20
 _BYTES_PER_MS = 32

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ConfigError
-from pipelines.text.spoken_numbers import digits_for_words
+from pipelines.language.en.numbers import digits_for_words
 
 UNANSWERABLE = "unanswerable"
 _REFUSAL = re.compile(

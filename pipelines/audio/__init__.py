@@ -1,0 +1,1 @@
+"""Audio as the conversation handles it: formats, codecs, resampling and recent history."""

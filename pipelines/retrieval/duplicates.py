@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from pipelines.language.en.terms import content_words, raw_words
 from pipelines.ports import Passage
-from pipelines.text.terms import content_words, raw_words
 
 MIN_OVERLAP = 0.9
 _NEGATIONS = frozenset("no not never none nor without cannot except unless only".split())

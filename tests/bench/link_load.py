@@ -15,10 +15,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkedStream, LinkPatience
-from pipelines.ports import Hypothesis
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
@@ -29,6 +26,9 @@ from pipelines.speech_link import (
     StreamHeard,
     StreamResult,
 )
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkedStream, LinkPatience
+from pipelines.ports import Hypothesis
 
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 32

@@ -39,7 +39,7 @@ from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
 from deployments.engines.stream_loop import Link, LoopLimits, StreamLoop
 from ingest_jobs.speech_evaluation.measuring import load_recordings
 from ingest_jobs.speech_evaluation.recordings import read_manifest
-from pipelines.speech_link import FinishUtterance, OpenStream, PushAudio, StreamHeard, StreamRefused, StreamResult
+from pipelines.hearing.link import FinishUtterance, OpenStream, PushAudio, StreamHeard, StreamRefused, StreamResult
 
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 32

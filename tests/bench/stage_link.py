@@ -29,7 +29,7 @@ from rich.table import Table
 
 from deployments.stage_link.keeper import Found, LinkKeeper
 from deployments.stage_link.listener import LinkListener
-from pipelines.speech_link import OpenStream, PushAudio, PushMany
+from pipelines.hearing.link import OpenStream, PushAudio, PushMany
 from tests.bench.link_load import TICK_S, CallFigures, NotingRecognizer, SpeakingCalls, stamped_frame, transcriber
 
 

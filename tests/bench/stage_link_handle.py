@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from deployments.stage_link.messages import pack_commands, pack_results, unpack_answer, unpack_commands
-from pipelines.speech_link import RecognizerLink, StreamCommand, StreamResult
+from pipelines.hearing.link import RecognizerLink, StreamCommand, StreamResult
 from tests.bench.link_load import NotingRecognizer, SpeakingCalls, transcriber
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from deployments.engines.milvus_retriever import MilvusRetriever
 from ingest_jobs.answer_locally import NoLanguageModel
 from ingest_jobs.job import ReindexRequest
 from ingest_jobs.reindex import reindex_in_process
-from pipelines.answering.answerer import answer
 from pipelines.answering.evaluation import Judged, evaluate, tally
 from pipelines.answering.events import AnswerClause, AnswerLimits
+from pipelines.answering.grounded.answerer import answer
 from pipelines.answering.scoring import Verdict, load_questions
 from tests.contract.milvus_server import milvus_server
 

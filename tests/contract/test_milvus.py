@@ -18,8 +18,8 @@ from deployments.engines.milvus_store import (
     unpack_vectors,
 )
 from pipelines.errors import EngineError
+from pipelines.language.en.terms import content_words, sentences
 from pipelines.ports import RetrievalQuery
-from pipelines.text.terms import content_words, sentences
 from tests.contract.milvus_server import milvus_server
 
 pytestmark = pytest.mark.contract

@@ -17,8 +17,8 @@ from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalRepor
 from deployments.engines.milvus_store import FIELDS_PROPERTY, IndexedPassage
 from deployments.engines.milvus_versions import VersionStore
 from pipelines.errors import EngineError
+from pipelines.language.en.terms import content_words
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
-from pipelines.text.terms import content_words
 from tests.contract.milvus_server import milvus_server
 
 pytestmark = pytest.mark.contract

@@ -15,7 +15,7 @@ from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
 from deployments.engines.stream_schedule import ScheduleLimits, StreamSchedule
 from deployments.engines.stream_ticks import StreamTicks
 from deployments.engines.token_text import Token, TokenText
-from pipelines.speech_link import StreamHeard, StreamResult
+from pipelines.hearing.link import StreamHeard, StreamResult
 
 FLUSH_MS = 400
 SMALL = StepperLimits(slots=8, max_batch=4, flush_ms=FLUSH_MS, digits=False)

@@ -13,7 +13,7 @@ from deployments.engines.chunk_stepper import SlotAudio
 from deployments.engines.nemo_decoding import Decoded, FrameDecoder
 from deployments.engines.nemo_stepper import StepperLimits
 from pipelines.errors import EngineError
-from pipelines.speech_link import CloseStream, FinishUtterance, OpenStream, PushAudio, StreamHeard
+from pipelines.hearing.link import CloseStream, FinishUtterance, OpenStream, PushAudio, StreamHeard
 from tests.contract.engines import nemo_reference as reference
 from tests.contract.engines.nemo_models import NemoModels
 

@@ -14,7 +14,7 @@ from deployments.engines.prefix_beam import BeamHabits, PrefixBeam
 from deployments.engines.token_text import TokenText
 from ingest_jobs.language_model.command import main as make_language_model
 from pipelines.errors import EngineError
-from pipelines.speech_link import CloseStream, FinishUtterance, OpenStream, PushAudio
+from pipelines.hearing.link import CloseStream, FinishUtterance, OpenStream, PushAudio
 from tests.contract.engines import nemo_reference as reference
 from tests.contract.engines.nemo_language import save_language
 from tests.contract.engines.nemo_models import NemoModels

@@ -15,7 +15,7 @@ from deployments.engines.chunk_stepper import Heard, SlotAudio
 from deployments.engines.nemo_recognizer import NemoSettings, make_stepper
 from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
 from deployments.engines.stream_loop import Link, LoopLimits, StreamLoop
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,

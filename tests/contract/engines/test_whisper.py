@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deployments.engines.whisper_ct2 import WhisperRecognizer
-from pipelines.recognition import WindowedTranscriber
+from pipelines.hearing.windowed import WindowedTranscriber
 from tests.contract.engines.port_contracts import TranscriberContract
 
 pytestmark = pytest.mark.contract

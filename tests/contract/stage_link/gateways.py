@@ -10,8 +10,8 @@ import numpy as np
 
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.keeper import Found, LinkKeeper
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkPatience
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
 
 FRAME_BYTES = 640  # 20 ms
 

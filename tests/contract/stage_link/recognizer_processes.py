@@ -20,7 +20,7 @@ from deployments.engines.scripted_streaming import ScriptedStepper
 from deployments.engines.stream_loop import StreamLoop
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.listener import LinkListener
-from pipelines.speech_link import StreamingRecognizer
+from pipelines.hearing.link import StreamingRecognizer
 
 _ROOT = Path(__file__).resolve().parents[3]
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkPatience
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.ports import Hypothesis
 from tests.contract.stage_link.gateways import FRAME_BYTES, gateway, loud_pcm
 from tests.contract.stage_link.recognizer_processes import RecognizerForge, RecognizerProcess

@@ -25,8 +25,7 @@ from deployments.stage_link.frames import (
 from deployments.stage_link.listener import LinkListener
 from deployments.stage_link.messages import pack_commands, unpack_answer
 from pipelines.errors import EngineError
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     FinishUtterance,
     OpenStream,
     PushAudio,
@@ -36,6 +35,7 @@ from pipelines.speech_link import (
     StreamRefused,
     StreamResult,
 )
+from pipelines.hearing.linked import LinkedTranscriber
 from tests.contract.stage_link.gateways import gateway, loud_pcm
 
 pytestmark = pytest.mark.contract

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ingest_jobs.chunking import count_words, passages_of
 from ingest_jobs.dataset import ChunkingRule
-from pipelines.text.terms import sentences
+from pipelines.language.en.terms import sentences
 
 pytestmark = pytest.mark.unit
 

@@ -13,8 +13,8 @@ from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalSetti
 from deployments.engines.milvus_searches import Hit
 from deployments.engines.milvus_store import pack_vectors
 from pipelines.errors import EngineError
+from pipelines.language.en.terms import sentences
 from pipelines.ports import RetrievalQuery
-from pipelines.text.terms import sentences
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ import pytest
 from deployments.engines.chunk_stepper import Heard, SlotAudio
 from deployments.engines.stream_loop import LoopLimits, StreamLoop
 from pipelines.errors import EngineError
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deployments.engines.stream_schedule import ScheduleLimits, StreamSchedule
 from deployments.engines.stream_ticks import StreamTicks
 from pipelines.errors import EngineError
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deployments.engines.token_text import Token, TokenText
-from pipelines.speech_link import HeardWord
+from pipelines.hearing.link import HeardWord
 
 pytestmark = pytest.mark.unit
 

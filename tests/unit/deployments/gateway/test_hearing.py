@@ -12,9 +12,9 @@ from deployments.gateway.hearing import open_hearing
 from deployments.gateway.metrics import GatewayMetrics
 from deployments.stage_link.keeper import Found
 from pipelines.errors import ConfigError
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.recognition import Recognition, WindowedTranscriber
-from tests.unit.pipelines.linked_replicas import LetterReplica, turns_of_the_loop
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.windowed import Recognition, WindowedTranscriber
+from tests.unit.pipelines.hearing.replicas import LetterReplica, turns_of_the_loop
 
 pytestmark = pytest.mark.unit
 

@@ -13,12 +13,12 @@ from deployments.engines.scripted import ScriptedSpeechDetector, ScriptedSynthes
 from deployments.engines.scripted_streaming import ScriptedStepper
 from deployments.engines.stream_loop import StreamLoop
 from pipelines.answering.events import AnswerEvent
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.runner import Engines, SessionRunner
+from pipelines.call.runner import Engines, SessionRunner
+from pipelines.hearing.link import StreamResult
+from pipelines.hearing.linked import LinkedTranscriber
 from pipelines.session.core import Session
 from pipelines.session.effects import Notice, PartialTranscript, SpeechStopped, StartAnswer, TranscriptCompleted
 from pipelines.session.settings import SessionSettings, TurnDetection
-from pipelines.speech_link import StreamResult
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ from deployments.stage_link.messages import (
     unpack_answer,
     unpack_commands,
 )
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     HeardWord,

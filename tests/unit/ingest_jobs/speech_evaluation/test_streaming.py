@@ -10,8 +10,7 @@ import pytest
 
 from ingest_jobs.speech_evaluation.streaming import LinkEngine, TranscriberEngine, hear_all
 from pipelines.errors import EngineError
-from pipelines.recognition import Recognition, WindowedTranscriber
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
@@ -22,6 +21,7 @@ from pipelines.speech_link import (
     StreamRefused,
     StreamResult,
 )
+from pipelines.hearing.windowed import Recognition, WindowedTranscriber
 
 pytestmark = pytest.mark.unit
 

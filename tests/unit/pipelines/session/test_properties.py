@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pipelines.call.snapshot import dump_state, load_state
 from pipelines.session.core import Session
 from pipelines.session.effects import (
     AnswerAudio,
@@ -61,7 +62,6 @@ from pipelines.session.stimuli import (
     TranscriptReady,
     TurnJudged,
 )
-from pipelines.snapshot import dump_state, load_state
 from tests.unit.pipelines.session.pair import MANUAL, SEMANTIC, VAD, WINDOW_MS
 
 pytestmark = pytest.mark.unit

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipelines.errors import EngineError
+from pipelines.hearing.link import FinishUtterance, PushAudio, StreamCommand, StreamHeard
 from pipelines.ports import Hypothesis
-from pipelines.speech_link import FinishUtterance, PushAudio, StreamCommand, StreamHeard
 
 ENGINE = "transcriber"
 BYTES_PER_MS = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.text.spoken_numbers import digits_for_words
+from pipelines.language.en.numbers import digits_for_words
 
 pytestmark = pytest.mark.unit
 

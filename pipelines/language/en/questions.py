@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
+from pipelines.language.en.numbers import digits_for_words
+from pipelines.language.en.terms import content_words, raw_words
 from pipelines.ports import ChatMessage
-from pipelines.text.spoken_numbers import digits_for_words
-from pipelines.text.terms import content_words, raw_words
 
 _SPELLED = re.compile(r"\b((?:[A-Za-z][ .-]+){1,3}[A-Za-z]?)(?=\d{3,}\b)")
 _CODE_IN_PARTS = re.compile(

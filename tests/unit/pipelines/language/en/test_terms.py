@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.text.terms import content_words, coverage, sentences
+from pipelines.language.en.terms import content_words, coverage, sentences
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
@@ -17,6 +16,7 @@ from pipelines.speech_link import (
     StreamRefused,
     StreamResult,
 )
+from pipelines.hearing.linked import LinkedTranscriber
 
 
 def pcm_of(letters: str) -> bytes:

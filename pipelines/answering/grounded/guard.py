@@ -20,8 +20,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipelines.text.spoken_numbers import digits_for_words
-from pipelines.text.terms import content_words, raw_words
+from pipelines.language.en.numbers import digits_for_words
+from pipelines.language.en.terms import content_words, raw_words
 
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nothing|neither|nor|without|cannot|closed|unavailable)\b|n['\u2019]t\b|\bout of stock\b",

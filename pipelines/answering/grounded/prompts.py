@@ -7,7 +7,7 @@ the passage: given more it mixes facts.
 
 from __future__ import annotations
 
-from pipelines.answering.evidence import Evidence
+from pipelines.answering.grounded.evidence import Evidence
 from pipelines.ports import ChatMessage
 
 _SYSTEM = "Answer the caller's question in one short sentence, using only the given fact."

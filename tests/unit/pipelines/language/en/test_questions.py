@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.answering.questions import (
+from pipelines.language.en.questions import (
     Courtesy,
     FactKind,
     courtesy,

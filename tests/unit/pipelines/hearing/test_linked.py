@@ -5,10 +5,7 @@ import asyncio
 import pytest
 
 from pipelines.errors import EngineError
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkedStream, LinkPatience
-from pipelines.ports import Hypothesis
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
@@ -17,7 +14,10 @@ from pipelines.speech_link import (
     StreamFailed,
     StreamHeard,
 )
-from tests.unit.pipelines.linked_replicas import LetterReplica, pcm_of, turns_of_the_loop
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkedStream, LinkPatience
+from pipelines.ports import Hypothesis
+from tests.unit.pipelines.hearing.replicas import LetterReplica, pcm_of, turns_of_the_loop
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from pipelines.errors import EngineError
+from pipelines.hearing.windowed import Recognition, WindowedStream, WindowedTranscriber
 from pipelines.ports import Hypothesis
-from pipelines.recognition import Recognition, WindowedStream, WindowedTranscriber
 
 pytestmark = pytest.mark.unit
 

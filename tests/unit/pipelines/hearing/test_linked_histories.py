@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.linked_recognition import LinkedTranscriber
-from pipelines.linked_stream import LinkPatience
+from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.ports import Hypothesis
-from tests.unit.pipelines.linked_replicas import LetterReplica, pcm_of, turns_of_the_loop
+from tests.unit.pipelines.hearing.replicas import LetterReplica, pcm_of, turns_of_the_loop
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.text.grounding import quantities, rejection
+from pipelines.answering.grounded.guard import quantities, rejection
 
 pytestmark = pytest.mark.unit
 

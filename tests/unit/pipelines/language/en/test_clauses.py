@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.text.clauses import ClauseSplitter
+from pipelines.language.en.clauses import ClauseSplitter
 
 pytestmark = pytest.mark.unit
 

@@ -30,13 +30,13 @@ from pipelines.answering.events import (
     Grounding,
     PassagesFound,
 )
-from pipelines.answering.evidence import Evidence, find_evidence
-from pipelines.answering.prompts import answer_prompt
-from pipelines.answering.questions import FactKind, courtesy, fact_kind, normalise_question, with_context
+from pipelines.answering.grounded.evidence import Evidence, find_evidence
+from pipelines.answering.grounded.guard import quantities, rejection
+from pipelines.answering.grounded.prompts import answer_prompt
 from pipelines.errors import EngineError
+from pipelines.language.en.questions import FactKind, courtesy, fact_kind, normalise_question, with_context
+from pipelines.language.en.terms import coverage
 from pipelines.ports import ChatMessage, Clause, GenerationRequest, LanguageModel, RetrievalQuery, Retriever
-from pipelines.text.grounding import quantities, rejection
-from pipelines.text.terms import coverage
 
 UNREACHABLE = "I'm sorry, I can't reach our records just now. Please try again in a moment."
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")

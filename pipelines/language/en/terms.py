@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pipelines.text.spoken_numbers import digits_for_words
+from pipelines.language.en.numbers import digits_for_words
 
 _WORD = re.compile(r"\d+(?:\.\d+)?|[a-z]+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")

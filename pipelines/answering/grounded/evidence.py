@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.answering.events import Agent
-from pipelines.answering.questions import FactKind, fact_kind, holds_fact, identifiers
+from pipelines.language.en.questions import FactKind, fact_kind, holds_fact, identifiers
+from pipelines.language.en.terms import coverage, raw_words, sentences
 from pipelines.ports import Passage
-from pipelines.text.terms import coverage, raw_words, sentences
 
 # Measured on the sample questions (docs/adr/0004-grounding.md): how much one matched share of words weighs against
 # cosine similarity, and what a sentence gains by holding the kind of fact that is asked for.

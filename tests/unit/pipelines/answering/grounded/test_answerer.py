@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from cluster.config.schema import AgentConfig
-from pipelines.answering.answerer import UNREACHABLE, answer
 from pipelines.answering.events import AnswerClause, AnswerFinished, AnswerLimits, Grounding, PassagesFound
+from pipelines.answering.grounded.answerer import UNREACHABLE, answer
 from pipelines.errors import EngineError
 from pipelines.ports import ChatMessage, Clause, GenerationRequest, Passage, RetrievalQuery
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from pipelines.answering.answerer import answer
 from pipelines.answering.events import (
     Agent,
     AnswerClause,
@@ -14,13 +13,14 @@ from pipelines.answering.events import (
     AnswerLimits,
     Grounding,
 )
+from pipelines.answering.grounded.answerer import answer
 from pipelines.ports import ChatMessage, LanguageModel, Retriever
 from pipelines.session.effects import StartAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class GroundedAnswerer:
-    """Implements `pipelines.runner.Answerer` over the retriever and language model ports."""
+    """Implements `pipelines.call.runner.Answerer` over the retriever and language model ports."""
 
     retriever: Retriever
     language_model: LanguageModel

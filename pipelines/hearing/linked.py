@@ -20,10 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.errors import EngineError
-from pipelines.linked_stream import ENGINE, PIECE_BYTES, Finish, LinkedStream, LinkPatience, cut
-from pipelines.ports import Hypothesis
-from pipelines.recognition import Recognition
-from pipelines.speech_link import (
+from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
     OpenStream,
@@ -36,6 +33,9 @@ from pipelines.speech_link import (
     StreamRefused,
     StreamResult,
 )
+from pipelines.hearing.linked_stream import ENGINE, PIECE_BYTES, Finish, LinkedStream, LinkPatience, cut
+from pipelines.hearing.windowed import Recognition
+from pipelines.ports import Hypothesis
 
 # What a replica may take to hear a second of audio that is sent all at once, in seconds.
 _CATCH_UP = 0.2
@@ -219,7 +219,7 @@ class LinkedTranscriber:
             replica.link.close()
         self._replicas.clear()
 
-    # --- what streams ask (`pipelines.linked_stream.Placement`) -------------------------------------------------------
+    # --- what streams ask (`linked_stream.Placement`) -----------------------------------------------------------------
 
     def has_audio(self, stream: LinkedStream) -> None:
         pin = self._pins.get(stream)

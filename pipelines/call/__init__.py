@@ -1,0 +1,1 @@
+"""One call as it runs: the session core driven, traced, and saved."""

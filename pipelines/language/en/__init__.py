@@ -1,0 +1,1 @@
+"""English: numbers, terms, questions and clauses."""

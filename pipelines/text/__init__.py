@@ -1,1 +1,0 @@
-"""Pieces of text: clauses to speak, grounding checks."""
