@@ -1,1 +1,1 @@
-"""Thin Ray Serve shells, and the engine adapters that they wrap."""
+"""Ray Serve deployments: the gateway, thin shells, the engines that they wrap, and the stores."""

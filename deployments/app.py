@@ -28,19 +28,19 @@ from deployments.gateway.asgi import create_app
 from deployments.gateway.knowledge import change_feed
 from deployments.gateway.opening import RemoteEngines, service_opener
 from deployments.gateway.service import ToldToGateway
-from deployments.handles import (
+from deployments.pools.handles import (
     LinkDirectory,
     RemoteLanguageModel,
     RemoteRecognizer,
     RemoteRetriever,
     RemoteSynthesizer,
 )
-from deployments.language_model import LanguageModel
-from deployments.retriever import Retriever
-from deployments.routing import RoutedLanguageModel
-from deployments.streaming_transcriber import StreamingTranscriber
-from deployments.synthesizer import Synthesizer
-from deployments.transcriber import Transcriber
+from deployments.pools.routing import RoutedLanguageModel
+from deployments.shells.language_model import LanguageModel
+from deployments.shells.retriever import Retriever
+from deployments.shells.streaming_transcriber import StreamingTranscriber
+from deployments.shells.synthesizer import Synthesizer
+from deployments.shells.transcriber import Transcriber
 from pipelines import ports
 
 

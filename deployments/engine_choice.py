@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import ReplicaConfig, TranscriberConfig, VoxrayConfig
 from cluster.render.serve_config import ENGINE_VARIABLE
-from deployments.language_model import LanguageModelEngine
-from deployments.synthesizer import SynthesizerEngine
-from deployments.transcriber import RecognizerEngine
+from deployments.shells.language_model import LanguageModelEngine
+from deployments.shells.synthesizer import SynthesizerEngine
+from deployments.shells.transcriber import RecognizerEngine
 from pipelines.errors import ConfigError
 from pipelines.hearing.link import StreamingRecognizer
 from pipelines.ports import Retriever, SpeechDetector, TurnDetector
 
 if TYPE_CHECKING:
-    from deployments.engines.milvus_retriever import Reranker, RetrievalTiming
-    from deployments.engines.nemo_recognizer import NemoSettings
+    from deployments.engines.milvus.retriever import Reranker, RetrievalTiming
+    from deployments.engines.nemo.recognizer import NemoSettings
 
 # Streams whose caches are allocated where `transcriber.max_streams` is 0; how many are admitted, the warm-up measures.
 DEFAULT_SLOTS = 64
@@ -52,10 +52,10 @@ class EngineChoice:
     def speech_detector(self) -> SpeechDetector:
         gateway = self.config.gateway
         if gateway.vad_engine == "scripted":
-            from deployments.engines.scripted import ScriptedSpeechDetector
+            from deployments.engines.scripted.engines import ScriptedSpeechDetector
 
             return ScriptedSpeechDetector()
-        from deployments.engines.silero import SileroSpeechDetector
+        from deployments.engines.vad.silero import SileroSpeechDetector
 
         model_path = self._file(gateway.vad_model, "*.onnx")
         detector = SileroSpeechDetector(model_path, tick_ms=gateway.vad_tick_ms, threads=gateway.replicas.threads)
@@ -65,10 +65,10 @@ class EngineChoice:
     def turn_detector(self) -> TurnDetector:
         gateway = self.config.gateway
         if gateway.turn_engine == "scripted":
-            from deployments.engines.scripted import ScriptedTurnDetector
+            from deployments.engines.scripted.engines import ScriptedTurnDetector
 
             return ScriptedTurnDetector()
-        from deployments.engines.smart_turn import SmartTurnDetector
+        from deployments.engines.turn_end.smart_turn import SmartTurnDetector
 
         detector = SmartTurnDetector(self._file(gateway.turn_model, "*.onnx"), threads=gateway.replicas.threads)
         detector.warm_up()
@@ -78,10 +78,10 @@ class EngineChoice:
         here = self.in_this_replica()
         transcriber = here.config.transcriber
         if transcriber.engine == "scripted":
-            from deployments.engines.scripted_recognizer import ScriptedRecognizer
+            from deployments.engines.scripted.recognizer import ScriptedRecognizer
 
             return ScriptedRecognizer()
-        from deployments.engines.whisper_ct2 import WhisperRecognizer
+        from deployments.engines.whisper.recognizer import WhisperRecognizer
 
         _yield_cpu(transcriber.replicas)
         return WhisperRecognizer(
@@ -100,8 +100,8 @@ class EngineChoice:
         here = self.in_this_replica()
         transcriber = here.config.transcriber
         if transcriber.engine == "scripted-streaming":
-            from deployments.engines.scripted_streaming import ScriptedStepper
-            from deployments.engines.stream_loop import LoopLimits, StreamLoop
+            from deployments.engines.scripted.streaming import ScriptedStepper
+            from deployments.engines.streaming.loop import LoopLimits, StreamLoop
 
             slots = transcriber.max_streams or DEFAULT_SLOTS
 
@@ -113,7 +113,7 @@ class EngineChoice:
             return StreamLoop(stepper, LoopLimits(max_streams=slots))
         if transcriber.engine != "nemo":
             raise ConfigError(f"transcriber.engine {transcriber.engine} does not stream")
-        from deployments.engines.nemo_recognizer import open_nemo_recognizer
+        from deployments.engines.nemo.recognizer import open_nemo_recognizer
 
         _yield_cpu(transcriber.replicas)
         model = here._file(transcriber.model, "*.nemo")
@@ -123,11 +123,11 @@ class EngineChoice:
         here = self.in_this_replica()
         retriever = here.config.retriever
         if retriever.engine == "scripted":
-            from deployments.engines.scripted import ScriptedRetriever
+            from deployments.engines.scripted.engines import ScriptedRetriever
 
             return ScriptedRetriever()
-        from deployments.engines.embedder import SentenceEncoder
-        from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalSettings
+        from deployments.engines.embedding.embedder import SentenceEncoder
+        from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalSettings
 
         _yield_cpu(retriever.replicas)
         encoder = SentenceEncoder(here._folder(retriever.embedding_model), threads=retriever.replicas.threads)
@@ -152,7 +152,7 @@ class EngineChoice:
         retriever = self.config.retriever
         if not retriever.rerank_model:
             return None
-        from deployments.engines.cross_encoder import CrossEncoder
+        from deployments.engines.embedding.cross_encoder import CrossEncoder
 
         encoder = CrossEncoder(self._folder(retriever.rerank_model), threads=retriever.replicas.threads)
         encoder.warm_up()
@@ -164,10 +164,10 @@ class EngineChoice:
         if model.engine == "neuron":
             return here._neuron(model.replicas)
         if model.engine == "scripted":
-            from deployments.engines.scripted import ScriptedLanguageModel
+            from deployments.engines.scripted.engines import ScriptedLanguageModel
 
             return ScriptedLanguageModel()
-        from deployments.engines.vllm_engine import VllmLanguageModel
+        from deployments.engines.vllm.engine import VllmLanguageModel
 
         _yield_cpu(model.replicas)
         return VllmLanguageModel.from_config(here._folder(model.model), model)
@@ -177,13 +177,13 @@ class EngineChoice:
         here = self.in_this_replica()
         neuron = here.config.language_model.neuron
         if neuron.device == "scripted":
-            from deployments.engines.scripted import ScriptedLanguageModel
+            from deployments.engines.scripted.engines import ScriptedLanguageModel
 
             return ScriptedLanguageModel()
         return here._neuron(neuron.replicas)
 
     def _neuron(self, replicas: ReplicaConfig) -> LanguageModelEngine:
-        from deployments.engines.neuron import open_neuron_engine
+        from deployments.engines.neuron.engine import open_neuron_engine
 
         model = self.config.language_model
         url = artifacts_url(self.config, self.objects_url)
@@ -193,10 +193,10 @@ class EngineChoice:
         here = self.in_this_replica()
         synthesizer = here.config.synthesizer
         if synthesizer.engine == "scripted":
-            from deployments.engines.scripted import ScriptedSynthesizer
+            from deployments.engines.scripted.engines import ScriptedSynthesizer
 
             return ScriptedSynthesizer()
-        from deployments.engines.piper import PiperSynthesizer
+        from deployments.engines.piper.synthesizer import PiperSynthesizer
 
         _yield_cpu(synthesizer.replicas)
         return PiperSynthesizer(here._file(synthesizer.model, "*.onnx"), threads=synthesizer.replicas.threads)
@@ -233,11 +233,11 @@ def _yield_cpu(replicas: ReplicaConfig) -> None:
 
 def nemo_settings(transcriber: TranscriberConfig, model: Path) -> NemoSettings:
     """Return how the configuration runs a NeMo model, the `.nemo` file `model`."""
-    from deployments.engines.nemo_ngrams import language_model_of
-    from deployments.engines.nemo_recognizer import NemoSettings
-    from deployments.engines.nemo_stepper import StepperLimits
-    from deployments.engines.prefix_beam import BeamHabits
-    from deployments.engines.stream_loop import LoopLimits
+    from deployments.engines.nemo.ngrams import language_model_of
+    from deployments.engines.nemo.prefix_beam import BeamHabits
+    from deployments.engines.nemo.recognizer import NemoSettings
+    from deployments.engines.nemo.stepper import StepperLimits
+    from deployments.engines.streaming.loop import LoopLimits
 
     # RNN-T has no search with a language model, so none is taken unasked.
     language_model = "none" if (transcriber.language_model, transcriber.decoder) == ("auto", "rnnt") else None

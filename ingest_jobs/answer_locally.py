@@ -58,12 +58,12 @@ async def serve(
 
 
 async def _run(parsed: argparse.Namespace, answers: TextIO) -> None:
-    from deployments.engines.embedder import SentenceEncoder
-    from deployments.engines.milvus_retriever import MilvusRetriever
+    from deployments.engines.embedding.embedder import SentenceEncoder
+    from deployments.engines.milvus.retriever import MilvusRetriever
 
     model: LanguageModel = NoLanguageModel()
     if parsed.model_dir:
-        from deployments.engines.vllm_engine import VllmLanguageModel
+        from deployments.engines.vllm.engine import VllmLanguageModel
 
         model = VllmLanguageModel.from_config(parsed.model_dir, LanguageModelConfig())
     token = secret(process_environment(), parsed.token_env, needed_by="--token-env")

@@ -17,7 +17,7 @@ from shutil import copyfile
 import pyarrow
 
 from cluster.config.environment import process_environment, secret
-from deployments.engines.milvus_bulk import BulkImport, Upload, s3_upload
+from deployments.engines.milvus.bulk import BulkImport, Upload, s3_upload
 from ingest_jobs.blobs import Blobs
 from ingest_jobs.job import Job
 from ingest_jobs.journal import Journal

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from deployments.engines.milvus_fields import FieldType, lay_out_fields
+from deployments.engines.milvus.fields import FieldType, lay_out_fields
 from pipelines.errors import ConfigError
 
 DATASET_FILE = "dataset.yaml"

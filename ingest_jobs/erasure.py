@@ -25,9 +25,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from deployments.engines.change_log import ChangeLog
-from deployments.engines.milvus_store import tenant_filter
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.store import tenant_filter
+from deployments.engines.milvus.versions import VersionStore
+from deployments.stores.change_log import ChangeLog
 from ingest_jobs.blobs import Blobs, get_json, put_json
 from ingest_jobs.documents import subject_digest
 from ingest_jobs.records import erase_subject, is_erased

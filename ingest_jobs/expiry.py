@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.engines.milvus_versions import VersionStore, expired_before
+from deployments.engines.milvus.versions import VersionStore, expired_before
 
 
 def delete_expired(store: VersionStore, tenant: str, now_s: float | None = None) -> int:

@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 
 from rich.console import Console
 
-from deployments.engines.change_log import ChangeLog, DocumentChange
+from deployments.stores.change_log import ChangeLog, DocumentChange
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.documents import Unreadable
 from ingest_jobs.erasure import erase

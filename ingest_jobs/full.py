@@ -13,8 +13,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from deployments.engines.milvus_fields import lay_out_fields
-from deployments.engines.milvus_versions import Building, HistoryEntry, VersionStore
+from deployments.engines.milvus.fields import lay_out_fields
+from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
 from ingest_jobs.bulk import import_staged, is_bulk
 from ingest_jobs.job import Job, dimensions_of, with_collection
 from ingest_jobs.journal import Journal

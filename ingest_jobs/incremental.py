@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from deployments.engines.milvus_versions import HistoryEntry
+from deployments.engines.milvus.versions import HistoryEntry
 from ingest_jobs.job import Job
 from ingest_jobs.journal import Journal
 from ingest_jobs.pipeline import ReadUnits, now_s

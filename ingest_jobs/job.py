@@ -13,8 +13,8 @@ import redis
 import redis.exceptions
 
 from cluster.config.environment import process_environment, secret
-from deployments.engines.change_log import ChangeLog, DocumentChange
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.versions import VersionStore
+from deployments.stores.change_log import ChangeLog, DocumentChange
 from ingest_jobs.blobs import Blobs, open_blobs
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.documents import Unit, Unreadable

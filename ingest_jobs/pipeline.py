@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from cluster.config.environment import process_environment, secret
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.blobs import open_blobs
 from ingest_jobs.chunking import CountTokens, count_words, token_counter
 from ingest_jobs.dataset import Dataset
@@ -93,10 +93,10 @@ class JobPlan:
         """Load the encoder."""
         rule = self.dataset.embedding
         if rule.engine == "scripted":
-            from deployments.engines.scripted_encoder import ScriptedEncoder
+            from deployments.engines.scripted.encoder import ScriptedEncoder
 
             return ScriptedEncoder(SCRIPTED_DIMENSIONS)
-        from deployments.engines.embedder import SentenceEncoder
+        from deployments.engines.embedding.embedder import SentenceEncoder
 
         return SentenceEncoder(self.model_dir, rule.threads)
 

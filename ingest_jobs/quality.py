@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from deployments.engines.milvus_store import DENSE, SENTENCES, unpack_vectors
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.store import DENSE, SENTENCES, unpack_vectors
+from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.dataset import QualityGate
 from ingest_jobs.journal import Journal
 from ingest_jobs.pipeline import Encoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.blobs import Blobs, get_json, put_json
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.stages import FROM_SOURCE, FROM_UPDATE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import redis
 
-from deployments.engines.milvus_versions import Building, HistoryEntry, VersionStore
+from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
 from ingest_jobs.blobs import Blobs
 from ingest_jobs.exclusive import exclusive
 from ingest_jobs.pipeline import now_s

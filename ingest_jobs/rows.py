@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.engines.milvus_store import IndexedPassage
+from deployments.engines.milvus.store import IndexedPassage
 from ingest_jobs.stages import Chunk, embedding_text
 from pipelines.language.en.terms import sentences
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from deployments.engines.milvus_fields import lay_out_fields, stored_value
+from deployments.engines.milvus.fields import lay_out_fields, stored_value
 from ingest_jobs.chunking import CountTokens, passages_of
 from ingest_jobs.dataset import ChunkingRule, Dataset
 from ingest_jobs.documents import Document, Section, Unreadable, content_hash, subject_digest

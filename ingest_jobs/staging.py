@@ -10,8 +10,8 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from deployments.engines.milvus_bulk import table_of
-from deployments.engines.milvus_store import IndexedPassage, row_of
+from deployments.engines.milvus.bulk import table_of
+from deployments.engines.milvus.store import IndexedPassage, row_of
 from ingest_jobs.blobs import Blobs
 
 STAGED = "ingest/bulk/"

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from deployments.engines.change_log import DocumentChange
-from deployments.engines.milvus_store import tenant_filter
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.store import tenant_filter
+from deployments.engines.milvus.versions import VersionStore
+from deployments.stores.change_log import DocumentChange
 from ingest_jobs.blobs import Blobs, get_json, put_json
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.documents import Document, Unreadable, subject_digest

@@ -106,7 +106,7 @@ def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[s
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with log.open("wb") as errors, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"{request['stage']}: loading", total=None)
-        command = [sys.executable, "-m", "deployments.profiling", str(file)]
+        command = [sys.executable, "-m", "deployments.commands.profiling", str(file)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
             assert child.stdout is not None
             try:

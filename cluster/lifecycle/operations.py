@@ -223,7 +223,7 @@ def _gateway(rendered: dict[str, Any]) -> dict[str, Any]:
 
 def _wait_for_calls(cluster: RunningCluster, timeout_s: float, show: Callable[[int], None]) -> int:
     python = sys.executable if cluster.local else "python"
-    command = f"{shlex.quote(python)} -m deployments.drain_watch {timeout_s:g}"
+    command = f"{shlex.quote(python)} -m deployments.commands.drain_watch {timeout_s:g}"
     calls = -1
     with JobsApi(cluster.dashboard_url, cluster.token) as jobs:
         job = f"voxray-drain-{secrets.token_hex(6)}"

@@ -2,7 +2,7 @@
 
 A request is written to the collection's change log (a Redis stream) and answered with 202 and the change's id; the
 follower (`voxray ingest follow`) applies it, and `GET /v1/knowledge/changes/ID` tells what became of it. Any program
-that can write to Redis may use the stream itself; see `deployments/engines/change_log.py`.
+that can write to Redis may use the stream itself; see `deployments/stores/change_log.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field
 
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import VoxrayConfig
-from deployments.engines.change_log import (
+from deployments.gateway.rest import Service
+from deployments.stores.change_log import (
     ENGINE,
     MAX_TEXT_CHARS,
     DocumentChange,
@@ -27,7 +28,6 @@ from deployments.engines.change_log import (
     state_key,
     stream_key,
 )
-from deployments.gateway.rest import Service
 from pipelines.errors import EngineError
 
 _DATE = r"^(\d{4}-\d{2}-\d{2}([T ].*)?)?$"

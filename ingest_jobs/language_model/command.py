@@ -109,7 +109,7 @@ def _write(model: NGramModel, pieces: int, target: Path) -> None:
 
 
 def _convert(arpa: Path, pieces: int, target: Path) -> Path:
-    from deployments.engines.nemo_ngrams import load_ngrams
+    from deployments.engines.nemo.ngrams import load_ngrams
 
     load_ngrams(arpa, pieces).save_to(str(target))
     # Half of it are zeros; NeMo reads a compressed archive just as well.

@@ -28,8 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cluster.config.environment import process_environment, secret
 from cluster.services.milvus_server import is_milvus_ready
-from deployments.engines.embedder import SentenceEncoder
-from deployments.engines.milvus_retriever import MilvusRetriever, Reranker, RetrievalReport, RetrievalSettings, Stage
+from deployments.engines.embedding.embedder import SentenceEncoder
+from deployments.engines.milvus.retriever import MilvusRetriever, Reranker, RetrievalReport, RetrievalSettings, Stage
 from ingest_jobs.job import ReindexRequest
 from ingest_jobs.reindex import reindex_in_process
 from ingest_jobs.retrieval.chart import chart
@@ -160,7 +160,7 @@ def _retriever(
 def _reranker(parsed: argparse.Namespace) -> Reranker | None:
     if not parsed.rerank_dir:
         return None
-    from deployments.engines.cross_encoder import CrossEncoder
+    from deployments.engines.embedding.cross_encoder import CrossEncoder
 
     return CrossEncoder(parsed.rerank_dir, parsed.threads)
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from cluster.bench.figures import Spread, spread
-from deployments.engines.milvus_retriever import RetrievalReport
+from deployments.engines.milvus.retriever import RetrievalReport
 from ingest_jobs.retrieval.questions import RetrievalQuestion
 from pipelines.ports import RetrievalQuery
 from pipelines.retrieval.measures import ndcg_at, recall_at, reciprocal_rank

@@ -8,7 +8,7 @@ import rich.box
 from rich.table import Table
 
 from cluster.bench.figures import Spread
-from deployments.engines.milvus_retriever import RetrievalReport
+from deployments.engines.milvus.retriever import RetrievalReport
 from ingest_jobs.retrieval.evaluation import RANKS, StageFigures
 
 

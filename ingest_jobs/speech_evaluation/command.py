@@ -73,7 +73,7 @@ async def _measured(choice: EngineChoice, loaded: list, live: int, errors: Conso
 def _choices(parsed: argparse.Namespace) -> list[EngineChoice]:
     chosen = []
     if parsed.nemo is not None:
-        from deployments.engines.nemo_ngrams import language_model_of
+        from deployments.engines.nemo.ngrams import language_model_of
 
         for chunk_ms in parsed.chunk_ms or [160]:
             choice = EngineChoice("nemo", parsed.nemo, chunk_ms, parsed.threads, parsed.streams)

@@ -46,9 +46,9 @@ def open_engine(choice: EngineChoice) -> Engine:
         EngineError: the model cannot be used.
     """
     if choice.name == "nemo":
-        from deployments.engines.nemo_recognizer import NemoSettings, open_nemo_recognizer
-        from deployments.engines.nemo_stepper import StepperLimits
-        from deployments.engines.stream_loop import LoopLimits
+        from deployments.engines.nemo.recognizer import NemoSettings, open_nemo_recognizer
+        from deployments.engines.nemo.stepper import StepperLimits
+        from deployments.engines.streaming.loop import LoopLimits
 
         settings = NemoSettings(
             chunk_ms=choice.chunk_ms,
@@ -62,7 +62,7 @@ def open_engine(choice: EngineChoice) -> Engine:
         recognizer = open_nemo_recognizer(choice.model, settings=settings)
         recognizer.warm_up()
         return LinkEngine(recognizer)
-    from deployments.engines.whisper_ct2 import WhisperRecognizer
+    from deployments.engines.whisper.recognizer import WhisperRecognizer
     from pipelines.hearing.windowed import WindowedTranscriber
 
     whisper = WhisperRecognizer(choice.model, threads=choice.threads, prompt=choice.prompt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from deployments.engines.spoken_text import SpokenText
+from deployments.engines.nemo.spoken_text import SpokenText
 
 _ORDINALS = {
     "first": "one", "second": "two", "third": "three", "fourth": "four", "fifth": "five", "sixth": "six",

@@ -2,7 +2,7 @@
 
 Everything that was pushed, and every `finalize` with its place in the audio, is kept until the utterance is closed. A
 replica that takes over gets all of the audio again, and every question that is not answered yet, at its place. (An
-answer changes nothing in the recogniser: `deployments.engines.chunk_stepper`.)
+answer changes nothing in the recogniser: `deployments.engines.streaming.chunk_stepper`.)
 
     pushed         ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
     finishes                │1 answered      │2 waits

@@ -45,7 +45,7 @@ async def report(what: str, work: Work, rounds: int = ROUNDS) -> None:
 
 
 async def bench_silero() -> None:
-    from deployments.engines.silero import SileroSpeechDetector
+    from deployments.engines.vad.silero import SileroSpeechDetector
     from pipelines.ports import SpeechScore
 
     detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=1)
@@ -65,7 +65,7 @@ async def bench_silero() -> None:
 
 
 async def bench_smart_turn() -> None:
-    from deployments.engines.smart_turn import SmartTurnDetector, log_mel_features
+    from deployments.engines.turn_end.smart_turn import SmartTurnDetector, log_mel_features
 
     pcm = (await speech(" ".join(WORDS) + "."))[-96_000:]
     detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx")
@@ -83,7 +83,7 @@ async def bench_smart_turn() -> None:
 
 
 async def bench_whisper() -> None:
-    from deployments.engines.whisper_ct2 import WhisperRecognizer
+    from deployments.engines.whisper.recognizer import WhisperRecognizer
 
     recognizer = WhisperRecognizer(model_dir("whisper-tiny"))
     recognizer.warm_up()
@@ -94,7 +94,7 @@ async def bench_whisper() -> None:
 
 
 async def bench_piper() -> None:
-    from deployments.engines.piper import PiperSynthesizer
+    from deployments.engines.piper.synthesizer import PiperSynthesizer
     from pipelines.ports import SpeechRequest
 
     voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
@@ -113,7 +113,7 @@ async def bench_piper() -> None:
 
 
 async def bench_embedder() -> None:
-    from deployments.engines.embedder import SentenceEncoder
+    from deployments.engines.embedding.embedder import SentenceEncoder
 
     encoder = SentenceEncoder(model_dir("all-minilm-l6-v2"))
 
@@ -124,8 +124,8 @@ async def bench_embedder() -> None:
 
 
 async def bench_vllm() -> None:
-    from deployments.engines.vllm_engine import VllmLanguageModel
-    from deployments.engines.vllm_settings import VllmSettings
+    from deployments.engines.vllm.engine import VllmLanguageModel
+    from deployments.engines.vllm.settings import VllmSettings
     from pipelines.ports import ChatMessage, GenerationRequest
 
     start = time.perf_counter()
@@ -158,7 +158,7 @@ async def speech(text: str) -> bytes:
     import numpy as np
     import soxr
 
-    from deployments.engines.piper import PiperSynthesizer
+    from deployments.engines.piper.synthesizer import PiperSynthesizer
     from pipelines.ports import SpeechRequest
 
     voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from deployments.engines.embedder import SentenceEncoder
+from deployments.engines.embedding.embedder import SentenceEncoder
 from ingest_jobs.dataset import load_dataset
 from ingest_jobs.pipeline import JobPlan, ReadUnits
 from ingest_jobs.quiet import quiet_libraries

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployments.engines.embedder import SentenceEncoder
-from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalReport
+from deployments.engines.embedding.embedder import SentenceEncoder
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport
 from pipelines.ports import RetrievalQuery
 from tests.bench.ingest_bench import ALIAS, Bench, model_dir
 from tests.bench.ingest_corpus import article, article_path, write_corpus

@@ -33,10 +33,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cluster.bench.figures import spread
-from deployments.engines.chunk_stepper import SlotAudio
-from deployments.engines.nemo_recognizer import NemoSettings, make_stepper
-from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
-from deployments.engines.stream_loop import Link, LoopLimits, StreamLoop
+from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
+from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
+from deployments.engines.streaming.chunk_stepper import SlotAudio
+from deployments.engines.streaming.loop import Link, LoopLimits, StreamLoop
 from ingest_jobs.speech_evaluation.measuring import load_recordings
 from ingest_jobs.speech_evaluation.recordings import read_manifest
 from pipelines.hearing.link import FinishUtterance, OpenStream, PushAudio, StreamHeard, StreamRefused, StreamResult

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.bench.figures import spread
-from deployments.engines import milvus_store
-from deployments.engines.milvus_index_plan import IndexPlan
-from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalReport, RetrievalSettings, Stage
-from deployments.engines.milvus_store import IndexedPassage, KnowledgeStore
+from deployments.engines.milvus import store as milvus_store
+from deployments.engines.milvus.index_plan import IndexPlan
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, RetrievalSettings, Stage
+from deployments.engines.milvus.store import IndexedPassage, KnowledgeStore
 from ingest_jobs.retrieval import docstrings
 from ingest_jobs.retrieval.evaluation_set import make_evaluation_set
 from ingest_jobs.retrieval.questions import load_retrieval_questions
@@ -90,7 +90,7 @@ def pieces(rows: int) -> list[tuple[str, str]]:
 
 def embedded(encoder_dir: Path, texts: list[str], screen: Screen, name: str) -> Vectors:
     """Return the real encoder's vectors."""
-    from deployments.engines.embedder import SentenceEncoder
+    from deployments.engines.embedding.embedder import SentenceEncoder
 
     encoder, found = SentenceEncoder(encoder_dir, 2), []
     with screen.step(name, total=len(texts)) as step:

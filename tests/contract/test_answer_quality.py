@@ -14,8 +14,8 @@ import pytest
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.environment import process_environment
 from cluster.config.schema import AgentConfig, VoxrayConfig
-from deployments.engines.embedder import SentenceEncoder
-from deployments.engines.milvus_retriever import MilvusRetriever
+from deployments.engines.embedding.embedder import SentenceEncoder
+from deployments.engines.milvus.retriever import MilvusRetriever
 from ingest_jobs.answer_locally import NoLanguageModel
 from ingest_jobs.job import ReindexRequest
 from ingest_jobs.reindex import reindex_in_process

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalTiming
-from deployments.engines.milvus_store import (
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTiming
+from deployments.engines.milvus.store import (
     IndexedPassage,
     KnowledgeStore,
     pack_vectors,

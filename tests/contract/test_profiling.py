@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from autoscaling.engine_profile import LoadPoint, load_profiles
 from cluster.cli import app
-from deployments.profiling import rising, sustained
+from deployments.commands.profiling import rising, sustained
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("no_voxray_variables")]
 

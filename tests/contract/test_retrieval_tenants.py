@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deployments.engines.milvus_fields import as_property, lay_out_fields
-from deployments.engines.milvus_retriever import MilvusRetriever, RetrievalReport, RetrievalSettings
-from deployments.engines.milvus_store import FIELDS_PROPERTY, IndexedPassage
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.fields import as_property, lay_out_fields
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, RetrievalSettings
+from deployments.engines.milvus.store import FIELDS_PROPERTY, IndexedPassage
+from deployments.engines.milvus.versions import VersionStore
 from pipelines.errors import EngineError
 from pipelines.language.en.terms import content_words
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery

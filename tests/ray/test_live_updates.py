@@ -15,8 +15,8 @@ from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import PathsConfig, VoxrayConfig
 from cluster.lifecycle import ClusterState, down, up
-from deployments.engines.change_log import ChangeLog, DocumentChange
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.versions import VersionStore
+from deployments.stores.change_log import ChangeLog, DocumentChange
 from ingest_jobs.job import open_redis
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]

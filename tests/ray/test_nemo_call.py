@@ -18,7 +18,7 @@ from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState, down, up
 from cluster.lifecycle.serve_api import ServeApi
-from deployments.engines.piper import PiperSynthesizer
+from deployments.engines.piper.synthesizer import PiperSynthesizer
 from ingest_jobs.speech_evaluation.normalizing import scored_words
 from ingest_jobs.speech_evaluation.scoring import score
 from pipelines.ports import SpeechRequest

@@ -17,8 +17,8 @@ from cluster.catalog.catalog import ModelCatalog
 from cluster.config.environment import process_environment
 from cluster.config.schema import LanguageModelConfig, NeuronEngineConfig, VoxrayConfig
 from deployments.engine_choice import EngineChoice
-from deployments.engines.neuron import artifact_key
-from deployments.engines.neuron_artifacts import FolderStore, publish_artifacts
+from deployments.engines.neuron.artifacts import FolderStore, publish_artifacts
+from deployments.engines.neuron.engine import artifact_key
 from pipelines.ports import ChatMessage, GenerationRequest
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
@@ -63,7 +63,7 @@ def ray_cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def replica(ray_cluster: Any) -> Any:
-    from deployments.language_model import LanguageModel
+    from deployments.shells.language_model import LanguageModel
 
     class Replica(LanguageModel):
         """The deployment's class, which also tells what its process was given."""
@@ -81,7 +81,7 @@ def test_replica_without_a_compiled_engine_refuses_and_says_what_to_compile(
     with pytest.raises(ray_cluster.exceptions.RayActorError) as refusal:
         ray_cluster.get(refused.visible_cores.remote(), timeout=120)
     assert "no compiled engine smollm2-135m-instruct/" in str(refusal.value)
-    assert "python -m deployments.compile_neuron" in str(refusal.value)
+    assert "python -m deployments.commands.compile_neuron" in str(refusal.value)
     assert "max_num_seqs=2" in str(refusal.value)
 
 

@@ -84,9 +84,9 @@ def test_session_core_imports_nothing_that_acts_or_knows_the_time(path: Path) ->
 
 
 @pytest.mark.parametrize("path", sources("ingest_jobs"), ids=lambda path: path.name)
-def test_ingest_jobs_use_engines_and_no_other_part_of_deployments(path: Path) -> None:
+def test_ingest_jobs_use_engines_and_stores_and_no_other_part_of_deployments(path: Path) -> None:
     used = {name for name in imports_of(path.read_text("utf-8")) if name.partition(".")[0] == "deployments"}
-    assert {name for name in used if not name.startswith("deployments.engines")} == set()
+    assert {name for name in used if not name.startswith(("deployments.engines", "deployments.stores"))} == set()
 
 
 def test_environment_is_read_in_one_place() -> None:

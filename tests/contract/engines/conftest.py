@@ -14,7 +14,7 @@ import soxr
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
-from deployments.engines.piper import PiperSynthesizer
+from deployments.engines.piper.synthesizer import PiperSynthesizer
 from pipelines.ports import SpeechRequest
 from tests.contract.engines.nemo_models import NemoModels
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from deployments.engines.chunk_stepper import SlotAudio
-from deployments.engines.nemo_recognizer import NemoSettings, make_stepper
-from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
-from deployments.engines.stream_schedule import ScheduleLimits, StreamSchedule
-from deployments.engines.stream_ticks import StreamTicks
-from deployments.engines.token_text import Token, TokenText
+from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
+from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
+from deployments.engines.nemo.token_text import Token, TokenText
+from deployments.engines.streaming.chunk_stepper import SlotAudio
+from deployments.engines.streaming.schedule import ScheduleLimits, StreamSchedule
+from deployments.engines.streaming.ticks import StreamTicks
 from pipelines.hearing.link import StreamHeard, StreamResult
 
 FLUSH_MS = 400

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
-from deployments.engines import embedder
-from deployments.engines.bert import load_bert
-from deployments.engines.embedder import SentenceEncoder
+from deployments.engines.embedding import embedder
+from deployments.engines.embedding.bert import load_bert
+from deployments.engines.embedding.embedder import SentenceEncoder
 
 pytestmark = pytest.mark.contract
 
@@ -102,7 +102,7 @@ def test_sentence_vectors_equal_those_of_the_library(
 ) -> None:
     folder = model_dir("all-minilm-l6-v2")
     ours = SentenceEncoder(folder).encode(TEXTS)
-    monkeypatch.setattr("deployments.engines.bert.load_bert", lambda _: None)
+    monkeypatch.setattr("deployments.engines.embedding.bert.load_bert", lambda _: None)
     taken: list[Path] = []
     library = embedder._on_library
     monkeypatch.setattr(embedder, "_on_library", lambda path: (taken.append(path), library(path))[1])
@@ -112,7 +112,7 @@ def test_sentence_vectors_equal_those_of_the_library(
 
 def test_encoder_of_the_embedded_profile_does_not_import_the_library(model_dir: Callable[[str], Path]) -> None:
     program = (
-        "import sys; from pathlib import Path; from deployments.engines.embedder import SentenceEncoder;"
+        "import sys; from pathlib import Path; from deployments.engines.embedding.embedder import SentenceEncoder;"
         "SentenceEncoder(Path(sys.argv[1])).warm_up();"
         "print([name for name in ('transformers', 'torch._dynamo', 'scipy', 'accelerate') if name in sys.modules])"
     )

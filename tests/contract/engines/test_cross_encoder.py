@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-from deployments.engines.cross_encoder import CrossEncoder
+from deployments.engines.embedding.cross_encoder import CrossEncoder
 from pipelines.errors import ConfigError
 
 pytestmark = pytest.mark.contract

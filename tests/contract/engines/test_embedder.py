@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.embedder import SentenceEncoder
+from deployments.engines.embedding.embedder import SentenceEncoder
 
 pytestmark = pytest.mark.contract
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.engines.gguf import convert
+from deployments.engines.vllm.gguf import convert
 from pipelines.errors import EngineError
 
 pytestmark = pytest.mark.contract

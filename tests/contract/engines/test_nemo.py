@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deployments.engines.chunk_stepper import SlotAudio
-from deployments.engines.nemo_decoding import Decoded, FrameDecoder
-from deployments.engines.nemo_stepper import StepperLimits
+from deployments.engines.nemo.decoding import Decoded, FrameDecoder
+from deployments.engines.nemo.stepper import StepperLimits
+from deployments.engines.streaming.chunk_stepper import SlotAudio
 from pipelines.errors import EngineError
 from pipelines.hearing.link import CloseStream, FinishUtterance, OpenStream, PushAudio, StreamHeard
 from tests.contract.engines import nemo_reference as reference

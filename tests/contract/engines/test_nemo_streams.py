@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments.engines.chunk_stepper import Heard, SlotAudio
-from deployments.engines.nemo_recognizer import NemoSettings, make_stepper
-from deployments.engines.nemo_stepper import NemoStepper, StepperLimits
-from deployments.engines.stream_loop import Link, LoopLimits, StreamLoop
+from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
+from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
+from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
+from deployments.engines.streaming.loop import Link, LoopLimits, StreamLoop
 from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,

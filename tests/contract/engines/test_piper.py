@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.piper import PiperSynthesizer
-from deployments.engines.whisper_ct2 import WhisperRecognizer
+from deployments.engines.piper.synthesizer import PiperSynthesizer
+from deployments.engines.whisper.recognizer import WhisperRecognizer
 from tests.contract.engines.port_contracts import SynthesizerContract, chunks_of
 
 pytestmark = pytest.mark.contract

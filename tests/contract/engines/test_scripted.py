@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.engines.scripted import (
+from deployments.engines.scripted.engines import (
     ScriptedLanguageModel,
     ScriptedSpeechDetector,
     ScriptedSynthesizer,

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from deployments.engines.silero import SileroSpeechDetector
+from deployments.engines.vad.silero import SileroSpeechDetector
 from tests.contract.engines.port_contracts import SpeechDetectorContract, scores_of
 
 pytestmark = pytest.mark.contract

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.nemo_ngrams import language_model_of
+from deployments.engines.nemo.ngrams import language_model_of
 from ingest_jobs.speech_evaluation.engines import EngineChoice, open_engine
 from ingest_jobs.speech_evaluation.normalizing import scored_words
 from ingest_jobs.speech_evaluation.scoring import error_rate, score

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.smart_turn import SmartTurnDetector, log_mel_features
+from deployments.engines.turn_end.smart_turn import SmartTurnDetector, log_mel_features
 from pipelines.errors import EngineError
 from tests.contract.engines.port_contracts import TurnDetectorContract
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.engines.vllm_engine import VllmLanguageModel
-from deployments.engines.vllm_settings import VllmSettings
+from deployments.engines.vllm.engine import VllmLanguageModel
+from deployments.engines.vllm.settings import VllmSettings
 from pipelines.errors import EngineError
 from pipelines.ports import GenerationRequest
 from tests.contract.engines.port_contracts import LanguageModelContract, clauses_of, joined, prompt

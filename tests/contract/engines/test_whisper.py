@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.whisper_ct2 import WhisperRecognizer
+from deployments.engines.whisper.recognizer import WhisperRecognizer
 from pipelines.hearing.windowed import WindowedTranscriber
 from tests.contract.engines.port_contracts import TranscriberContract
 

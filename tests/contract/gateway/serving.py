@@ -11,8 +11,8 @@ import uvicorn
 
 from cluster.config.schema import VoxrayConfig
 from deployments.engine_choice import EngineChoice
-from deployments.engines.scripted import ScriptedLanguageModel, ScriptedRetriever, ScriptedSynthesizer
-from deployments.engines.scripted_recognizer import ScriptedRecognizer
+from deployments.engines.scripted.engines import ScriptedLanguageModel, ScriptedRetriever, ScriptedSynthesizer
+from deployments.engines.scripted.recognizer import ScriptedRecognizer
 from deployments.gateway.asgi import create_app
 from deployments.gateway.opening import RemoteEngines, service_opener
 from pipelines.ports import Passage

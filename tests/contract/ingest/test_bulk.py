@@ -12,8 +12,8 @@ import httpx
 import pyarrow.parquet
 import pytest
 
-from deployments.engines.milvus_bulk import BulkImport
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.bulk import BulkImport
+from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.erasure import erase
 from ingest_jobs.staging import STAGED
 from pipelines.errors import EngineError

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from deployments.engines.change_log import ChangeLog, DocumentChange
+from deployments.stores.change_log import ChangeLog, DocumentChange
 from ingest_jobs.documents import subject_digest
 from ingest_jobs.erasure import Receipt, erase, verify
 from ingest_jobs.follow import Follower

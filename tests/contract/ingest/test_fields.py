@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.engines.change_log import DocumentChange
-from deployments.engines.milvus_retriever import MilvusRetriever
-from deployments.engines.scripted_encoder import ScriptedEncoder
+from deployments.engines.milvus.retriever import MilvusRetriever
+from deployments.engines.scripted.encoder import ScriptedEncoder
+from deployments.stores.change_log import DocumentChange
 from ingest_jobs.follow import Follower
 from pipelines.errors import EngineError
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
@@ -89,5 +89,5 @@ async def test_document_is_not_found_from_the_day_on_which_it_expires(
     workshop.run()
     assert await found(workshop) == {"Soon", "Later", "Never"}
     second_of_january_2090_s = 3_786_998_400.0 + 3600
-    monkeypatch.setattr("deployments.engines.milvus_searches.time.time", lambda: second_of_january_2090_s)
+    monkeypatch.setattr("deployments.engines.milvus.searches.time.time", lambda: second_of_january_2090_s)
     assert await found(workshop) == {"Later", "Never"}

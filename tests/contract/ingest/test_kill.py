@@ -16,7 +16,7 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from cluster.config.environment import process_environment
-from deployments.engines.milvus_versions import VersionStore
+from deployments.engines.milvus.versions import VersionStore
 from tests.contract.ingest.workshop import Workshop
 from tests.contract.milvus_server import RestartableMilvus
 

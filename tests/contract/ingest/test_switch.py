@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from deployments.engines.milvus_retriever import MilvusRetriever
-from deployments.engines.scripted_encoder import ScriptedEncoder
+from deployments.engines.milvus.retriever import MilvusRetriever
+from deployments.engines.scripted.encoder import ScriptedEncoder
 from pipelines.ports import RetrievalQuery
 from tests.contract.ingest.workshop import Workshop
 

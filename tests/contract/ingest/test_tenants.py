@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.engines.change_log import DocumentChange
+from deployments.stores.change_log import DocumentChange
 from ingest_jobs.erasure import erase
 from ingest_jobs.follow import Follower
 from pipelines.errors import ConfigError

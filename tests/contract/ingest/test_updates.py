@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.engines.change_log import DocumentChange
+from deployments.stores.change_log import DocumentChange
 from ingest_jobs.follow import Follower
 from pipelines.errors import EngineError
 from tests.contract.ingest.test_job import act

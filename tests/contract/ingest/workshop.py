@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployments.engines.milvus_versions import VersionStore
-from deployments.engines.scripted_encoder import ScriptedEncoder
+from deployments.engines.milvus.versions import VersionStore
+from deployments.engines.scripted.encoder import ScriptedEncoder
 from ingest_jobs.blobs import Blobs, open_blobs
 from ingest_jobs.job import ReindexRequest
 from ingest_jobs.reindex import reindex_in_process

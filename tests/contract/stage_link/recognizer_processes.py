@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from deployments.engines.scripted_streaming import ScriptedStepper
-from deployments.engines.stream_loop import StreamLoop
+from deployments.engines.scripted.streaming import ScriptedStepper
+from deployments.engines.streaming.loop import StreamLoop
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.listener import LinkListener
 from pipelines.hearing.link import StreamingRecognizer

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from deployments.engines.scripted_streaming import ScriptedStepper
-from deployments.engines.stream_loop import LoopLimits, StreamLoop
+from deployments.engines.scripted.streaming import ScriptedStepper
+from deployments.engines.streaming.loop import LoopLimits, StreamLoop
 from deployments.stage_link import dialer, listener
 from deployments.stage_link.dialer import hold_link
 from deployments.stage_link.frames import (

@@ -17,7 +17,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.gateway.admission import Admission
-from deployments.load import LoadMeter
+from deployments.shells.load import LoadMeter
 
 BEAT_S = 0.1
 

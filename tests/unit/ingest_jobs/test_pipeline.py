@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployments.engines.scripted_encoder import ScriptedEncoder
+from deployments.engines.scripted.encoder import ScriptedEncoder
 from ingest_jobs.dataset import Dataset
 from ingest_jobs.pipeline import Encoder, JobPlan, LazyEncoder
 from pipelines.errors import ConfigError

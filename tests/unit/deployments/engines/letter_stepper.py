@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deployments.engines.chunk_stepper import Heard, SlotAudio
+from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
 
 
 def pcm_of(letters: str) -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deployments.engines.whisper_ct2 import cut_loop, cut_repetition, has_sound, split_at_quiet
+from deployments.engines.whisper.recognizer import cut_loop, cut_repetition, has_sound, split_at_quiet
 
 pytestmark = pytest.mark.unit
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from deployments.engines.scripted import ScriptedSpeechDetector, ScriptedSynthesizer, ScriptedTurnDetector
-from deployments.engines.scripted_streaming import ScriptedStepper
-from deployments.engines.stream_loop import StreamLoop
+from deployments.engines.scripted.engines import ScriptedSpeechDetector, ScriptedSynthesizer, ScriptedTurnDetector
+from deployments.engines.scripted.streaming import ScriptedStepper
+from deployments.engines.streaming.loop import StreamLoop
 from pipelines.answering.events import AnswerEvent
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.hearing.link import StreamResult

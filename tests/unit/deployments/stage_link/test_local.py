@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from deployments.engines.scripted_streaming import ScriptedStepper
-from deployments.engines.stream_loop import StreamLoop
+from deployments.engines.scripted.streaming import ScriptedStepper
+from deployments.engines.streaming.loop import StreamLoop
 from deployments.stage_link.local import WholeUtterances
 from tests.contract.stage_link.gateways import loud_pcm
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from rich.console import Console
 
-from deployments.engines.milvus_retriever import RetrievalReport, RetrievalTiming
+from deployments.engines.milvus.retriever import RetrievalReport, RetrievalTiming
 from ingest_jobs.retrieval.chart import chart
 from ingest_jobs.retrieval.evaluation import DEPTH, figures, find_all, missed, recall_by_kind
 from ingest_jobs.retrieval.questions import RetrievalQuestion, Target

@@ -1,0 +1,1 @@
+"""Entry points that run in processes of their own (`python -m`)."""

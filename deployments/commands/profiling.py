@@ -1,0 +1,269 @@
+"""Measures one engine on this machine, in a process of its own: memory, and latency against load.
+
+    python -m deployments.commands.profiling REQUEST.json        (`voxray profile` writes it and reads the answers)
+
+Prints JSON lines: `{"step": ..., "of": ...}` as it goes, at last `{"profile": {...}}`. The engine is the one that the
+configuration names, made as a replica makes it; on a machine with a GPU it runs there. First the most that it sustains
+is found, with askers that ask again as soon as they have been answered; then latency is measured at shares of that,
+with requests that come by chance, as those of callers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autoscaling.engine_profile import EngineProfile, LoadPoint, MemoryControl, dump_profile
+from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from deployments.engine_choice import EngineChoice
+from deployments.stage_link.local import WholeUtterances
+from pipelines.audio.wav import pcm_16k_from_wav
+from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
+
+WORKERS = (1, 4, 16)
+LOADS = (0.25, 0.5, 0.75, 0.9, 1.0)
+_LEAST_REQUESTS = 20
+_LONGEST_STRETCH = 4
+SPOKEN = "How many days do I have to return something I bought?"
+_CLAUSE = "Regular shipping is free from fifty dollars on, and takes three to five days."
+_PASSAGE = "Returns: unused items can be returned within 30 days of delivery, with the receipt. " * 6
+_TURN_S = 10.0
+_VOICED_SHARE = 0.4
+# Answers begun for each turn, drafts that are dropped included; clauses of each answer.
+_ANSWERS_A_TURN, _CLAUSES_AN_ANSWER = 1.4, 2.2
+
+# Asks once; returns the moment of the first output.
+Ask = Callable[[int], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An engine under measurement."""
+
+    engine: str
+    ask: Ask
+    requests_per_call_s: float
+    memory_control: MemoryControl
+    replicas: ReplicaConfig
+    remark: str = ""
+
+
+def open_subject(stage: str, choice: EngineChoice, recording: Path) -> Subject:
+    """Make the engine of a stage, warm, and say how it is asked."""
+    config = choice.config
+    answers_s = _ANSWERS_A_TURN / _TURN_S
+    if stage == "transcriber":
+        is_streaming = config.transcriber.is_streaming
+        recognizer = WholeUtterances(choice.streaming_recognizer()) if is_streaming else choice.recognizer()
+        recognizer.warm_up()
+        pcm = pcm_16k_from_wav(recording.read_bytes())
+        # A stream is heard once as it comes, whole utterances again and again.
+        again_s = 0.0 if is_streaming else _VOICED_SHARE / (config.transcriber.partial_interval_ms / 1000)
+        often = again_s + answers_s
+        return Subject(
+            config.transcriber.model,
+            lambda _: _when_done(recognizer.recognize(pcm)),
+            often,
+            "torch" if is_streaming else "ctranslate2",
+            config.transcriber.replicas,
+            f"an utterance of {len(pcm) / 32_000:.1f} s",
+        )
+    if stage == "retriever":
+        return _encoder_subject(choice, answers_s)
+    if stage == "language_model":
+        model = choice.language_model()
+        model.warm_up()
+        prompt = (ChatMessage("system", _PASSAGE), ChatMessage("user", SPOKEN))
+        limit = config.language_model.max_tokens
+        return Subject(
+            config.language_model.model,
+            lambda number: _first(model.generate(GenerationRequest(f"profile-{number}", prompt, max_tokens=limit))),
+            answers_s, "vllm", config.language_model.replicas, "first clause of an answer from a passage",
+        )  # fmt: skip
+    synthesizer = choice.synthesizer()
+    synthesizer.warm_up()
+    return Subject(
+        config.synthesizer.model,
+        lambda _: _first(synthesizer.synthesize(SpeechRequest(_CLAUSE))),
+        answers_s * _CLAUSES_AN_ANSWER, "onnxruntime", config.synthesizer.replicas, "first audio of a clause",
+    )  # fmt: skip
+
+
+def _encoder_subject(choice: EngineChoice, often: float) -> Subject:
+    from deployments.engines.embedding.embedder import SentenceEncoder
+
+    config = choice.config.retriever
+    encoder = SentenceEncoder(Path(choice.models[config.embedding_model]), threads=config.replicas.threads)
+    encoder.encode(["warm up"])
+
+    async def ask(number: int) -> float:
+        await asyncio.to_thread(encoder.encode, [f"{SPOKEN} {number}"])
+        return time.perf_counter()
+
+    remark = "the embedding of a question; the search in the vector store is not in it"
+    return Subject(config.embedding_model, ask, often, "torch", config.replicas, remark)
+
+
+async def _when_done(work: Awaitable[Any]) -> float:
+    await work
+    return time.perf_counter()
+
+
+async def _first(items: AsyncIterator[Any]) -> float:
+    """Consume a stream; return when its first item came."""
+    first_s = 0.0
+    async for _ in items:
+        first_s = first_s or time.perf_counter()
+    return first_s
+
+
+async def sustained(ask: Ask, workers: int, seconds: float) -> float:
+    """Return the requests per second that `workers` get answered, each asking again as soon as it has been."""
+    # No two requests may be the same: an engine that remembers would answer the second for nothing.
+    numbers = itertools.count(workers * 1_000_000)
+    answered = 0
+    began_s = time.perf_counter()
+
+    async def work() -> None:
+        nonlocal answered
+        while time.perf_counter() - began_s < seconds:
+            await ask(next(numbers))
+            answered += 1
+
+    await asyncio.gather(*(work() for _ in range(workers)))
+    return answered / (time.perf_counter() - began_s)
+
+
+async def measure(ask: Ask, requests_s: float, seconds: float) -> LoadPoint:
+    """Return the latency under a load of requests that come by chance (Poisson), whether others are done or not."""
+    rng = random.Random(requests_s)
+    latencies_ms: list[float] = []
+    tasks: list[asyncio.Task[None]] = []
+    began_s = due_s = time.perf_counter()
+
+    async def one(number: int, asked_s: float) -> None:
+        latencies_ms.append((await ask(100_000_000 + number) - asked_s) * 1000)
+
+    # Slow engines are measured longer, up to a limit: a p95 needs requests.
+    length_s = max(seconds, min(_LEAST_REQUESTS / requests_s, _LONGEST_STRETCH * seconds))
+    while due_s - began_s < length_s:
+        # A loop that was late asks at once and counts from when it should have asked.
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))  # noqa: TID251 - arrivals are times
+        tasks.append(asyncio.create_task(one(len(tasks), due_s)))
+        due_s += rng.expovariate(requests_s)
+    await asyncio.gather(*tasks)
+    latencies_ms.sort()
+    p50, p95 = (latencies_ms[min(len(latencies_ms) - 1, int(share * len(latencies_ms)))] for share in (0.5, 0.95))
+    return LoadPoint(round(requests_s, 2), round(p50, 1), round(p95, 1))
+
+
+def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
+    """Return the points with latencies that never fall with the load.
+
+    A heavier load that was served faster proves that the lighter one can be: something else had the machine then.
+    """
+    kept: list[LoadPoint] = []
+    for point in sorted(points, key=lambda point: -point.requests_s):
+        p50 = min([point.p50_ms, *(heavier.p50_ms for heavier in kept)])
+        p95 = min([point.p95_ms, *(heavier.p95_ms for heavier in kept)])
+        kept.append(LoadPoint(point.requests_s, p50, p95))
+    return tuple(reversed(kept))
+
+
+def device_of(replicas: ReplicaConfig) -> tuple[str, int]:
+    """Return the kind of device that the engine is on, and the memory that this process and its children hold of it."""
+    pids = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    if replicas.num_gpus <= 0:
+        return "cpu", sum(process.memory_full_info().pss for process in pids)
+    name = _smi("--query-gpu=name").splitlines()[0].lower().replace("nvidia ", "").replace(" ", "-")
+    wanted = {process.pid for process in pids}
+    used_mib = 0
+    for line in _smi("--query-compute-apps=pid,used_memory").splitlines():
+        pid, _, mib = line.partition(",")
+        used_mib += int(mib) if int(pid) in wanted else 0
+    return name, used_mib * 2**20
+
+
+def _smi(query: str) -> str:
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def profile_engine(stage: str, choice: EngineChoice, recording: Path, seconds: float) -> EngineProfile:
+    """Measure the engine of a stage; prints its steps."""
+    began_s = time.perf_counter()
+    subject = open_subject(stage, choice, recording)
+    start_s = time.perf_counter() - began_s
+    steps = len(WORKERS) + len(LOADS)
+    top = 0.0
+    for step, workers in enumerate(WORKERS):
+        _say({"step": step, "of": steps, "what": f"{subject.engine}: {workers} at once"})
+        top = max(top, asyncio.run(sustained(subject.ask, workers, seconds)))
+    points = []
+    for step, load in enumerate(LOADS, start=len(WORKERS)):
+        _say({"step": step, "of": steps, "what": f"{subject.engine}: {load:.0%} of {top:.1f} requests/s"})
+        points.append(asyncio.run(measure(subject.ask, top * load, seconds)))
+    device, memory_bytes = device_of(subject.replicas)
+    source = (
+        f"measured {date.today().isoformat()} on {psutil.cpu_count()} cores {platform.machine()}, "
+        f"{subject.replicas.threads} thread(s), device {device}, {seconds:g} s a load, "
+        f"requests by chance at shares of the most that 1 to {WORKERS[-1]} askers got: {subject.remark}"
+    )
+    return EngineProfile(
+        engine=subject.engine,
+        stage=stage,
+        device=device,
+        source=source,
+        memory_bytes=memory_bytes,
+        cpu_cores=float(subject.replicas.threads),
+        requests_per_call_s=round(subject.requests_per_call_s, 3),
+        points=rising(points),
+        memory_control=subject.memory_control,
+        start_s=round(start_s, 1),
+    )
+
+
+def speak(choice: EngineChoice, text: str, file: Path) -> None:
+    """Let the voice say a text into a WAV file: what a recogniser is measured with."""
+    from pipelines.audio.wav import write_wav
+
+    async def collect() -> bytes:
+        return b"".join([chunk.pcm_24k async for chunk in choice.synthesizer().synthesize(SpeechRequest(text))])
+
+    file.write_bytes(write_wav(asyncio.run(collect()), 24_000))
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Do what the request file says."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    choice = EngineChoice(VoxrayConfig.model_validate(request["config"]), request["models"])
+    recording = Path(request["recording"])
+    if request["stage"] == "speak":
+        speak(choice, SPOKEN, recording)
+        return
+    profile = profile_engine(request["stage"], choice, recording, request["seconds"])
+    _say({"profile": json.loads(dump_profile(profile))})
+    # Engines may hold threads that would keep the process.
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

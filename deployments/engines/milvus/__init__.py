@@ -1,0 +1,1 @@
+"""Business data in Milvus: collections, their versions, and the searches in them."""

@@ -1,0 +1,1 @@
+"""NeMo's cache-aware FastConformer as a recogniser that streams."""

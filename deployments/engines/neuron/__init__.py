@@ -1,0 +1,1 @@
+"""vLLM on AWS Inferentia, and its compiled engines."""

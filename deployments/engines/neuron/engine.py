@@ -1,0 +1,163 @@
+"""vLLM on AWS Inferentia: never run by its authors, who had no such machine. What can be checked without one is
+pure (`neuron_arguments`) and tested; the shell around it runs in rehearsal over the CPU build (`neuron.device: cpu`).
+
+Neuron compiles for fixed shapes: lengths, batch and buckets are part of the artefact. An artefact is compiled by a
+job and stored; a replica that finds none refuses to start rather than compile for many minutes in front of callers.
+Inf2 stays at the older `vllm-neuron` plugin (vLLM 0.11 to 0.13, in the Neuron image), in maintenance since SDK 2.30.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.config.schema import LanguageModelConfig
+from deployments.engines.neuron.artifacts import ArtifactKey, fetch_artifacts, open_store
+from deployments.engines.vllm.engine import AsyncDeltaSource, DeltaSource, VllmLanguageModel, open_source
+from deployments.engines.vllm.settings import VllmSettings, environment
+from pipelines.errors import ConfigError
+
+_BLOCK_TOKENS = 32
+# Other degrees have failed on inf2.24xlarge and inf2.48xlarge (aws-neuron-sdk#1214, vllm-neuron#7).
+_SAFE_TENSOR_PARALLEL = (2, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronSettings:
+    """Shapes of one compiled engine.
+
+    Attributes:
+        model_dir: Hugging Face layout.
+        artifacts_dir: what the compile job made for exactly these settings.
+        tensor_parallel_size: NeuronCores; 2 or 8.
+        buckets: prompt lengths compiled, rising; the last is at least `max_model_len`.
+    """
+
+    model_dir: Path
+    artifacts_dir: Path
+    max_model_len: int = 4096
+    max_num_seqs: int = 4
+    tensor_parallel_size: int = 2
+    buckets: tuple[int, ...] = (512, 1024, 2048, 4096)
+
+
+def neuron_arguments(settings: NeuronSettings) -> dict[str, Any]:
+    """Return the keyword arguments of vLLM's `AsyncEngineArgs` for the Neuron plugin.
+
+    Raises:
+        ConfigError: shapes that the plugin cannot compile or that are known to fail.
+    """
+    if settings.tensor_parallel_size not in _SAFE_TENSOR_PARALLEL:
+        raise ConfigError(f"tensor_parallel_size {settings.tensor_parallel_size} fails on Inferentia; use 2 or 8")
+    if list(settings.buckets) != sorted(set(settings.buckets)) or settings.buckets[-1:] < (settings.max_model_len,):
+        raise ConfigError("buckets must rise and end at max_model_len or above")
+    blocks = math.ceil(settings.max_model_len / _BLOCK_TOKENS) * settings.max_num_seqs
+    return {
+        "model": str(settings.model_dir),
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "block_size": _BLOCK_TOKENS,
+        "num_gpu_blocks_override": blocks,
+        "distributed_executor_backend": "uni",
+        "enable_chunked_prefill": False,
+        # Wrong answers were seen with prefix caching at batch 1.
+        "enable_prefix_caching": settings.max_num_seqs > 1,
+        "disable_log_stats": True,
+        "additional_config": {
+            "override_neuron_config": {
+                "enable_bucketing": True,
+                "context_encoding_buckets": list(settings.buckets),
+                "token_generation_buckets": list(settings.buckets),
+            }
+        },
+    }
+
+
+def neuron_environment(settings: NeuronSettings) -> dict[str, str]:
+    """Return the environment that the process needs. Ray sets NEURON_RT_VISIBLE_CORES."""
+    return {"NEURON_COMPILED_ARTIFACTS": str(settings.artifacts_dir), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+class NeuronLanguageModel(VllmLanguageModel):
+    """Implements `pipelines.ports.LanguageModel` on NeuronCores.
+
+    Args:
+        settings: the compiled shapes.
+        open_source: makes the engine; None: vLLM with the Neuron plugin. A rehearsal gives the CPU build.
+
+    Raises:
+        ConfigError: wrong shapes, or no compiled artefact.
+    """
+
+    def __init__(self, settings: NeuronSettings, open_source: Callable[[], DeltaSource] | None = None) -> None:
+        arguments = neuron_arguments(settings)
+        if not settings.artifacts_dir.is_dir() or not any(settings.artifacts_dir.iterdir()):
+            raise ConfigError(f"no compiled model in {settings.artifacts_dir}; run the compile job for these shapes")
+        for name, value in neuron_environment(settings).items():
+            os.environ.setdefault(name, value)
+        source = open_source() if open_source else AsyncDeltaSource(arguments)
+        self._open(source, settings.model_dir, settings.max_model_len)
+
+
+def artifact_key(model_dir: Path, config: LanguageModelConfig, cores: int) -> ArtifactKey:
+    """Return the key of the compiled engine that a configuration needs.
+
+    Args:
+        model_dir: the model's files as the catalog lays them (`NAME/REVISION/files`).
+        config: model and shapes.
+        cores: NeuronCores of one replica.
+    """
+    neuron = config.neuron
+    return ArtifactKey(
+        model=config.model,
+        revision=model_dir.parent.name,
+        sdk=neuron.sdk,
+        max_model_len=config.max_model_len,
+        max_num_seqs=neuron.max_num_seqs,
+        tensor_parallel_size=cores,
+        buckets=neuron.buckets,
+        block_tokens=_BLOCK_TOKENS,
+    )
+
+
+def neuron_settings(model_dir: Path, artifacts_dir: Path, key: ArtifactKey) -> NeuronSettings:
+    """Return the settings of an engine compiled for `key`."""
+    return NeuronSettings(
+        model_dir, artifacts_dir, key.max_model_len, key.max_num_seqs, key.tensor_parallel_size, key.buckets
+    )
+
+
+def open_neuron_engine(model_dir: Path, config: LanguageModelConfig, cores: int, url: str) -> NeuronLanguageModel:
+    """Fetch the compiled engine of a configuration and open it. Blocks: a download, then the load.
+
+    Args:
+        model_dir: the model's files.
+        config: model, shapes, and the device.
+        cores: NeuronCores that this replica has.
+        url: where compiled engines lie.
+
+    Raises:
+        ConfigError: wrong shapes, or nothing compiled for them; says what to compile.
+        EngineError: the store cannot be reached (retryable).
+    """
+    key = artifact_key(model_dir, config, cores)
+    neuron_arguments(neuron_settings(model_dir, model_dir, key))  # wrong shapes are told before a long download
+    artifacts_dir = fetch_artifacts(open_store(url), key, model_dir.parent / "compiled")
+    settings = neuron_settings(model_dir, artifacts_dir, key)
+    if config.neuron.device == "neuron":
+        return NeuronLanguageModel(settings)
+    stand_in = VllmSettings(
+        model_dir,
+        max_model_len=key.max_model_len,
+        max_num_seqs=key.max_num_seqs,
+        kv_cache_bytes=config.kv_cache_bytes,
+        lookahead_tokens=0,
+    )
+    for name, value in environment(stand_in).items():
+        os.environ.setdefault(name, value)
+    return NeuronLanguageModel(settings, lambda: open_source(stand_in))

@@ -1,0 +1,1 @@
+"""Engines without a model, one for each port: for tests, load tests and demonstrations."""

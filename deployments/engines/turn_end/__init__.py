@@ -1,0 +1,1 @@
+"""Models that judge whether the caller has finished."""

@@ -1,0 +1,1 @@
+"""Thin Ray Serve shells: translate, await, translate; and what they say of their load."""

@@ -1,0 +1,54 @@
+"""The language model as a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Protocol
+
+from deployments.shells.load import LoadMeter
+from pipelines.errors import EngineError
+from pipelines.ports import Clause, GenerationRequest
+
+
+class LanguageModelEngine(Protocol):
+    """A `pipelines.ports.LanguageModel` that can be warmed."""
+
+    def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
+        """Stream clauses."""
+
+    def warm_up(self) -> None:
+        """Make the first answer as fast as the next."""
+
+    def load_stats(self) -> dict[str, float]:
+        """Return what only the engine knows of its load; {} when it knows no more than what is measured around it."""
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the engine has died; the replica is then replaced."""
+
+
+class LanguageModel:
+    """Serves one model; streams clauses, not tokens, so that a turn costs a few messages."""
+
+    def __init__(self, make_engine: Callable[[], LanguageModelEngine]) -> None:
+        self._engine = make_engine()
+        # Warming up runs an event loop of its own, and this constructor is called on Serve's.
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            executor.submit(self._engine.warm_up).result()
+        self._load = LoadMeter()
+
+    def check_health(self) -> None:
+        if not self._engine.is_alive:
+            raise EngineError("language_model", "the engine has died", retryable=True)
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
+        with self._load.request() as load:
+            async with aclosing(self._engine.generate(request)) as clauses:  # type: ignore[type-var]
+                async for clause in clauses:
+                    self._load.first_output(load)
+                    yield clause
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats() | self._engine.load_stats()

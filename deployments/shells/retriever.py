@@ -1,0 +1,75 @@
+"""Retrieval as a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ray.util.metrics import Counter, Histogram
+
+from deployments.shells.load import LoadMeter
+from pipelines.ports import Passage, RetrievalQuery
+from pipelines.ports import Retriever as RetrieverEngine
+
+if TYPE_CHECKING:
+    from deployments.engines.milvus.retriever import RetrievalTiming
+
+_MS = [2.0, 5.0, 10.0, 15.0, 25.0, 40.0, 60.0, 100.0, 150.0, 250.0, 400.0, 1000.0]
+
+
+class RetrievalMetrics:
+    """A replica's metrics, on Ray's own page of metrics beside Serve's."""
+
+    def __init__(self) -> None:
+        self._stage_ms = Histogram(
+            "voxray_retrieval_stage_ms",
+            "Time of one stage of a search: embed, meaning, words, search (both and fusing), rerank.",
+            boundaries=_MS,
+            tag_keys=("stage",),
+        )
+        self._searches = Counter(
+            "voxray_retrieval_searches",
+            "Searches by result: whole, partial (one search was not waited for), late (nothing came in time).",
+            tag_keys=("result",),
+        )
+        self._vectors = Counter(
+            "voxray_retrieval_vectors",
+            "Questions by where their vector came from: cache or encoder.",
+            tag_keys=("from",),
+        )
+
+    def record(self, timing: RetrievalTiming) -> None:
+        """Count one search. No word of the question is in any metric."""
+        result = "late" if timing.is_over_budget else "partial" if timing.is_partial else "whole"
+        self._searches.inc(tags={"result": result})
+        self._vectors.inc(tags={"from": "cache" if timing.is_cached else "encoder"})
+        stages = {
+            "embed": timing.embed_ms,
+            "meaning": timing.meaning_ms,
+            "words": timing.words_ms,
+            "search": timing.search_ms,
+            "rerank": timing.rerank_ms,
+        }
+        for stage, elapsed_ms in stages.items():
+            if elapsed_ms:
+                self._stage_ms.observe(elapsed_ms, tags={"stage": stage})
+
+
+class Retriever:
+    """Serves one retriever: the query's embedding and the search in the vector store.
+
+    Args:
+        make_engine: makes the engine; what it is given is called after each search, for metrics.
+    """
+
+    def __init__(self, make_engine: Callable[[Callable[[RetrievalTiming], None]], RetrieverEngine]) -> None:
+        # Serve constructs replicas on the event loop that calls them, which is the one the store's client belongs to.
+        self._engine = make_engine(RetrievalMetrics().record)
+        self._load = LoadMeter()
+
+    async def search(self, query: RetrievalQuery) -> list[Passage]:
+        with self._load.request():
+            return await self._engine.search(query)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

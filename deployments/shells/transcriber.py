@@ -1,0 +1,35 @@
+"""Speech recognition as a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from deployments.shells.load import LoadMeter
+from pipelines.hearing.windowed import Recognition
+
+
+class RecognizerEngine(Protocol):
+    """Recognises whole utterances."""
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        """Recognise one utterance."""
+
+    def warm_up(self) -> None:
+        """Make the first call as fast as the next."""
+
+
+class Transcriber:
+    """Serves one recogniser. Stateless between calls: another replica can take the next one."""
+
+    def __init__(self, make_engine: Callable[[], RecognizerEngine]) -> None:
+        self._engine = make_engine()
+        self._engine.warm_up()
+        self._load = LoadMeter()
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        with self._load.request():
+            return await self._engine.recognize(pcm_16k)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._load.stats()

@@ -1,0 +1,1 @@
+"""Stores that hold what outlives a process."""

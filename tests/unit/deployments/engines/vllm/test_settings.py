@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployments.engines.neuron.engine import NeuronLanguageModel, NeuronSettings, neuron_arguments, neuron_environment
+from deployments.engines.vllm.settings import VllmSettings, engine_arguments, environment
+from pipelines.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+MODEL = Path("models/llama")
+
+
+def test_cpu_engine_is_eager_in_process_and_bounded_in_memory() -> None:
+    settings = VllmSettings(MODEL, threads=2, kv_cache_bytes=64 << 20)
+    arguments, variables = engine_arguments(settings), environment(settings)
+    assert arguments["enforce_eager"] is True
+    assert arguments["kv_cache_memory_bytes"] == 64 << 20
+    assert "gpu_memory_utilization" not in arguments
+    assert variables["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert variables["OMP_NUM_THREADS"] == "2"
+    assert variables["VLLM_PLUGINS"] == ""
+
+
+def test_gpu_engine_takes_its_share_of_the_gpu_and_no_cpu_settings() -> None:
+    settings = VllmSettings(MODEL, device="cuda", gpu_memory_utilization=0.4, tensor_parallel_size=2)
+    arguments, variables = engine_arguments(settings), environment(settings)
+    assert arguments["gpu_memory_utilization"] == 0.4
+    assert arguments["tensor_parallel_size"] == 2
+    assert not {"enforce_eager", "kv_cache_memory_bytes"} & arguments.keys()
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in variables
+
+
+def test_neuron_blocks_cover_every_sequence_at_full_length() -> None:
+    arguments = neuron_arguments(NeuronSettings(MODEL, Path("artifacts"), max_model_len=4000, max_num_seqs=4))
+    assert arguments["num_gpu_blocks_override"] == 125 * 4
+    assert arguments["enable_chunked_prefill"] is False
+    assert arguments["distributed_executor_backend"] == "uni"
+    assert arguments["additional_config"]["override_neuron_config"]["context_encoding_buckets"][-1] == 4096
+
+
+def test_neuron_batch_of_one_has_no_prefix_cache() -> None:
+    settings = NeuronSettings(MODEL, Path("artifacts"), max_num_seqs=1)
+    assert neuron_arguments(settings)["enable_prefix_caching"] is False
+    assert neuron_environment(settings)["NEURON_COMPILED_ARTIFACTS"] == "artifacts"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"tensor_parallel_size": 4}, {"buckets": (512, 1024)}, {"buckets": (4096, 512)}, {"buckets": ()}],
+)
+def test_neuron_shapes_known_to_fail_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        neuron_arguments(NeuronSettings(MODEL, Path("artifacts"), **changes))  # type: ignore[arg-type]
+
+
+def test_neuron_without_compiled_model_refuses_to_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="compile"):
+        NeuronLanguageModel(NeuronSettings(MODEL, tmp_path))

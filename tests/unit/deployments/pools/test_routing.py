@@ -1,0 +1,161 @@
+"""The language model over two pools: choice, failover, and what a failure in mid-answer means."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cluster.config.schema import VoxrayConfig
+from deployments.engines.scripted.engines import Script, ScriptedLanguageModel
+from deployments.pools.routing import RoutedLanguageModel
+from pipelines.errors import EngineError
+from pipelines.ports import ChatMessage, Clause, GenerationRequest
+
+pytestmark = pytest.mark.unit
+BROKEN = EngineError("language model", "no replica took it", retryable=True)
+REFUSED = EngineError("language model", "too long", retryable=False)
+
+
+class Clock:
+    """Milliseconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Pool:
+    """Answers with its name; fails `failures` times first; breaks off after a clause if `breaks_off`."""
+
+    def __init__(self, name: str, clock: Clock, *, took_ms: int = 100) -> None:
+        self.name, self.clock, self.took_ms = name, clock, took_ms
+        self.failures: list[EngineError] = []
+        self.breaks_off = False
+        self.requests = 0
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
+        self.requests += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        self.clock.now_ms += self.took_ms
+        yield Clause(self.name, False, 1, 1)
+        if self.breaks_off:
+            raise BROKEN
+        yield Clause("", True, 1, 1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def main(clock: Clock) -> Pool:
+    return Pool("main", clock)
+
+
+@pytest.fixture
+def neuron(clock: Clock) -> Pool:
+    return Pool("neuron", clock)
+
+
+@pytest.fixture
+def routed(main: Pool, neuron: Pool, clock: Clock) -> RoutedLanguageModel:
+    return RoutedLanguageModel({"main": main, "neuron": neuron}, VoxrayConfig(), clock)
+
+
+async def ask(model: RoutedLanguageModel) -> str:
+    request = GenerationRequest("r", (ChatMessage("user", "Hello"),))
+    return "".join([clause.text async for clause in model.generate(request)])
+
+
+async def test_cheaper_pool_answers(routed: RoutedLanguageModel, main: Pool) -> None:
+    assert await ask(routed) == "neuron"
+    assert main.requests == 0
+
+
+async def test_request_that_fails_before_its_first_clause_goes_to_the_other_pool(
+    routed: RoutedLanguageModel, neuron: Pool
+) -> None:
+    neuron.failures = [BROKEN]
+    assert await ask(routed) == "main"
+
+
+async def test_pool_that_failed_rests_then_is_tried_again(
+    routed: RoutedLanguageModel, neuron: Pool, clock: Clock
+) -> None:
+    neuron.failures = [BROKEN]
+    await ask(routed)
+    assert await ask(routed) == "main"
+    clock.now_ms += 1_000
+    assert await ask(routed) == "neuron"
+
+
+async def test_answer_that_breaks_off_is_not_said_again_by_another_pool(
+    routed: RoutedLanguageModel, neuron: Pool, main: Pool
+) -> None:
+    neuron.breaks_off = True
+    with pytest.raises(EngineError):
+        await ask(routed)
+    assert main.requests == 0
+    assert routed.order() == ["main", "neuron"]
+
+
+async def test_request_that_no_pool_could_serve_is_not_passed_on(
+    routed: RoutedLanguageModel, neuron: Pool, main: Pool
+) -> None:
+    neuron.failures = [REFUSED]
+    with pytest.raises(EngineError, match="too long"):
+        await ask(routed)
+    assert main.requests == 0
+    assert routed.order() == ["neuron", "main"]
+
+
+async def test_all_pools_failing_is_the_last_ones_failure(
+    routed: RoutedLanguageModel, neuron: Pool, main: Pool
+) -> None:
+    neuron.failures, main.failures = [BROKEN], [BROKEN]
+    with pytest.raises(EngineError) as failure:
+        await ask(routed)
+    assert failure.value.retryable
+    assert (neuron.requests, main.requests) == (1, 1)
+
+
+async def test_slow_pool_is_left_for_the_next_request(routed: RoutedLanguageModel, neuron: Pool, clock: Clock) -> None:
+    neuron.took_ms = 5_000
+    assert await ask(routed) == "neuron"
+    assert await ask(routed) == "main"
+
+
+async def test_pool_whose_request_waits_is_left_while_it_waits(
+    routed: RoutedLanguageModel, neuron: Pool, clock: Clock
+) -> None:
+    waiting = routed.generate(GenerationRequest("r", (ChatMessage("user", "Hello"),)))
+
+    async def hang(request: GenerationRequest) -> AsyncIterator[Clause]:
+        clock.now_ms += 10_000
+        assert await ask(routed) == "main"
+        yield Clause("late", True, 1, 1)
+
+    neuron.generate = hang  # type: ignore[method-assign]  # a pool that is slow just now
+    assert [clause.text async for clause in waiting] == ["late"]
+
+
+async def test_caller_who_stops_listening_closes_the_pool_and_leaves_no_wait(
+    routed: RoutedLanguageModel, clock: Clock
+) -> None:
+    clauses = routed.generate(GenerationRequest("r", (ChatMessage("user", "Hello"),)))
+    await anext(clauses)
+    await clauses.aclose()  # type: ignore[attr-defined]  # a generator
+    clock.now_ms += 60_000
+    assert routed.order() == ["neuron", "main"]
+
+
+async def test_scripted_engines_are_pools_too(clock: Clock) -> None:
+    failing = ScriptedLanguageModel(script=Script())
+    failing.script.failures.append(BROKEN)
+    routed = RoutedLanguageModel({"main": ScriptedLanguageModel(), "neuron": failing}, VoxrayConfig(), clock)
+    assert await ask(routed)
