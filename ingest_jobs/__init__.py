@@ -1,1 +1,1 @@
-"""Restartable Ray Data jobs that turn business data into collections."""
+"""Jobs beside the calls: business data to collections, speech models, and what measures answers and searches."""

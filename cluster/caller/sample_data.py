@@ -28,7 +28,7 @@ def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[
     """
     environment = process_environment()
     model_dir = ModelCatalog.load(config, environment).path(config.retriever.embedding_model)
-    command = [sys.executable, "-m", "ingest_jobs.reindex"]
+    command = [sys.executable, "-m", "ingest_jobs.knowledge.run.reindex"]
     command += ["--source", str(SAMPLE_DATA), "--milvus", state.milvus_uri, "--model-dir", str(model_dir)]
     command += ["--objects", state.objects_url, "--redis", state.redis_url]
     command += ["--alias", config.services.milvus.alias, "--tenant", config.agent.tenant]

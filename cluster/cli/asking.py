@@ -49,14 +49,14 @@ async def _heard(client: httpx.AsyncClient, question: str) -> str:
 
 @asynccontextmanager
 async def ask_in_child(arguments: Sequence[str]) -> AsyncIterator[Ask]:
-    """Give an `ask` served by `python -m ingest_jobs.answer_locally ARGUMENTS`, a JSON line each way; ends the child.
+    """Give an `ask` that a child process serves, a JSON line each way; the child ends with the context.
 
     The `ask` raises EngineError when the child has ended.
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "ingest_jobs.answer_locally",
+        "ingest_jobs.measuring.answers.answer_locally",
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

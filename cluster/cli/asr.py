@@ -74,7 +74,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     if engine != "nemo":
         words = config.agent.expected_words if prompt is None else prompt
         arguments += ["--whisper", str(_catalog(config).fetch(whisper)), f"--prompt={words}"]
-    _run("ingest_jobs.speech_evaluation.command", arguments)
+    _run("ingest_jobs.speech.evaluation.command", arguments)
 
 
 @app.command()
@@ -99,7 +99,7 @@ def corpus(  # noqa: PLR0917 - one argument per command-line option
     arguments += ["--kokoro-voices", str(catalog.fetch(_KOKORO_VOICES))]
     arguments += ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
     arguments += [part for engine, value in minutes.items() for part in (f"--{engine}-minutes", str(value))]
-    _run("ingest_jobs.speech_corpus.command", arguments)
+    _run("ingest_jobs.speech.corpus.command", arguments)
 
 
 @app.command()
@@ -122,7 +122,7 @@ def train(  # noqa: PLR0917 - one argument per command-line option
     arguments += ["--start-from", str(start_from)] if start_from else []
     arguments += ["--minutes", str(minutes), "--processes", str(processes)]
     arguments += [flag for flag, is_set in (("--resume", resume), ("--bfloat16", bfloat16)) if is_set]
-    _run("ingest_jobs.speech_training.command", [*arguments, *(["--out", str(out)] if out else [])])
+    _run("ingest_jobs.speech.training.command", [*arguments, *(["--out", str(out)] if out else [])])
 
 
 @app.command("language-model")
@@ -142,7 +142,7 @@ def language_model(  # noqa: PLR0917 - one argument per command-line option
     arguments = [*map(str, texts or []), "--model", str(model or catalog.fetch(_NEMO) / f"{_NEMO}.nemo")]
     arguments += ["--out", str(out), "--order", str(order)]
     arguments += [] if texts else ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
-    _run("ingest_jobs.language_model.command", arguments)
+    _run("ingest_jobs.speech.language_model.command", arguments)
 
 
 @app.command()
@@ -155,7 +155,7 @@ def export(
     """Write the averaged weights of a training, running or ended, as a .nemo file."""
     state = _state(load_config(profile, file, process_environment()))
     arguments = ["export", "--folder", str(folder or state / "asr-training")]
-    _run("ingest_jobs.speech_training.command", [*arguments, *(["--out", str(out)] if out else [])])
+    _run("ingest_jobs.speech.training.command", [*arguments, *(["--out", str(out)] if out else [])])
 
 
 def _catalog(config: VoxrayConfig) -> ModelCatalog:

@@ -62,7 +62,14 @@ def run(
     """Index a dataset from this process, without a job: for small data."""
     check_dataset(source)
     cluster = open_cluster(profile, file)
-    command = [sys.executable, "-m", "ingest_jobs.reindex", "--in-process", "--source", str(source.resolve())]
+    command = [
+        sys.executable,
+        "-m",
+        "ingest_jobs.knowledge.run.reindex",
+        "--in-process",
+        "--source",
+        str(source.resolve()),
+    ]
     command += [*cluster.store_arguments(tenant), *(["--force"] if force else [])]
     ended = subprocess.run(command, env=cluster.environment(), check=False)
     raise typer.Exit(ended.returncode)
@@ -88,7 +95,7 @@ def submit(  # noqa: PLR0917 - one argument per command-line option
             typer.echo(f"not due before {when}" if due["every_hours"] else "the dataset has no schedule")
             return
     arguments = ["--source", str(source.resolve()), *(["--force"] if force else [])]
-    job = cluster.submit("ingest_jobs.reindex", arguments, name="ingest", tenant=tenant)
+    job = cluster.submit("ingest_jobs.knowledge.run.reindex", arguments, name="ingest", tenant=tenant)
     typer.echo(f"job {job}")
     if not detach:
         raise typer.Exit(_watch(cluster, job))
@@ -244,7 +251,7 @@ def follow_changes(
         job, is_new = cluster.ensure_follower()
         typer.echo(f"job {job}" if is_new else f"job {job} follows already")
         return
-    command = [sys.executable, "-m", "ingest_jobs.follow", *cluster.store_arguments(None)]
+    command = [sys.executable, "-m", "ingest_jobs.knowledge.operate.follow", *cluster.store_arguments(None)]
     raise typer.Exit(subprocess.run(command, env=cluster.environment(), check=False).returncode)
 
 

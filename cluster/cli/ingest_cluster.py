@@ -73,11 +73,18 @@ class IngestCluster:
         """Have live updates applied by a job on the cluster; return its id, and whether it was started now."""
         if running := self.follower():
             return running.job, False
-        return self.submit("ingest_jobs.follow", [], name=FOLLOWER, tenant=None), True
+        return self.submit("ingest_jobs.knowledge.operate.follow", [], name=FOLLOWER, tenant=None), True
 
     def ask(self, action: str, arguments: list[str], tenant: str | None) -> dict[str, Any]:
-        """Run an action of `ingest_jobs.admin` here; return its answer. Its failure ends this command with its code."""
-        command = [sys.executable, "-m", "ingest_jobs.admin", action, *arguments, *self.store_arguments(tenant)]
+        """Run an administrative action here; return its answer. Its failure ends this command with its code."""
+        command = [
+            sys.executable,
+            "-m",
+            "ingest_jobs.knowledge.operate.admin",
+            action,
+            *arguments,
+            *self.store_arguments(tenant),
+        ]
         ended = subprocess.run(command, env=self.environment(), stdout=subprocess.PIPE, text=True, check=False)
         if ended.returncode:
             raise typer.Exit(ended.returncode)
@@ -91,7 +98,7 @@ class IngestCluster:
 
 def check_dataset(source: Path) -> None:
     """Say what is wrong with a dataset's description, before anything is started for it; ends this command then."""
-    command = [sys.executable, "-m", "ingest_jobs.check", str(source.resolve())]
+    command = [sys.executable, "-m", "ingest_jobs.knowledge.operate.check", str(source.resolve())]
     checked = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if checked.returncode:
         raise ConfigError(checked.stderr.strip())

@@ -136,7 +136,7 @@ def _engines(config: VoxrayConfig, tenant: str | None, rerank: str | None) -> li
 
 def _run(arguments: list[str]) -> None:
     """Run the engines in a process of their own; its exit code is ours."""
-    command = [sys.executable, "-m", "ingest_jobs.retrieval.command", *arguments]
+    command = [sys.executable, "-m", "ingest_jobs.measuring.retrieval.command", *arguments]
     environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
     child = subprocess.Popen(command, env=environment)
     try:

@@ -18,7 +18,7 @@ from cluster.catalog.catalog import ModelCatalog
 from cluster.cli.ingest_screen import described, progress_of, told
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
-from ingest_jobs.reporting import REPORTS
+from ingest_jobs.knowledge.run.reporting import REPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIAS = "bench"
@@ -98,7 +98,15 @@ class Bench:
 
     def run(self, name: str, *more: str, watch: Watch = lambda *_: None) -> dict[str, Any]:
         """Run the job to its end, its progress on a bar; return its report. `watch` is called twice a second."""
-        command = [sys.executable, "-m", "ingest_jobs.reindex", "--source", str(self.data), "--milvus", self.uri]
+        command = [
+            sys.executable,
+            "-m",
+            "ingest_jobs.knowledge.run.reindex",
+            "--source",
+            str(self.data),
+            "--milvus",
+            self.uri,
+        ]
         command += ["--alias", ALIAS, "--model-dir", str(model_dir()), "--objects", str(self.root / "objects")]
         environment = {**process_environment(), "RAY_ADDRESS": "local"}
         log = self.root / "job.log"

@@ -26,11 +26,11 @@ from typing import Any
 import psutil
 
 from deployments.engines.embedding.embedder import SentenceEncoder
-from ingest_jobs.dataset import load_dataset
-from ingest_jobs.pipeline import JobPlan, ReadUnits
-from ingest_jobs.quiet import quiet_libraries
-from ingest_jobs.rows import CHUNK, Row, embed_rows
-from ingest_jobs.sources import all_units
+from ingest_jobs.knowledge.quiet import quiet_libraries
+from ingest_jobs.knowledge.read.dataset import load_dataset
+from ingest_jobs.knowledge.read.sources import all_units
+from ingest_jobs.knowledge.run.pipeline import JobPlan, ReadUnits
+from ingest_jobs.knowledge.store.rows import CHUNK, Row, embed_rows
 from tests.bench.ingest_bench import Bench, Screen, model_dir
 from tests.bench.ingest_corpus import article, article_path, write_corpus
 from tests.bench.ingest_switch import switch

@@ -37,8 +37,8 @@ from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
 from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.streaming.chunk_stepper import SlotAudio
 from deployments.engines.streaming.loop import Link, LoopLimits, StreamLoop
-from ingest_jobs.speech_evaluation.measuring import load_recordings
-from ingest_jobs.speech_evaluation.recordings import read_manifest
+from ingest_jobs.speech.evaluation.measuring import load_recordings
+from ingest_jobs.speech.evaluation.recordings import read_manifest
 from pipelines.hearing.link import FinishUtterance, OpenStream, PushAudio, StreamHeard, StreamRefused, StreamResult
 
 FRAME_MS = 20

@@ -28,9 +28,9 @@ from deployments.engines.milvus import store as milvus_store
 from deployments.engines.milvus.index_plan import IndexPlan
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, RetrievalSettings, Stage
 from deployments.engines.milvus.store import IndexedPassage, KnowledgeStore
-from ingest_jobs.retrieval import docstrings
-from ingest_jobs.retrieval.evaluation_set import make_evaluation_set
-from ingest_jobs.retrieval.questions import load_retrieval_questions
+from ingest_jobs.measuring.retrieval import docstrings
+from ingest_jobs.measuring.retrieval.evaluation_set import make_evaluation_set
+from ingest_jobs.measuring.retrieval.questions import load_retrieval_questions
 from pipelines.ports import RetrievalQuery
 from tests.bench.ingest_bench import Screen, model_dir
 from tests.contract.milvus_server import _wait_for_port, free_port

@@ -16,9 +16,9 @@ from cluster.config.environment import process_environment
 from cluster.config.schema import AgentConfig, VoxrayConfig
 from deployments.engines.embedding.embedder import SentenceEncoder
 from deployments.engines.milvus.retriever import MilvusRetriever
-from ingest_jobs.answer_locally import NoLanguageModel
-from ingest_jobs.job import ReindexRequest
-from ingest_jobs.reindex import reindex_in_process
+from ingest_jobs.knowledge.run.job import ReindexRequest
+from ingest_jobs.knowledge.run.reindex import reindex_in_process
+from ingest_jobs.measuring.answers.answer_locally import NoLanguageModel
 from pipelines.answering.evaluation import Judged, evaluate, tally
 from pipelines.answering.events import AnswerClause, AnswerLimits
 from pipelines.answering.grounded.answerer import answer

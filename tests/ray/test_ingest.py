@@ -38,7 +38,15 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 def job_process(workshop: Workshop, *more: str) -> Iterator[subprocess.Popen[str]]:
     """Run the job, on a Ray of its own unless told otherwise; whatever is left of it is ended."""
     source = workshop.request().source
-    command = [sys.executable, "-m", "ingest_jobs.reindex", "--source", str(source), "--milvus", workshop.uri]
+    command = [
+        sys.executable,
+        "-m",
+        "ingest_jobs.knowledge.run.reindex",
+        "--source",
+        str(source),
+        "--milvus",
+        workshop.uri,
+    ]
     command += ["--alias", workshop.alias, "--model-dir", str(workshop.root), "--objects", str(workshop.objects), *more]
     environment = {**process_environment(), "RAY_ADDRESS": "local"}
     job = subprocess.Popen(

@@ -17,7 +17,7 @@ from cluster.config.schema import PathsConfig, VoxrayConfig
 from cluster.lifecycle import ClusterState, down, up
 from deployments.engines.milvus.versions import VersionStore
 from deployments.stores.change_log import ChangeLog, DocumentChange
-from ingest_jobs.job import open_redis
+from ingest_jobs.knowledge.run.job import open_redis
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 

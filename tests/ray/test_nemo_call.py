@@ -19,8 +19,8 @@ from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState, down, up
 from cluster.lifecycle.serve_api import ServeApi
 from deployments.engines.piper.synthesizer import PiperSynthesizer
-from ingest_jobs.speech_evaluation.normalizing import scored_words
-from ingest_jobs.speech_evaluation.scoring import score
+from ingest_jobs.speech.evaluation.normalizing import scored_words
+from ingest_jobs.speech.evaluation.scoring import score
 from pipelines.ports import SpeechRequest
 from tests.ray.spoken_calls import SpokenCall
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from ingest_jobs.language_model.kneser_ney import estimate, write_arpa
+from ingest_jobs.speech.language_model.kneser_ney import estimate, write_arpa
 
 ORDER = 4
 

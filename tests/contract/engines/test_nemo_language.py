@@ -12,7 +12,7 @@ import torch
 from deployments.engines.nemo.ngrams import NGramScores, language_model_of, load_ngrams
 from deployments.engines.nemo.prefix_beam import BeamHabits, PrefixBeam
 from deployments.engines.nemo.token_text import TokenText
-from ingest_jobs.language_model.command import main as make_language_model
+from ingest_jobs.speech.language_model.command import main as make_language_model
 from pipelines.errors import EngineError
 from pipelines.hearing.link import CloseStream, FinishUtterance, OpenStream, PushAudio
 from tests.contract.engines import nemo_reference as reference

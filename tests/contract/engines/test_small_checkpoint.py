@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from deployments.engines.nemo.ngrams import language_model_of
-from ingest_jobs.speech_evaluation.engines import EngineChoice, open_engine
-from ingest_jobs.speech_evaluation.normalizing import scored_words
-from ingest_jobs.speech_evaluation.scoring import error_rate, score
-from ingest_jobs.speech_evaluation.streaming import hear_all
+from ingest_jobs.speech.evaluation.engines import EngineChoice, open_engine
+from ingest_jobs.speech.evaluation.normalizing import scored_words
+from ingest_jobs.speech.evaluation.scoring import error_rate, score
+from ingest_jobs.speech.evaluation.streaming import hear_all
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore")]
 

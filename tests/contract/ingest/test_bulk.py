@@ -14,8 +14,8 @@ import pytest
 
 from deployments.engines.milvus.bulk import BulkImport
 from deployments.engines.milvus.versions import VersionStore
-from ingest_jobs.erasure import erase
-from ingest_jobs.staging import STAGED
+from ingest_jobs.knowledge.operate.erasure import erase
+from ingest_jobs.knowledge.store.staging import STAGED
 from pipelines.errors import EngineError
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop
 
@@ -53,8 +53,8 @@ class ImportingMilvus:
 def milvus(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImportingMilvus:
     played = ImportingMilvus(workshop, tmp_path / "bucket")
     client = httpx.Client(base_url="http://milvus", transport=httpx.MockTransport(played))
-    monkeypatch.setattr("ingest_jobs.bulk.BulkImport", partial(BulkImport, http=client))
-    monkeypatch.setattr("ingest_jobs.bulk.BULK_FROM_ROWS", 10)
+    monkeypatch.setattr("ingest_jobs.knowledge.run.bulk.BulkImport", partial(BulkImport, http=client))
+    monkeypatch.setattr("ingest_jobs.knowledge.run.bulk.BULK_FROM_ROWS", 10)
     monkeypatch.setattr(VersionStore, "can_import", lambda _: True)
     return played
 
@@ -105,7 +105,7 @@ def test_job_that_died_before_its_import_is_taken_up_and_ends_whole(
 def test_server_without_an_import_is_written_to_row_by_row(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest_jobs.bulk.BULK_FROM_ROWS", 1)
+    monkeypatch.setattr("ingest_jobs.knowledge.run.bulk.BULK_FROM_ROWS", 1)
     workshop.write_notes(3)
     report = workshop.run(bulk_url=str(tmp_path / "bucket"))
     assert (report.imported, len(workshop.rows())) == (0, 6)

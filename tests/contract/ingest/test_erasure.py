@@ -8,10 +8,10 @@ from dataclasses import asdict
 import pytest
 
 from deployments.stores.change_log import ChangeLog, DocumentChange
-from ingest_jobs.documents import subject_digest
-from ingest_jobs.erasure import Receipt, erase, verify
-from ingest_jobs.follow import Follower
-from ingest_jobs.job import open_redis
+from ingest_jobs.knowledge.operate.erasure import Receipt, erase, verify
+from ingest_jobs.knowledge.operate.follow import Follower
+from ingest_jobs.knowledge.read.documents import subject_digest
+from ingest_jobs.knowledge.run.job import open_redis
 from tests.contract.ingest.test_job import act
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop
 

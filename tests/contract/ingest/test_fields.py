@@ -7,7 +7,7 @@ import pytest
 from deployments.engines.milvus.retriever import MilvusRetriever
 from deployments.engines.scripted.encoder import ScriptedEncoder
 from deployments.stores.change_log import DocumentChange
-from ingest_jobs.follow import Follower
+from ingest_jobs.knowledge.operate.follow import Follower
 from pipelines.errors import EngineError
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
 from tests.contract.ingest.workshop import CountingEncoder, Workshop

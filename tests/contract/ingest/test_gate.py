@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ingest_jobs.quality import GateFailed
+from ingest_jobs.knowledge.run.quality import GateFailed
 from tests.contract.ingest.workshop import CountingEncoder, Workshop, note
 
 pytestmark = pytest.mark.contract

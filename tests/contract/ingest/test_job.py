@@ -7,14 +7,14 @@ from argparse import Namespace
 
 import pytest
 
-from ingest_jobs.admin import ACTIONS
-from ingest_jobs.dataset import load_dataset
-from ingest_jobs.incremental import MAX_CHANGED_SHARE
-from ingest_jobs.job import plan_of
-from ingest_jobs.pipeline import Encoder, JobPlan, LazyEncoder
-from ingest_jobs.quality import GateFailed
-from ingest_jobs.reindex import open_job, reindex_in_process
-from ingest_jobs.reporting import REPORTS, Report
+from ingest_jobs.knowledge.operate.admin import ACTIONS
+from ingest_jobs.knowledge.read.dataset import load_dataset
+from ingest_jobs.knowledge.run.incremental import MAX_CHANGED_SHARE
+from ingest_jobs.knowledge.run.job import plan_of
+from ingest_jobs.knowledge.run.pipeline import Encoder, JobPlan, LazyEncoder
+from ingest_jobs.knowledge.run.quality import GateFailed
+from ingest_jobs.knowledge.run.reindex import open_job, reindex_in_process
+from ingest_jobs.knowledge.run.reporting import REPORTS, Report
 from pipelines.errors import CapacityError, ConfigError
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop, note
 
@@ -168,7 +168,7 @@ def test_expired_documents_leave_with_the_next_run_and_do_not_come_in(workshop: 
 
 
 def test_two_jobs_on_one_collection_do_not_run_at_once(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest_jobs.job._LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr("ingest_jobs.knowledge.run.job._LOCK_WAIT_S", 0.1)
     workshop.write_notes(20)
     refused: list[str] = []
 

@@ -30,7 +30,14 @@ ENOUGH_ROWS = 100
 @contextmanager
 def job_process(workshop: Workshop) -> Iterator[subprocess.Popen[str]]:
     request = workshop.request()
-    command = [sys.executable, "-m", "ingest_jobs.reindex", "--in-process", "--source", str(request.source)]
+    command = [
+        sys.executable,
+        "-m",
+        "ingest_jobs.knowledge.run.reindex",
+        "--in-process",
+        "--source",
+        str(request.source),
+    ]
     command += ["--milvus", request.milvus_uri, "--alias", request.alias, "--model-dir", str(request.model_dir)]
     command += ["--objects", request.objects_url]
     if request.redis_url:

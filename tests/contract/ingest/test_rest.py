@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from deployments.gateway.knowledge import ChangeFeed, router
-from ingest_jobs.follow import Follower
+from ingest_jobs.knowledge.operate.follow import Follower
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop
 
 pytestmark = pytest.mark.contract

@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from ingest_jobs.dataset import Dataset, HttpSource, S3Source, SqlSource
-from ingest_jobs.documents import Document, Refusal
-from ingest_jobs.reading import documents_of
-from ingest_jobs.sources import all_units
+from ingest_jobs.knowledge.read.dataset import Dataset, HttpSource, S3Source, SqlSource
+from ingest_jobs.knowledge.read.documents import Document, Refusal
+from ingest_jobs.knowledge.read.reading import documents_of
+from ingest_jobs.knowledge.read.sources import all_units
 from pipelines.errors import ConfigError
 
 pytestmark = pytest.mark.contract

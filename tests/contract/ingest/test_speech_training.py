@@ -13,11 +13,11 @@ import pytest
 import soundfile
 import torch
 
-from ingest_jobs.speech_corpus.grammar import Grammar
-from ingest_jobs.speech_corpus.manifest import ManifestLine, write_manifest
-from ingest_jobs.speech_training.first_words import learn_first_words
-from ingest_jobs.speech_training.model import ModelSize
-from ingest_jobs.speech_training.training import Trainer, TrainingPlan, hearing_weights, load_averaged
+from ingest_jobs.speech.corpus.grammar import Grammar
+from ingest_jobs.speech.corpus.manifest import ManifestLine, write_manifest
+from ingest_jobs.speech.training.first_words import learn_first_words
+from ingest_jobs.speech.training.model import ModelSize
+from ingest_jobs.speech.training.training import Trainer, TrainingPlan, hearing_weights, load_averaged
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore")]
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployments.stores.change_log import DocumentChange
-from ingest_jobs.erasure import erase
-from ingest_jobs.follow import Follower
+from ingest_jobs.knowledge.operate.erasure import erase
+from ingest_jobs.knowledge.operate.follow import Follower
 from pipelines.errors import ConfigError
 from tests.contract.ingest.test_job import act
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop

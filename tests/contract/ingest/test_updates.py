@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from deployments.stores.change_log import DocumentChange
-from ingest_jobs.follow import Follower
+from ingest_jobs.knowledge.operate.follow import Follower
 from pipelines.errors import EngineError
 from tests.contract.ingest.test_job import act
 from tests.contract.ingest.workshop import CountingEncoder, Workshop

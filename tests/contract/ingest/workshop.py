@@ -9,10 +9,10 @@ from typing import Any
 
 from deployments.engines.milvus.versions import VersionStore
 from deployments.engines.scripted.encoder import ScriptedEncoder
-from ingest_jobs.blobs import Blobs, open_blobs
-from ingest_jobs.job import ReindexRequest
-from ingest_jobs.reindex import reindex_in_process
-from ingest_jobs.reporting import Report
+from ingest_jobs.knowledge.run.job import ReindexRequest
+from ingest_jobs.knowledge.run.reindex import reindex_in_process
+from ingest_jobs.knowledge.run.reporting import Report
+from ingest_jobs.knowledge.store.blobs import Blobs, open_blobs
 
 HEADER = "embedding: {engine: scripted, batch_rows: 16}\nmasking: {kinds: []}\nplacement: {niceness: 0}\n"
 TABLE = "tables: {people.jsonl: {title: '{name}', id: id, subject: person, sentences: [{say: '{text}'}]}}\n"

@@ -24,7 +24,7 @@ from cluster.cli.ingest_screen import (
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState
 from cluster.lifecycle.jobs_api import JobState
-from ingest_jobs.reporting import Progress
+from ingest_jobs.knowledge.run.reporting import Progress
 
 pytestmark = pytest.mark.unit
 
@@ -114,7 +114,7 @@ def test_follower_is_started_once(cluster: IngestCluster, monkeypatch: pytest.Mo
     job, is_new = cluster.ensure_follower()
     assert is_new
     assert [body["submission_id"] for body in sent] == [job]
-    assert "-m ingest_jobs.follow" in str(sent[0]["entrypoint"])
+    assert "-m ingest_jobs.knowledge.operate.follow" in str(sent[0]["entrypoint"])
     answer_with(monkeypatch, [{**ended, "submission_id": job, "status": "RUNNING"}], sent)
     assert cluster.ensure_follower() == (job, False)
     assert len(sent) == 1

@@ -1,0 +1,1 @@
+"""Restartable Ray Data jobs that turn business data into collections."""

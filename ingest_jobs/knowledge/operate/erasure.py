@@ -1,0 +1,188 @@
+"""Erasing a person: their documents and vectors leave every place that a job writes to, with a receipt.
+
+    every version (live, kept, being built)   rows whose `subject` is the person's digest
+    undo files of incremental runs            the same rows as they were
+    files that wait for a bulk import         whole files that hold such rows
+    the change log                            live updates about the person, also those that were set aside
+    the state of changes                      forgotten with them
+
+A tombstone (the digest, no name) keeps later jobs, resumed ones too, from bringing the person back; a job that runs now
+reads it before its switch. The receipt is signed (Ed25519): whoever has the public key can check that it is ours and
+unaltered, and `verify` looks again whether it is still true.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from deployments.engines.milvus.store import tenant_filter
+from deployments.engines.milvus.versions import VersionStore
+from deployments.stores.change_log import ChangeLog
+from ingest_jobs.knowledge.read.documents import subject_digest
+from ingest_jobs.knowledge.store.blobs import Blobs, get_json, put_json
+from ingest_jobs.knowledge.store.records import erase_subject, is_erased
+from ingest_jobs.knowledge.store.staging import forget_staged_subject, staged_subject_rows
+from ingest_jobs.knowledge.store.undo import UNDO, forget_subject, read_undo
+from pipelines.errors import ConfigError, EngineError
+
+RECEIPTS = "ingest/receipts/"
+_KEY = "ingest/keys/erasure-ed25519"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was erased, where, and that nothing is left.
+
+    Attributes:
+        subject: the person's digest: SHA-256 of tenant and id, so that who knows the id can check.
+        places: by place, how many rows or entries were removed.
+        remaining: by place, how many a second look found; all are 0.
+        signature: over all other fields, base64; `public_key` likewise.
+    """
+
+    receipt: str
+    tenant: str
+    subject: str
+    at_s: float
+    places: dict[str, int] = field(default_factory=dict)
+    remaining: dict[str, int] = field(default_factory=dict)
+    public_key: str = ""
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """Return what is signed: the receipt as JSON with sorted keys, without its signature."""
+        plain = {key: value for key, value in asdict(self).items() if key != "signature"}
+        return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+
+
+def erase(stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenant: str, subject: str) -> Receipt:
+    """Erase a person of a tenant; doing it again finds nothing and gives another receipt.
+
+    Args:
+        stores: one for each collection that may hold the person.
+        blobs: the object store.
+        logs: the change logs of the collections.
+        tenant: whose data; no other tenant's are touched, even where the id is the same.
+        subject: the person's id, as the data name it.
+
+    Raises:
+        ConfigError: no subject was given.
+        EngineError: a place could not be reached, or did not let go of rows; erase again.
+    """
+    if not subject:
+        raise ConfigError("say whom to erase: the id of the person, as the data name it")
+    tenant_filter(tenant)  # refuses a name that is none
+    digest = subject_digest(tenant, subject)
+    name = f"erasure-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+    # First the tombstone: what a running job writes after our look is found by its own, before it goes live.
+    erase_subject(blobs, tenant, digest, name, time.time())
+    places: dict[str, int] = {}
+    for log in logs:
+        places[f"changes/{log.alias}"] = log.forget_subject(tenant, subject)
+    for store in stores:
+        for version in store.versions():
+            places[version] = _erase_rows(store, version, tenant, digest)
+    for undo in _undo_files(blobs, tenant):
+        places[undo] = forget_subject(blobs, undo, digest)
+    places["staged for import"] = forget_staged_subject(blobs, tenant, digest)
+    remaining = _remaining(stores, blobs, logs, tenant, digest)
+    if any(remaining.values()):
+        raise EngineError("erasure", f"still there: {remaining}; erase again", retryable=True)
+    receipt = _signed(Receipt(name, tenant, digest, round(time.time(), 3), places, remaining), blobs)
+    put_json(blobs, f"{RECEIPTS}{tenant}/{name}.json", asdict(receipt))
+    return receipt
+
+
+def verify(
+    receipt: dict[str, Any], stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog]
+) -> tuple[bool, dict[str, int]]:
+    """Check a receipt: return whether it is ours and unaltered, and what is found of the person now, by place.
+
+    Raises:
+        ConfigError: it is no receipt.
+    """
+    try:
+        given = Receipt(**receipt)
+        signature = base64.b64decode(given.signature, validate=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("this is no receipt of an erasure") from error
+    key = _private_key(blobs).public_key()
+    is_ours = given.public_key == _text(key) and _is_signed(key, signature, given.signed_bytes())
+    now = _remaining(stores, blobs, logs, given.tenant, given.subject)
+    now["tombstone missing"] = 0 if is_erased(blobs, given.tenant, given.subject) else 1
+    return is_ours, now
+
+
+def _erase_rows(store: VersionStore, version: str, tenant: str, digest: str) -> int:
+    if not store.has_ledger(version):
+        return 0
+    store.load(version)
+    keys = [row["pk"] for row in store.scan(version, tenant, ["pk"], f'subject == "{digest}"')]
+    store.delete_rows(version, tenant, keys)
+    if keys:
+        store.compact(version)
+    return len(keys)
+
+
+def _remaining(
+    stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenant: str, digest: str
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for store in stores:
+        for version in store.versions():
+            if store.has_ledger(version):
+                found[version] = store.count(version, tenant, f'subject == "{digest}"')
+    for undo in _undo_files(blobs, tenant):
+        batches = read_undo(blobs, undo)
+        rows = (row for batch in batches[1] for row in batch) if batches else iter(())
+        found[undo] = sum(row["subject"] == digest for row in rows)
+    found["staged for import"] = staged_subject_rows(blobs, tenant, digest)
+    for log in logs:
+        found[f"changes/{log.alias}"] = sum(subject_digest(tenant, who) == digest for who in log.subjects(tenant))
+    return found
+
+
+def _undo_files(blobs: Blobs, tenant: str) -> Iterator[str]:
+    for name in list(blobs.names(UNDO)):
+        if name.endswith(".parquet") and name.split("/")[-2] == tenant:
+            yield name
+
+
+def _signed(receipt: Receipt, blobs: Blobs) -> Receipt:
+    key = _private_key(blobs)
+    unsigned = Receipt(**{**asdict(receipt), "public_key": _text(key.public_key())})
+    signature = base64.b64encode(key.sign(unsigned.signed_bytes())).decode()
+    return Receipt(**{**asdict(unsigned), "signature": signature})
+
+
+def _private_key(blobs: Blobs) -> Ed25519PrivateKey:
+    """Return the key of this installation, made on first use; it lies in the object store, readable by its owner."""
+    saved = get_json(blobs, _KEY)
+    if saved is None:
+        key = Ed25519PrivateKey.generate()
+        raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        put_json(blobs, _KEY, {"private": base64.b64encode(raw).decode()})
+        return key
+    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(saved["private"]))
+
+
+def _is_signed(key: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
+    try:
+        key.verify(signature, data)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _text(key: Ed25519PublicKey) -> str:
+    return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()

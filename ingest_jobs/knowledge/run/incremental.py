@@ -1,0 +1,197 @@
+"""An incremental run: only what changed is embedded, and the live version is edited document by document.
+
+Before the first edit, the rows that it will touch are saved and the run is entered into the tenant's history as open; a
+run that dies in between is first taken back by the next one. Searches between two edits see some documents as they were
+and some as they are; a document's new rows are written before its old ones go. Afterwards the version must still find
+what it found before, and the golden questions; else the edits are taken back. That is seconds after they could be
+heard: building aside would spare those, but copies every row for a few changed documents.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+from deployments.engines.milvus.versions import HistoryEntry
+from ingest_jobs.knowledge.read.sources import all_units
+from ingest_jobs.knowledge.read.stages import FROM_SOURCE, Prepared, doc_key
+from ingest_jobs.knowledge.run.job import Job
+from ingest_jobs.knowledge.run.journal import Journal
+from ingest_jobs.knowledge.run.pipeline import ReadUnits, now_s
+from ingest_jobs.knowledge.run.quality import GateFailed, check_edit, check_removals, probes_of_unchanged
+from ingest_jobs.knowledge.run.rollback import INCREMENTAL, OPEN, take_back
+from ingest_jobs.knowledge.store.rows import (
+    DOCUMENT,
+    Row,
+    embed_rows,
+    outcome,
+    passage_of_row,
+    row_of_chunk,
+    row_of_news,
+)
+from ingest_jobs.knowledge.store.undo import undo_name, write_undo
+from pipelines.errors import EngineError
+
+# With more than this part of the documents changed, a new version is built: it can be checked before it goes live.
+MAX_CHANGED_SHARE = 0.3
+_FROM_JOB = f'origin == "{FROM_SOURCE}"'
+_EDIT_DOCS = 256
+
+
+@dataclass(slots=True)
+class Difference:
+    """What the sources hold that the live version does not, and the other way round (`doc` of each document).
+
+    `chunks` is a file of the changed documents' rows, one JSON line each. Names of documents are kept for a dry run.
+    """
+
+    chunks: IO[str]
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    is_new: set[str] = field(default_factory=set)
+
+    def rows(self, size: int) -> Iterator[list[Row]]:
+        """Yield the changed documents' rows in batches."""
+        self.chunks.seek(0)
+        batch: list[Row] = []
+        for line in self.chunks:
+            batch.append(json.loads(line))
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+@contextmanager
+def difference(job: Job, journal: Journal, live: str) -> Iterator[Difference]:
+    """Compare all documents of the sources with the live version, by the hash of their content."""
+    rows = job.store.scan(live, job.tenant, ["doc", "doc_hash"], _FROM_JOB)
+    journal.add_live_rows((row["doc"], row["doc_hash"]) for row in rows)
+    job.reporter.documents_expected = journal.live_count()
+    reader = ReadUnits(job.plan)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", prefix="voxray-changes-") as spool:
+        found = Difference(spool)
+        for unit in all_units(job.dataset):
+            for item in reader.prepared(unit):
+                if isinstance(item, Prepared):
+                    _compare(job, journal, found, reader, item)
+                else:
+                    job.reporter.count([item])
+            job.reporter.report.units += 1
+        found.removed = list(journal.unseen_live())
+        yield found
+
+
+def _compare(job: Job, journal: Journal, found: Difference, reader: ReadUnits, prepared: Prepared) -> None:
+    doc = doc_key(prepared.document.doc_id)
+    if not journal.see(doc, prepared.doc_hash):
+        job.reporter.report.duplicates += 1
+        return
+    job.reporter.count([row_of_news(DOCUMENT, str(prepared.masked), doc)])
+    known = journal.live_hash(doc)
+    if known == prepared.doc_hash:
+        return
+    found.changed.append(doc)
+    found.names[doc] = prepared.document.doc_id
+    if known is None:
+        found.is_new.add(doc)
+    for chunk in reader.cut(prepared):
+        found.chunks.write(json.dumps(row_of_chunk(chunk)) + "\n")
+
+
+def run_incremental(job: Job, journal: Journal, live: str) -> bool:
+    """Bring the live version up to date; return False, with nothing done, when a full run is the better way.
+
+    Raises:
+        GateFailed: more was set aside than allowed, and nothing was done; or the edited version does not find what it
+            found before, and the edits were taken back.
+        EngineError: a store failed; the next run takes the half-done edits back.
+    """
+    report = job.reporter.report
+    _take_back_open(job, live)
+    job.reporter.phase("comparing")
+    with difference(job, journal, live) as found:
+        job.check_refusals()
+        touched = len(found.changed) + len(found.removed)
+        if touched > MAX_CHANGED_SHARE * max(1, journal.live_count()) or journal.seen_count() == 0:
+            return False
+        report.mode, report.collection = ("incremental" if touched else "unchanged"), live
+        report.changed, report.removed = len(found.changed), len(found.removed)
+        if touched:
+            check_removals(job.dataset.quality, journal.seen_count(), journal.live_count())
+            job.reporter.phase("embedding")
+            _edit(job, journal, live, found)
+    return True
+
+
+def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
+    store, tenant, report = job.store, job.tenant, job.reporter.report
+    touched = [*found.changed, *found.removed]
+    if found.changed:
+        job.expect_encoder()
+    name = undo_name(store.alias, tenant, report.job)
+    write_undo(job.blobs, name, store.rows_of_documents(live, tenant, touched), touched)
+    history, gate = store.history(live, tenant), job.dataset.quality
+    probes = probes_of_unchanged(store, live, journal, tenant=tenant, limit=gate.probes)
+    opened = HistoryEntry(OPEN, report.job, now_s(), undo=name)
+    store.set_history(live, tenant, [*history, opened])
+    with job.switching():
+        for rows in found.rows(job.dataset.embedding.batch_rows):
+            store.write(live, [passage_of_row(row) for row in embed_rows(rows, job.encoder().encode)])
+            journal.want((row["key"], row["chunk_hash"]) for row in rows)
+            job.reporter.count([outcome(row) for row in rows])
+        _delete_rest(job, journal, live, touched)
+    job.reporter.phase("checking")
+    fresh = (row for docs in _groups(found.changed) for row in _keys_of(job, live, docs))
+    journal.find((row["pk"], row["chunk_hash"]) for row in fresh)
+    if missing := journal.missing():
+        raise EngineError("ingest", f"the store lacks {missing} chunks that it had taken", retryable=True)
+    store.seal(live, tenant)
+    try:
+        report.gate = check_edit(gate, store, live, probes, tenant=tenant, encoder=job.encoder)
+    except GateFailed:
+        job.reporter.phase("taking back")
+        _take_back(job, live, opened, history)
+        raise
+    store.set_history(live, tenant, [*history, HistoryEntry(INCREMENTAL, report.job, now_s(), undo=name)])
+
+
+def _delete_rest(job: Job, journal: Journal, live: str, touched: list[str]) -> None:
+    for docs in _groups(touched):
+        # Rows of live updates too: the source has something newer to say.
+        rows = job.store.scan(live, job.tenant, ["pk"], f"doc in [{_listed(docs)}]")
+        stale = [row["pk"] for row in rows if not journal.is_wanted(row["pk"])]
+        job.store.delete_rows(live, job.tenant, stale)
+
+
+def _keys_of(job: Job, live: str, docs: list[str]) -> list[Row]:
+    return list(job.store.scan(live, job.tenant, ["pk", "chunk_hash"], f"doc in [{_listed(docs)}] and {_FROM_JOB}"))
+
+
+def _listed(docs: list[str]) -> str:
+    return ", ".join(f'"{doc}"' for doc in docs)
+
+
+def _groups(docs: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(docs), _EDIT_DOCS):
+        yield docs[start : start + _EDIT_DOCS]
+
+
+def _take_back_open(job: Job, live: str) -> None:
+    """Undo what a run began and did not end, so that the way back leads to a whole state."""
+    history = job.store.history(live, job.tenant)
+    if history and history[-1].kind == OPEN:
+        _take_back(job, live, history[-1], history[:-1])
+
+
+def _take_back(job: Job, live: str, entry: HistoryEntry, history: list[HistoryEntry]) -> None:
+    with job.switching():
+        take_back(job.store, job.blobs, live, job.tenant, entry)
+    job.store.set_history(live, job.tenant, history)
+    job.store.seal(live, job.tenant)

@@ -1,0 +1,202 @@
+"""What a new version must show before it goes live, and an edited one to stay. Measured on the version, by its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deployments.engines.milvus.store import DENSE, SENTENCES, unpack_vectors
+from deployments.engines.milvus.versions import VersionStore
+from ingest_jobs.knowledge.read.dataset import QualityGate
+from ingest_jobs.knowledge.run.journal import Journal
+from ingest_jobs.knowledge.run.pipeline import Encoder
+from pipelines.errors import ConfigError, VoxrayError
+
+_PROBE_TOP = 5
+
+
+class GateFailed(VoxrayError):
+    """A new version is worse than allowed, or too much was set aside; the live one stays."""
+
+
+def check_quality(
+    gate: QualityGate,
+    store: VersionStore,
+    versions: tuple[str, str | None],
+    journal: Journal,
+    *,
+    tenant: str,
+    encoder: Callable[[], Encoder],
+) -> dict[str, float]:
+    """Compare a sealed version with the live one; return what was measured.
+
+    Args:
+        gate: the bounds.
+        store: where both are.
+        versions: the new one, and the live one (None before the first).
+        journal: knows which documents of the live version the sources still have.
+        tenant: whose rows count.
+        encoder: loads the encoder; only called for golden questions.
+
+    Raises:
+        GateFailed: a bound is broken; the message names it with both figures.
+    """
+    new, live = versions
+    rows = store.count(new, tenant)
+    found: dict[str, float] = {"rows": rows}
+    if live is not None and (before := store.count(live, tenant)):
+        found["rows_before"] = before
+        _demand("rows beside the live version", rows / before, gate.min_row_share)
+        if gate.probes and store.has_ledger(live):
+            recall, probes = probe_recall(store, new, live, journal, tenant=tenant, limit=gate.probes)
+            found |= {"probes": probes, "probe_recall": round(recall, 4)}
+            _demand("recall of probes of the live version", recall, gate.min_probe_recall)
+    if gate.golden:
+        found["golden_recall"] = round(golden_recall(gate, store, new, tenant, encoder()), 4)
+        _demand("recall of the golden questions", found["golden_recall"], gate.min_golden_recall)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A vector that is searched for, and the documents that must be among the nearest."""
+
+    vector: list[float]
+    docs: frozenset[str]
+
+
+def check_edit(
+    gate: QualityGate,
+    store: VersionStore,
+    live: str,
+    probes: Sequence[Probe],
+    *,
+    tenant: str,
+    encoder: Callable[[], Encoder],
+) -> dict[str, float]:
+    """Look whether an edited version still answers what it answered before; return what was measured.
+
+    Args:
+        gate: the bounds.
+        store: where it is.
+        live: the version.
+        probes: what `probes_of_unchanged` took of it before the edit.
+        tenant: whose rows count.
+        encoder: loads the encoder; only called for golden questions.
+
+    Raises:
+        GateFailed: a bound is broken.
+    """
+    found: dict[str, float] = {}
+    if probes:
+        found = {"probes": len(probes), "probe_recall": round(_recall(store, live, tenant, probes), 4)}
+        _demand("recall of probes after the edit", found["probe_recall"], gate.min_probe_recall)
+    if gate.golden:
+        found["golden_recall"] = round(golden_recall(gate, store, live, tenant, encoder()), 4)
+        _demand("recall of the golden questions", found["golden_recall"], gate.min_golden_recall)
+    return found
+
+
+def check_removals(gate: QualityGate, documents: int, before: int) -> None:
+    """Raise `GateFailed` where an edit would leave fewer documents than allowed."""
+    if before:
+        _demand("documents beside those of the live version", documents / before, gate.min_row_share)
+
+
+def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, tenant: str, limit: int) -> list[Probe]:
+    """Return probes of a live version before it is edited, of documents that the edit leaves as they are."""
+    docs = journal.some_live(limit)
+    if not docs:
+        return []
+    listed = ", ".join(f'"{doc}"' for doc in docs)
+    rows = store.scan(live, tenant, ["doc", SENTENCES, DENSE], f"doc in [{listed}]")
+    vectors = {row["doc"]: _probe_vector(row) for row in rows}
+    return _answered(store, live, journal, list(vectors.values()), tenant=tenant)
+
+
+def probe_recall(
+    store: VersionStore, new: str, live: str, journal: Journal, *, tenant: str, limit: int
+) -> tuple[float, int]:
+    """Ask both versions the same things, and return which share of the old answers the new one still finds.
+
+    A probe is the vector of one sentence of a live passage: nearer to a question than the passage's own. Documents that
+    the sources no longer have, or that say something else now, are no fault of the version's and do not count.
+    """
+    vectors = list(_probe_vectors(store, live, tenant, limit))
+    probes = _answered(store, live, journal, vectors, tenant=tenant)
+    return _recall(store, new, tenant, probes), len(probes)
+
+
+def _answered(
+    store: VersionStore, live: str, journal: Journal, vectors: list[list[float]], *, tenant: str
+) -> list[Probe]:
+    """Return probes of vectors and of the documents nearest to each that the sources still have as they are.
+
+    A vector without any such document is no probe.
+    """
+
+    def is_unchanged(hit: dict[str, Any]) -> bool:
+        return bool(hit["doc_hash"].partition("/")[0] == journal.seen_hash(hit["doc"]))
+
+    answers = store.nearest(live, tenant, vectors, _PROBE_TOP)
+    probes = [
+        Probe(vector, frozenset(hit["doc"] for hit in hits if is_unchanged(hit)))
+        for vector, hits in zip(vectors, answers, strict=True)
+    ]
+    return [probe for probe in probes if probe.docs]
+
+
+def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Probe]) -> float:
+    """Return the share of the probes' documents that a version finds; 1.0 without probes."""
+    wanted = kept = 0
+    # New documents may come between: the old ones need not stay among the very first.
+    answers = store.nearest(version, tenant, [probe.vector for probe in probes], 2 * _PROBE_TOP)
+    for probe, hits in zip(probes, answers, strict=True):
+        wanted, kept = wanted + len(probe.docs), kept + len(probe.docs & {hit["doc"] for hit in hits})
+    return kept / wanted if wanted else 1.0
+
+
+def golden_recall(gate: QualityGate, store: VersionStore, new: str, tenant: str, encoder: Encoder) -> float:
+    """Return the share of golden questions whose source is among the nearest passages."""
+    questions = _golden_questions(Path(gate.golden))
+    vectors = encoder.encode([str(item["question"]) for item in questions])
+    answers = store.nearest(new, tenant, vectors.tolist(), gate.golden_top)
+    pairs = zip(questions, answers, strict=True)
+    return sum(any(hit["source"] == item["source"] for hit in hits) for item, hits in pairs) / len(questions)
+
+
+def _probe_vectors(store: VersionStore, live: str, tenant: str, limit: int) -> Iterator[list[float]]:
+    total = store.count(live, tenant)
+    step = max(1, total // limit)
+    rows = store.scan(live, tenant, [SENTENCES, DENSE])
+    for row in islice(rows, 0, step * limit, step):
+        yield _probe_vector(row)
+
+
+def _probe_vector(row: dict[str, Any]) -> list[float]:
+    dimensions = len(row[DENSE])
+    sentences = unpack_vectors(row[SENTENCES], dimensions) if row[SENTENCES] else np.empty((0, dimensions))
+    vector: list[float] = (sentences[-1] if len(sentences) else np.asarray(row[DENSE])).tolist()
+    return vector
+
+
+def _golden_questions(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        questions = [line for line in lines if line["question"] and line["source"]]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f'{path}: golden questions are lines of {{"question": ..., "source": ...}}') from error
+    if not questions:
+        raise ConfigError(f"{path}: holds no golden questions")
+    return questions
+
+
+def _demand(what: str, found: float, least: float) -> None:
+    if found < least:
+        raise GateFailed(f"quality gate: {what}: {found:.2f}, at least {least:.2f} is demanded; the live version stays")

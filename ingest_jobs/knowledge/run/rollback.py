@@ -1,0 +1,96 @@
+"""The way back: one tenant's rows as they were before its last run, and nobody else's touched.
+
+Live updates survive it: they are newer than what one goes back to.
+"""
+
+from __future__ import annotations
+
+import redis
+
+from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
+from ingest_jobs.knowledge.read.stages import FROM_SOURCE
+from ingest_jobs.knowledge.run.pipeline import now_s
+from ingest_jobs.knowledge.store.blobs import Blobs
+from ingest_jobs.knowledge.store.exclusive import exclusive
+from ingest_jobs.knowledge.store.undo import UNDO, delete_undo, read_undo
+from pipelines.errors import ConfigError
+
+FULL, INCREMENTAL, OPEN = "full", "incremental", "open"
+_FROM_UPDATES = f'origin != "{FROM_SOURCE}"'
+_SWITCH_WAIT_S = 60.0
+
+
+def roll_back(store: VersionStore, blobs: Blobs, client: redis.Redis | None, tenant: str, dimensions: int) -> str:
+    """Undo the tenant's last run; return in words what was done.
+
+    Raises:
+        ConfigError: there is nothing to go back to.
+    """
+    live = store.live_collection()
+    history = store.history(live, tenant) if live else []
+    if live is None or not history:
+        raise ConfigError(f"tenant {tenant}: nothing to roll back in {store.alias}")
+    entry = history[-1]
+    with exclusive(f"switch:{store.alias}", client=client, folder=None, wait_s=_SWITCH_WAIT_S):
+        if entry.kind in {INCREMENTAL, OPEN}:
+            take_back(store, blobs, live, tenant, entry)
+            store.set_history(live, tenant, history[:-1])
+            store.seal(live, tenant)
+            return f"{live}: the incremental run {entry.job} is taken back"
+        if entry.previous not in store.versions():
+            raise ConfigError(f"tenant {tenant}: the version before run {entry.job} is not kept")
+        return _return_to(store, live, entry.previous, tenant, dimensions)
+
+
+def take_back(store: VersionStore, blobs: Blobs, live: str, tenant: str, entry: HistoryEntry) -> None:
+    """Write the rows back that an incremental run replaced and removed, and delete those that it added.
+
+    Raises:
+        ConfigError: its undo file is gone.
+    """
+    found = read_undo(blobs, entry.undo)
+    if found is None:
+        raise ConfigError(f"tenant {tenant}: the undo file of run {entry.job} is gone")
+    touched, batches = found
+    updated = {row["doc"] for row in store.scan(live, tenant, ["doc"], _FROM_UPDATES)}
+    restored: set[str] = set()
+    for batch in batches:
+        rows = [row for row in batch if row["doc"] not in updated]
+        store.write_rows(live, rows)
+        restored |= {row["pk"] for row in rows}
+    stale = [
+        row["pk"]
+        for row in store.rows_of_documents(live, tenant, touched)
+        if row["pk"] not in restored and row["doc"] not in updated
+    ]
+    store.delete_rows(live, tenant, stale)
+    delete_undo(blobs, entry.undo)
+
+
+def _return_to(store: VersionStore, live: str, previous: str, tenant: str, dimensions: int) -> str:
+    """Make the tenant's rows of `previous` live. With other tenants in the alias, a version is composed for it."""
+    target = previous
+    if (store.tenants(live) | store.tenants(previous)) - {tenant}:
+        content_print = store.fingerprint_of(previous, tenant)
+        building = Building(tenant, content_print, "rollback", now_s())
+        target = store.begin(building, dimensions, fields=store.fields(previous, tenant))
+        store.copy(previous, target, tenant)
+        store.set_history(target, tenant, store.history(previous, tenant))
+    updated = sorted({row["doc"] for row in store.scan(live, tenant, ["doc"], _FROM_UPDATES) if row["doc"]})
+    old = [row["pk"] for row in store.rows_of_documents(target, tenant, updated)]
+    store.delete_rows(target, tenant, old)
+    store.write_rows(target, list(store.rows_of_documents(live, tenant, updated)))
+    store.seal(target, tenant)
+    store.switch(target)
+    return f"{store.alias} -> {target}: the rows of tenant {tenant} are those of {previous}"
+
+
+def drop_stale_undo(store: VersionStore, blobs: Blobs) -> None:
+    """Remove the undo files that no version's history names any more."""
+    needed: set[str] = set()
+    for version in store.versions():
+        for tenant in store.tenants_with_history(version):
+            needed |= {entry.undo for entry in store.history(version, tenant)}
+    for name in list(blobs.names(f"{UNDO}{store.alias}/")):
+        if name.endswith(".parquet") and name not in needed:
+            delete_undo(blobs, name)

@@ -1,0 +1,60 @@
+"""Small facts that outlive a job, in the object store: descriptions, removed documents, erased persons."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from deployments.engines.milvus.versions import VersionStore
+from ingest_jobs.knowledge.read.dataset import Dataset
+from ingest_jobs.knowledge.read.stages import FROM_SOURCE, FROM_UPDATE
+from ingest_jobs.knowledge.store.blobs import Blobs, get_json, put_json
+
+_DATASETS = "ingest/datasets/"
+_REMOVED = "ingest/removed/"
+_ERASED = "ingest/erased/"
+
+
+def save_dataset(blobs: Blobs, alias: str, tenant: str, dataset: Dataset) -> None:
+    """Keep the description by which a tenant's documents are masked and cut, for its live updates."""
+    put_json(blobs, f"{_DATASETS}{alias}/{tenant}.json", dataset.model_dump(mode="json"))
+
+
+def saved_dataset(blobs: Blobs, alias: str, tenant: str) -> Dataset:
+    """Return the description of the tenant's last job, or the defaults."""
+    saved = get_json(blobs, f"{_DATASETS}{alias}/{tenant}.json")
+    return Dataset() if saved is None else Dataset.model_validate(saved)
+
+
+def removed_name(alias: str, tenant: str, doc: str) -> str:
+    """Return the name of the file that says that a live update removed a document."""
+    return f"{_REMOVED}{alias}/{tenant}/{doc}.json"
+
+
+def overrides(blobs: Blobs, store: VersionStore, live: str, tenant: str) -> dict[str, str]:
+    """Return the documents that live updates put or removed, with the hash of the source's content under each."""
+    found: dict[str, str] = {}
+    for name in blobs.names(removed_name(store.alias, tenant, "")[: -len(".json")]):
+        found[PurePosixPath(name).stem] = str((get_json(blobs, name) or {}).get("base", ""))
+    if live and store.has_ledger(live):
+        for row in store.scan(live, tenant, ["doc", "origin"], f'origin != "{FROM_SOURCE}"'):
+            found[str(row["doc"])] = str(row["origin"]).removeprefix(FROM_UPDATE)
+    return found
+
+
+def erase_subject(blobs: Blobs, tenant: str, subject: str, receipt: str, at_s: float) -> None:
+    """Note that a person (a digest) must not come back."""
+    put_json(blobs, f"{_ERASED}{tenant}/{subject}.json", {"receipt": receipt, "at_s": at_s})
+
+
+def is_erased(blobs: Blobs, tenant: str, subject: str) -> bool:
+    """Return whether a person was erased."""
+    return blobs.get(f"{_ERASED}{tenant}/{subject}.json") is not None
+
+
+def erased_subjects(blobs: Blobs, tenant: str = "") -> dict[str, set[str]]:
+    """Return the digests of erased persons by tenant; of one tenant, or of all."""
+    found: dict[str, set[str]] = {}
+    for name in blobs.names(f"{_ERASED}{tenant}/" if tenant else _ERASED):
+        path = PurePosixPath(name)
+        found.setdefault(path.parent.name, set()).add(path.stem)
+    return found

@@ -1,0 +1,1 @@
+"""Measuring what callers get: the searches and the answers."""

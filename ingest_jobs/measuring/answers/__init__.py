@@ -1,0 +1,1 @@
+"""Answers of the engines in this process, without a cluster."""

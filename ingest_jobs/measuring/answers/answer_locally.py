@@ -1,0 +1,95 @@
+"""Answer questions from the index with engines in this process: a JSON line in, a JSON line out.
+
+    python -m ingest_jobs.measuring.answers.answer_locally
+        --milvus URI --alias NAME --encoder-dir DIR [--model-dir DIR] --agent JSON
+
+Without --model-dir there is no language model and every answer is the passage's own best sentence: the measure of what
+the model adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import TextIO
+
+from cluster.config.environment import process_environment, secret
+from cluster.config.schema import AgentConfig, LanguageModelConfig
+from pipelines.answering.events import AnswerClause, AnswerFinished, AnswerLimits
+from pipelines.answering.grounded.answerer import answer
+from pipelines.ports import Clause, GenerationRequest, LanguageModel, Retriever
+
+# An evaluation judges answers, not speed: a slow machine must not turn into "can't reach our records".
+_PATIENT = AnswerLimits(retrieval_budget_ms=10_000, first_clause_budget_ms=30_000)
+
+
+class NoLanguageModel:
+    """Stands where a language model would, and has nothing to say."""
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Clause, None]:  # noqa: ARG002
+        """End at once with an empty answer: the passage speaks for itself."""
+        yield Clause("", is_last=True)
+
+
+async def serve(
+    questions: TextIO, answers: TextIO, *, retriever: Retriever, language_model: LanguageModel, agent: AgentConfig
+) -> None:
+    """Answer each line of `questions` until its end."""
+    while line := await asyncio.to_thread(questions.readline):
+        said, grounded, reason = "", "", ""
+        events = answer(
+            json.loads(line)["question"],
+            [],
+            retriever=retriever,
+            language_model=language_model,
+            agent=agent,
+            limits=_PATIENT,
+        )
+        async for event in events:
+            if isinstance(event, AnswerClause):
+                said += event.text
+            elif isinstance(event, AnswerFinished):
+                grounded, reason = str(event.grounded), event.rejected
+        answers.write(json.dumps({"answer": said, "grounded": grounded, "rejected": reason}) + "\n")
+        answers.flush()
+
+
+async def _run(parsed: argparse.Namespace, answers: TextIO) -> None:
+    from deployments.engines.embedding.embedder import SentenceEncoder
+    from deployments.engines.milvus.retriever import MilvusRetriever
+
+    model: LanguageModel = NoLanguageModel()
+    if parsed.model_dir:
+        from deployments.engines.vllm.engine import VllmLanguageModel
+
+        model = VllmLanguageModel.from_config(parsed.model_dir, LanguageModelConfig())
+    token = secret(process_environment(), parsed.token_env, needed_by="--token-env")
+    retriever = MilvusRetriever(parsed.milvus, parsed.alias, SentenceEncoder(parsed.encoder_dir, 1), token=token)
+    agent = AgentConfig.model_validate_json(parsed.agent)
+    try:
+        await serve(sys.stdin, answers, retriever=retriever, language_model=model, agent=agent)
+    finally:
+        await retriever.aclose()
+
+
+def main() -> None:
+    """Run the command. Libraries print to standard output as they like: it is turned to standard error first."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ingest_jobs.measuring.answers.answer_locally", description="Answer from the index."
+    )
+    parser.add_argument("--milvus", required=True, help="URI of the Milvus server")
+    parser.add_argument("--alias", default="knowledge")
+    parser.add_argument("--encoder-dir", type=Path, required=True)
+    parser.add_argument("--model-dir", type=Path, help="directory of the language model")
+    parser.add_argument("--agent", default="{}", help="agent configuration as JSON")
+    parser.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
+    answers, sys.stdout = sys.stdout, sys.stderr
+    asyncio.run(_run(parser.parse_args(), answers))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The recognisers that can be measured, as calls use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ingest_jobs.speech.evaluation.streaming import Engine, LinkEngine, TranscriberEngine
+
+EngineName = Literal["nemo", "whisper"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """What is measured.
+
+    Attributes:
+        model: a .nemo file, or the folder of a CTranslate2 Whisper.
+        chunk_ms: of a NeMo model; of Whisper the audio between two partials.
+        threads: of the engine.
+        streams: recordings at once.
+        prompt: words that Whisper is told to expect.
+        language_model: of a NeMo model.
+    """
+
+    name: EngineName
+    model: Path
+    chunk_ms: int
+    threads: int = 1
+    streams: int = 16
+    prompt: str = ""
+    language_model: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """How the report names it."""
+        language = " with language" if self.language_model else ""
+        return f"{self.name} {self.chunk_ms} ms{language}"
+
+
+def open_engine(choice: EngineChoice) -> Engine:
+    """Load and warm up. Must be called on the event loop's thread; blocks it for the time of loading.
+
+    Raises:
+        EngineError: the model cannot be used.
+    """
+    if choice.name == "nemo":
+        from deployments.engines.nemo.recognizer import NemoSettings, open_nemo_recognizer
+        from deployments.engines.nemo.stepper import StepperLimits
+        from deployments.engines.streaming.loop import LoopLimits
+
+        settings = NemoSettings(
+            chunk_ms=choice.chunk_ms,
+            device="cpu",
+            threads=choice.threads,
+            language_model=choice.language_model,
+            stepper=StepperLimits(slots=choice.streams, max_batch=choice.streams, digits=False),
+            # Recordings come faster than real time: late ticks are what is wanted here.
+            loop=LoopLimits(max_streams=choice.streams, late_ms=600_000, gather_ms=0),
+        )
+        recognizer = open_nemo_recognizer(choice.model, settings=settings)
+        recognizer.warm_up()
+        return LinkEngine(recognizer)
+    from deployments.engines.whisper.recognizer import WhisperRecognizer
+    from pipelines.hearing.windowed import WindowedTranscriber
+
+    whisper = WhisperRecognizer(choice.model, threads=choice.threads, prompt=choice.prompt)
+    whisper.warm_up()
+    return TranscriberEngine(WindowedTranscriber(whisper.recognize, partial_interval_ms=choice.chunk_ms), whisper.close)
