@@ -43,16 +43,22 @@ COMMANDS: dict[str, CommandEntry] = {
     "render": CommandEntry("cluster.cli.render:app", "Render files for other systems."),
     "models": CommandEntry("cluster.cli.models:app", "List, fetch and verify model weights."),
     "config": CommandEntry("cluster.cli.config:app", "Show and check the configuration."),
-    "bench": CommandEntry("cluster.cli.bench:bench", "Measure latency per stage and voice-to-voice."),
-    "profile": CommandEntry("cluster.cli.profile:profile_command", "Measure an engine on this machine."),
-    "plan": CommandEntry("cluster.cli.plan:plan", "Plan machines, packing and cost for a number of calls."),
-    "simulate": CommandEntry("cluster.cli.simulate:simulate", "Replay a day of calls against the scaling policy."),
-    "compare": CommandEntry("cluster.cli.compare:compare", "Compare the scaling policy with Ray Serve's own."),
-    "ingest": CommandEntry("cluster.cli.ingest:app", "Index a folder of business data."),
-    "retrieve": CommandEntry("cluster.cli.retrieve:app", "Search the business data, explain and measure the search."),
-    "asr": CommandEntry("cluster.cli.asr:app", "Measure speech recognition, and train a small one."),
-    "erase": CommandEntry("cluster.cli.erase:erase", "Erase a person's data everywhere; gives a receipt."),
-    "eval": CommandEntry("cluster.cli.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."),
+    "bench": CommandEntry("cluster.cli.measuring.bench:bench", "Measure latency per stage and voice-to-voice."),
+    "profile": CommandEntry("cluster.cli.scaling.profile:profile_command", "Measure an engine on this machine."),
+    "plan": CommandEntry("cluster.cli.scaling.plan:plan", "Plan machines, packing and cost for a number of calls."),
+    "simulate": CommandEntry(
+        "cluster.cli.scaling.simulate:simulate", "Replay a day of calls against the scaling policy."
+    ),
+    "compare": CommandEntry("cluster.cli.scaling.compare:compare", "Compare the scaling policy with Ray Serve's own."),
+    "ingest": CommandEntry("cluster.cli.ingest.commands:app", "Index a folder of business data."),
+    "retrieve": CommandEntry(
+        "cluster.cli.measuring.retrieve:app", "Search the business data, explain and measure the search."
+    ),
+    "asr": CommandEntry("cluster.cli.measuring.asr:app", "Measure speech recognition, and train a small one."),
+    "erase": CommandEntry("cluster.cli.ingest.erase:erase", "Erase a person's data everywhere; gives a receipt."),
+    "eval": CommandEntry(
+        "cluster.cli.measuring.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."
+    ),
 }
 
 

@@ -29,7 +29,7 @@ CALLS_LEFT = 4
 def deploy(profile: ProfileOption = None, file: FileOption = None, dry_run: DryOption = False) -> None:
     """Put the configuration into force on the running cluster; calls go on. Undone if it does not come up."""
     from cluster.cli.models import shown_progress
-    from cluster.lifecycle import operations
+    from cluster.lifecycle.rollouts import operations
 
     config, console = _config(profile, file), Console()
     with shown_progress() as progress, _told_when_interrupted():
@@ -48,7 +48,7 @@ def rollback(
     dry_run: DryOption = False,
 ) -> None:
     """Put the previous deployed configuration back; calls go on."""
-    from cluster.lifecycle import operations
+    from cluster.lifecycle.rollouts import operations
 
     config, console = _config(profile, file), Console()
     if show_list:
@@ -72,7 +72,7 @@ def drain(
     ] = None,
 ) -> None:
     """Refuse new calls, and wait until the open ones have ended. Exit code 4: some are left."""
-    from cluster.lifecycle import operations
+    from cluster.lifecycle.rollouts import operations
 
     config, console = _config(profile, file), Console()
     wait_s = config.ingress.longest_call_s if timeout_s is None else timeout_s

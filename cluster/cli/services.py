@@ -43,7 +43,7 @@ def up(profile: ProfileOption = None, file: FileOption = None) -> None:
     with shown_progress() as progress:
         state = bring_up(config, console, progress=progress)
     if config.knowledge.live_updates:
-        from cluster.cli.ingest_cluster import open_cluster
+        from cluster.cli.ingest.cluster import open_cluster
 
         job, is_new = open_cluster(profile, file).ensure_follower()
         console.print(f"  live updates   {'started' if is_new else 'running'}: {job}", soft_wrap=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.config.environment import process_environment
-from cluster.lifecycle.head import driver_environment
+from cluster.lifecycle.ray.head import driver_environment
 from cluster.services.processes import PROJECT_ROOT
 
 

@@ -19,9 +19,6 @@ from cluster.catalog.progress import Progress
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.addresses import ClusterState
-from cluster.lifecycle.deployment import read_progress
-from cluster.lifecycle.head import RAY_GRACE_S
-from cluster.lifecycle.history import open_history
 from cluster.lifecycle.layout import (
     Layout,
     find_orphans,
@@ -33,8 +30,11 @@ from cluster.lifecycle.layout import (
 )
 from cluster.lifecycle.lock import exclusive
 from cluster.lifecycle.models import fetch_models
-from cluster.lifecycle.rollout import Rollout, wait_for_ingress
-from cluster.lifecycle.serve_api import ServeApi
+from cluster.lifecycle.ray.head import RAY_GRACE_S
+from cluster.lifecycle.ray.serve_api import ServeApi
+from cluster.lifecycle.rollouts.deployment import read_progress
+from cluster.lifecycle.rollouts.history import open_history
+from cluster.lifecycle.rollouts.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.source import source_fingerprint
 from cluster.lifecycle.steps import Steps
 from cluster.render.serve_config import APPLICATION, IMPORT_PATH, fingerprint, render_serve_config

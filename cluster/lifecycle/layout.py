@@ -11,7 +11,7 @@ import psutil
 from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.addresses import ClusterState
-from cluster.lifecycle.head import PORT_NAMES, head_spec
+from cluster.lifecycle.ray.head import PORT_NAMES, head_spec
 from cluster.render.serve_config import ServeAddresses
 from cluster.services.folder import StateFolder, open_state_folder
 from cluster.services.milvus_server import milvus_spec

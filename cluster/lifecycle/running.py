@@ -13,10 +13,10 @@ from rich.console import Console
 from cluster.catalog.progress import Progress
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import VoxrayConfig
-from cluster.lifecycle.history import DeploymentHistory, open_history
 from cluster.lifecycle.layout import Layout, folder_of, lay_out, serve_addresses, state_of, with_resolved_paths
 from cluster.lifecycle.lock import exclusive
 from cluster.lifecycle.models import fetch_models
+from cluster.lifecycle.rollouts.history import DeploymentHistory, open_history
 from cluster.lifecycle.source import source_fingerprint
 from cluster.lifecycle.steps import Steps
 from cluster.render.serve_config import IMPORT_PATH, configured_addresses, render_serve_config

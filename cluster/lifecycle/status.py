@@ -11,10 +11,10 @@ import psutil
 
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
-from cluster.lifecycle.deployment import read_progress
-from cluster.lifecycle.head import ensure_token
 from cluster.lifecycle.layout import Layout, folder_of, lay_out, state_of
-from cluster.lifecycle.serve_api import ServeApi
+from cluster.lifecycle.ray.head import ensure_token
+from cluster.lifecycle.ray.serve_api import ServeApi
+from cluster.lifecycle.rollouts.deployment import read_progress
 from cluster.render.serve_config import APPLICATION
 from cluster.services.errors import ServiceError
 from cluster.services.external import probe_milvus, probe_redis, probe_sql

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from cluster.lifecycle.deployment import ApplicationProgress, DeploymentProgress
+from cluster.lifecycle.rollouts.deployment import ApplicationProgress, DeploymentProgress
 
 NAME_WIDTH = 14
 _STATE_STYLES = {"HEALTHY": "green", "UNHEALTHY": "red", "DEPLOY_FAILED": "red"}

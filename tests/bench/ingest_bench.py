@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from cluster.catalog.catalog import ModelCatalog
-from cluster.cli.ingest_screen import described, progress_of, told
+from cluster.cli.ingest.screen import described, progress_of, told
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
 from ingest_jobs.knowledge.run.reporting import REPORTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.cli.asking import ask_in_child, ask_over_http
-from cluster.cli.evaluate import report
+from cluster.cli.measuring.asking import ask_in_child, ask_over_http
+from cluster.cli.measuring.evaluate import report
 from pipelines.answering.evaluation import evaluate
 from pipelines.answering.scoring import EvalQuestion
 from pipelines.errors import EngineError

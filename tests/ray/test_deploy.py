@@ -18,8 +18,9 @@ from websockets.exceptions import InvalidStatus
 
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
-from cluster.lifecycle import ClusterState, cluster, down, operations, running, up
-from cluster.lifecycle.serve_api import ServeApi
+from cluster.lifecycle import ClusterState, cluster, down, running, up
+from cluster.lifecycle.ray.serve_api import ServeApi
+from cluster.lifecycle.rollouts import operations
 from cluster.render.changes import Changes
 from cluster.services.errors import ServiceError
 from pipelines.errors import ConfigError

@@ -17,7 +17,7 @@ from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState, down, up
-from cluster.lifecycle.serve_api import ServeApi
+from cluster.lifecycle.ray.serve_api import ServeApi
 from deployments.engines.piper.synthesizer import PiperSynthesizer
 from ingest_jobs.speech.evaluation.normalizing import scored_words
 from ingest_jobs.speech.evaluation.scoring import score

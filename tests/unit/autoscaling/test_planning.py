@@ -20,7 +20,7 @@ from autoscaling.machines import GIB, Isolation, load_machines, mig_size
 from autoscaling.memory_limits import memory_limit
 from autoscaling.planning import MOST_LOADED, NoPlan, PlanRequest, demand_of, make_plan, slowdown
 from autoscaling.simulator.scenario import scenario_of
-from cluster.cli.plan import engines_of, planned_config, settings_of
+from cluster.cli.scaling.plan import engines_of, planned_config, settings_of
 
 pytestmark = pytest.mark.unit
 CATALOG = load_machines()

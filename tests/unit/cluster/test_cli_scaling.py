@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cluster.cli import app
-from cluster.cli.profile import stage_of
+from cluster.cli.scaling.profile import stage_of
 from cluster.config.loading import load_config
 from cluster.config.schema import TranscriberConfig, VoxrayConfig
 from pipelines.errors import ConfigError

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from cluster.cli.ingest import _newest
-from cluster.cli.ingest_cluster import FOLLOWER, KIND, IngestCluster
-from cluster.cli.ingest_screen import (
+from cluster.cli.ingest.cluster import FOLLOWER, KIND, IngestCluster
+from cluster.cli.ingest.commands import _newest
+from cluster.cli.ingest.screen import (
     described,
     described_job,
     described_updates,
@@ -23,7 +23,7 @@ from cluster.cli.ingest_screen import (
 )
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState
-from cluster.lifecycle.jobs_api import JobState
+from cluster.lifecycle.ray.jobs_api import JobState
 from ingest_jobs.knowledge.run.reporting import Progress
 
 pytestmark = pytest.mark.unit
@@ -102,7 +102,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, known: list[dict[str, object]],
         return httpx.Response(200, json=known)
 
     monkeypatch.setattr(
-        "cluster.lifecycle.jobs_api.httpx.Client",
+        "cluster.lifecycle.ray.jobs_api.httpx.Client",
         lambda **options: CLIENT(base_url=options["base_url"], transport=httpx.MockTransport(answer)),
     )
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from cluster.config.schema import IngressConfig, RayConfig, VoxrayConfig
-from cluster.lifecycle.deployment import read_progress
-from cluster.lifecycle.haproxy import render_wrapper
-from cluster.lifecycle.head import PORT_NAMES, driver_environment, ensure_token, head_argv, head_environment
 from cluster.lifecycle.layout import lay_out
 from cluster.lifecycle.lock import exclusive
-from cluster.lifecycle.loopback import loopback_address
+from cluster.lifecycle.ray.haproxy import render_wrapper
+from cluster.lifecycle.ray.head import PORT_NAMES, driver_environment, ensure_token, head_argv, head_environment
+from cluster.lifecycle.ray.loopback import loopback_address
+from cluster.lifecycle.rollouts.deployment import read_progress
 from cluster.lifecycle.source import source_fingerprint
 from cluster.lifecycle.status import ClusterStatus, StatusRow
 from cluster.services.errors import LockHeldError

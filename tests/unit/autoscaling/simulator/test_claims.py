@@ -15,7 +15,7 @@ from autoscaling.simulator.contenders import CallsContender, limits_for
 from autoscaling.simulator.run import simulate
 from autoscaling.simulator.scenario import Scenario, scenario_of
 from autoscaling.simulator.traces import poisson
-from cluster.cli.plan import engines_of, only_devices, planned_config
+from cluster.cli.scaling.plan import engines_of, only_devices, planned_config
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(120)]
 PEAK = 3000

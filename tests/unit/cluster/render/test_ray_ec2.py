@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cluster.config.schema import VoxrayConfig
-from cluster.lifecycle.head import head_environment
+from cluster.lifecycle.ray.head import head_environment
 from cluster.render.environment import node_environment
 from cluster.render.images import models_of
 from cluster.render.kubernetes.manifests import kuberay_manifests

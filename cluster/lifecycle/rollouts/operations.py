@@ -16,11 +16,11 @@ from rich.console import Console
 from cluster.catalog.progress import Progress
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
-from cluster.lifecycle.history import DeployedConfig
-from cluster.lifecycle.jobs_api import JobsApi
-from cluster.lifecycle.rollout import Rollout, wait_for_ingress
+from cluster.lifecycle.ray.jobs_api import JobsApi
+from cluster.lifecycle.ray.serve_api import ServeApi
+from cluster.lifecycle.rollouts.history import DeployedConfig
+from cluster.lifecycle.rollouts.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.running import RunningCluster, running_cluster
-from cluster.lifecycle.serve_api import ServeApi
 from cluster.preflight import inspect, refuse
 from cluster.render.changes import Changes, changes_between
 from cluster.render.serve_config import APPLICATION, IMPORT_PATH, fingerprint

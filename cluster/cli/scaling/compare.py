@@ -39,7 +39,7 @@ def compare(  # noqa: PLR0917 - one argument per command-line option
     Exits with 1 when the policy is not better on some trace.
     """
     from autoscaling.simulator.comparison import DayRequest
-    from cluster.cli.simulate import numbers, planned_scenario
+    from cluster.cli.scaling.simulate import numbers, planned_scenario
 
     scenario = planned_scenario(peak, slo, devices)
     asked = tuple(sorted(numbers(targets)))

@@ -19,7 +19,7 @@ from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import ClusterState, attach
-from cluster.lifecycle.jobs_api import JobsApi, JobState
+from cluster.lifecycle.ray.jobs_api import JobsApi, JobState
 from pipelines.errors import ConfigError
 
 KIND, FOLLOWER = "voxray-ingest", "follow"

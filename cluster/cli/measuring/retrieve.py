@@ -17,7 +17,7 @@ from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle import attach
 from pipelines.errors import ConfigError
 
-SAMPLE_DATA = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data"
+SAMPLE_DATA = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample_data"
 
 
 class QuestionGroup(typer.core.TyperGroup):

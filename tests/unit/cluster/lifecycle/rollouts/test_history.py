@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from cluster.lifecycle.history import DeploymentHistory, FilesInS3, open_history
+from cluster.lifecycle.rollouts.history import DeploymentHistory, FilesInS3, open_history
 from cluster.services.errors import ServiceError
 
 pytestmark = pytest.mark.unit

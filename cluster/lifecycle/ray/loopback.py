@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 SETUP_HOOK_VARIABLE = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
-SETUP_HOOK = "cluster.lifecycle.loopback.keep_on_loopback"
+SETUP_HOOK = "cluster.lifecycle.ray.loopback.keep_on_loopback"
 _TLS_MODULE = "ray._common.tls_utils"
 _REPLICA_MODULE = "ray.serve._private.replica"
 _FUNCTION = "add_port_to_grpc_server"

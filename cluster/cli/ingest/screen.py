@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cluster.lifecycle.jobs_api import JobsApi, JobState
+from cluster.lifecycle.ray.jobs_api import JobsApi, JobState
 
 PROGRESS_MARK = "@progress "
 _IS_NO_NEWS = re.compile(rf"{PROGRESS_MARK}|\S+ \S+\tINFO job_manager\.py|Running entrypoint for job |\(raylet\) ")

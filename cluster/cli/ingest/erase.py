@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.ingest_cluster import open_cluster
+from cluster.cli.ingest.cluster import open_cluster
 from pipelines.errors import ConfigError
 
 SubjectOption = Annotated[str, typer.Option(help="Id of the person, as the data name it.")]

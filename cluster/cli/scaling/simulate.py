@@ -66,7 +66,7 @@ def planned_scenario(peak: int, slo: str, devices: str) -> Scenario:
     from autoscaling.machines import load_machines
     from autoscaling.planning import NoPlan, PlanRequest, make_plan
     from autoscaling.simulator.scenario import scenario_of
-    from cluster.cli.plan import engines_of, milliseconds, only_devices, planned_config
+    from cluster.cli.scaling.plan import engines_of, milliseconds, only_devices, planned_config
 
     catalog = only_devices(load_machines(), devices)
     request = PlanRequest(peak, milliseconds(slo), engines_of(planned_config("nvidia", None)))

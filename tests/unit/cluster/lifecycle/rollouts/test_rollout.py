@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cluster.lifecycle import rollout
-from cluster.lifecycle.rollout import Rollout
+from cluster.lifecycle.rollouts import rollout
+from cluster.lifecycle.rollouts.rollout import Rollout
 from cluster.services.errors import ServiceError
 
 pytestmark = pytest.mark.unit

@@ -11,8 +11,8 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
-from cluster.lifecycle.deployment import ApplicationProgress, DeploymentProgress, read_progress
-from cluster.lifecycle.serve_api import ServeApi
+from cluster.lifecycle.ray.serve_api import ServeApi
+from cluster.lifecycle.rollouts.deployment import ApplicationProgress, DeploymentProgress, read_progress
 from cluster.lifecycle.steps import progress_line, progress_table
 from cluster.services.errors import ServiceError
 from cluster.services.supervisor import tail

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.ingest_cluster import KIND, IngestCluster, check_dataset, is_follower, open_cluster
-from cluster.cli.ingest_screen import (
+from cluster.cli.ingest.cluster import KIND, IngestCluster, check_dataset, is_follower, open_cluster
+from cluster.cli.ingest.screen import (
     described_job,
     described_updates,
     follow,
@@ -26,7 +26,7 @@ from cluster.cli.ingest_screen import (
     told,
     versions_table,
 )
-from cluster.lifecycle.jobs_api import JobsApi, JobState
+from cluster.lifecycle.ray.jobs_api import JobsApi, JobState
 from pipelines.errors import ConfigError
 
 app = typer.Typer(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.catalog.catalog import ModelCatalog
-from cluster.cli.asking import ask_in_child, ask_over_http
+from cluster.cli.measuring.asking import ask_in_child, ask_over_http
 from cluster.config.environment import process_environment, secret
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
@@ -25,7 +25,7 @@ from pipelines.answering.evaluation import evaluate as ask_all
 from pipelines.answering.scoring import EvalQuestion, Verdict, load_questions
 from pipelines.errors import ConfigError
 
-SAMPLE_QUESTIONS = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data" / "questions.jsonl"
+SAMPLE_QUESTIONS = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample_data" / "questions.jsonl"
 _COLOURS = {Verdict.RIGHT: "green", Verdict.WRONG: "red", Verdict.REFUSED: "yellow"}
 
 QuestionsOption = Annotated[Path, typer.Option(help="JSON Lines file of questions with expected facts.")]

@@ -1,0 +1,1 @@
+"""`voxray ingest` and `voxray erase`: business data in, and a person's data out."""

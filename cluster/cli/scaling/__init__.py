@@ -1,0 +1,1 @@
+"""`voxray plan`, `profile`, `simulate` and `compare`: how much hardware a number of calls needs."""

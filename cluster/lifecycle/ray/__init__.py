@@ -1,0 +1,1 @@
+"""A local Ray head on loopback, its front, and its REST interfaces."""
