@@ -11,6 +11,31 @@ VoxrayError
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
+
+
+class Component(StrEnum):
+    """A part of the product that can fail by itself. The values are the keys of the configuration where it has one."""
+
+    GATEWAY = "gateway"
+    SPEECH_DETECTOR = "speech_detector"
+    TURN_DETECTOR = "turn_detector"
+    TRANSCRIBER = "transcriber"
+    RETRIEVER = "retriever"
+    LANGUAGE_MODEL = "language_model"
+    SYNTHESIZER = "synthesizer"
+    ANSWER = "answer"
+    VECTOR_STORE = "vector_store"
+    REDIS = "redis"
+    OBJECT_STORE = "object_store"
+    INGEST = "ingest"
+    ERASURE = "erasure"
+    EVALUATION = "evaluation"
+
+    @property
+    def label(self) -> str:
+        """Return the name as messages for people write it ("language model")."""
+        return self.value.replace("_", " ")
 
 
 class VoxrayError(Exception):
@@ -49,20 +74,21 @@ class EngineError(VoxrayError):
     """An engine, model or store behind a port failed.
 
     Attributes:
-        engine: which one ("transcriber", "retriever", ...).
+        engine: which one.
+        reason: what happened, without the engine's name.
         retryable: True when the same request may succeed on another try or replica.
     """
 
-    def __init__(self, engine: str, message: str, *, retryable: bool) -> None:
-        super().__init__(f"{engine}: {message}")
-        self.engine = engine
+    def __init__(self, engine: Component | str, reason: str, *, retryable: bool) -> None:
+        self.engine = Component(engine)
+        self.reason = reason
         self.retryable = retryable
-        self._message = message
+        super().__init__(f"{self.engine.label}: {reason}")
 
     def __reduce__(self) -> tuple[Callable[..., EngineError], tuple[str, str, bool]]:
         """Survive the way from one process to another, which a keyword-only argument would not."""
-        return _engine_error, (self.engine, self._message, self.retryable)
+        return _engine_error, (self.engine, self.reason, self.retryable)
 
 
-def _engine_error(engine: str, message: str, retryable: bool) -> EngineError:
-    return EngineError(engine, message, retryable=retryable)
+def _engine_error(engine: str, reason: str, retryable: bool) -> EngineError:
+    return EngineError(engine, reason, retryable=retryable)

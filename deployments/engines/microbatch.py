@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -24,12 +24,14 @@ class MicroBatcher(Generic[Item, Answer]):
     """Runs `compute` on batches of submitted items in one worker thread.
 
     Args:
-        name: the engine's name, for errors and for the thread.
+        name: the component, for errors and for the name of the thread.
         compute: takes 1 to `max_batch` items and returns as many answers, in order; called in the worker thread only.
         max_batch: most items of a batch.
     """
 
-    def __init__(self, name: str, compute: Callable[[Sequence[Item]], Sequence[Answer]], *, max_batch: int) -> None:
+    def __init__(
+        self, name: Component, compute: Callable[[Sequence[Item]], Sequence[Answer]], *, max_batch: int
+    ) -> None:
         self._name = name
         self._compute = compute
         self._max_batch = max_batch

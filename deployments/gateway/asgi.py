@@ -56,7 +56,7 @@ def _tame_garbage_collection() -> None:
 
 
 async def _engine_failed(_request: Request, error: Exception) -> JSONResponse:
-    engine = error.engine if isinstance(error, EngineError) else "engine"
+    engine = error.engine.label if isinstance(error, EngineError) else "engine"
     body = {"error": {"type": "server_error", "code": "engine_failed", "message": f"The {engine} failed; try again."}}
     return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
 

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.keeper import Found
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.hearing.windowed import Recognition
 from pipelines.ports import Clause, GenerationRequest, Passage, RetrievalQuery, SpeechChunk, SpeechRequest
 
@@ -24,14 +24,14 @@ ASK_S = 5.0
 
 
 @contextmanager
-def engine_errors(engine: str) -> Iterator[None]:
+def engine_errors(engine: Component) -> Iterator[None]:
     """Turn Ray's exceptions into `EngineError`: a dead or full replica is worth another try, a failed call is not."""
     try:
         yield
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, EngineError):
-            raise EngineError(cause.engine, str(cause), retryable=cause.retryable) from error
+            raise EngineError(cause.engine, cause.reason, retryable=cause.retryable) from error
         raise EngineError(engine, f"failed with {type(cause).__name__}", retryable=False) from error
     except (RayActorError, BackPressureError, DeploymentUnavailableError) as error:
         raise EngineError(engine, f"no replica took it ({type(error).__name__})", retryable=True) from error
@@ -46,7 +46,7 @@ class RemoteRecognizer:
         self._handle = handle
 
     async def recognize(self, pcm_16k: bytes) -> Recognition:
-        with engine_errors("transcriber"):
+        with engine_errors(Component.TRANSCRIBER):
             recognition: Recognition = await self._handle.recognize.remote(pcm_16k)
             return recognition
 
@@ -63,7 +63,7 @@ class LinkDirectory:
         Raises:
             EngineError: none runs, or none could be asked.
         """
-        with engine_errors("transcriber"):
+        with engine_errors(Component.TRANSCRIBER):
             asked = self._handle.broadcast("link_address")
             told = await asked.results_async(timeout_s=ASK_S, return_exceptions=True)
         addresses = [answer for answer in told if isinstance(answer, LinkAddress)]
@@ -83,7 +83,7 @@ class RemoteRetriever:
             retry=retry_if_exception(lambda error: isinstance(error, EngineError) and error.retryable),
             reraise=True,
         ):
-            with attempt, engine_errors("retriever"):
+            with attempt, engine_errors(Component.RETRIEVER):
                 passages: list[Passage] = await self._handle.search.remote(query)
         return passages
 
@@ -95,7 +95,7 @@ class RemoteLanguageModel:
         self._handle = handle.options(stream=True)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
-        async for clause in _stream("language model", self._handle.generate.remote(request)):
+        async for clause in _stream(Component.LANGUAGE_MODEL, self._handle.generate.remote(request)):
             yield clause
 
 
@@ -106,11 +106,11 @@ class RemoteSynthesizer:
         self._handle = handle.options(stream=True)
 
     async def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
-        async for chunk in _stream("synthesizer", self._handle.synthesize.remote(request)):
+        async for chunk in _stream(Component.SYNTHESIZER, self._handle.synthesize.remote(request)):
             yield chunk
 
 
-async def _stream(engine: str, responses: Any) -> AsyncIterator[Any]:
+async def _stream(engine: Component, responses: Any) -> AsyncIterator[Any]:
     """Yield what a replica streams; when the consumer stops early, the replica's generator is cancelled."""
     is_done = False
     try:

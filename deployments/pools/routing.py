@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from autoscaling.pool_choice import Candidate, PoolView, RestLimits, order_of_pools
 from cluster.config.schema import VoxrayConfig
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.ports import Clause, GenerationRequest, LanguageModel
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class RoutedLanguageModel:
         self._waiting: dict[str, dict[object, int]] = {name: {} for name in pools}
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
-        failure = EngineError("language model", "no pool is configured", retryable=False)
+        failure = EngineError(Component.LANGUAGE_MODEL, "no pool is configured", retryable=False)
         for name in self.order():
             has_begun = False
             try:

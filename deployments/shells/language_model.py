@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from deployments.shells.load import LoadMeter
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.ports import Clause, GenerationRequest
 
 
@@ -41,7 +41,7 @@ class LanguageModel:
 
     def check_health(self) -> None:
         if not self._engine.is_alive:
-            raise EngineError("language_model", "the engine has died", retryable=True)
+            raise EngineError(Component.LANGUAGE_MODEL, "the engine has died", retryable=True)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
         with self._load.request() as load:

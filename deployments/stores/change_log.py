@@ -15,9 +15,9 @@ from typing import Any, Literal, cast
 import redis
 import redis.exceptions
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
-ENGINE = "redis"
+ENGINE = Component.REDIS
 MAX_TEXT_CHARS = 200_000
 _STATE_TTL_S = 24 * 3600
 _READ_COUNT = 64

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pipelines.answering.events import AnswerClause, AnswerEvent, AnswerFinished, PassagesFound
 from pipelines.audio.history import AudioHistory
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.ports import (
     Hypothesis,
     SpeechDetector,
@@ -270,10 +270,10 @@ class SessionRunner:
         stream = self._streams.get(item_id)
         try:
             if stream is None:
-                raise EngineError("transcriber", "the utterance's stream is gone", retryable=False)
+                raise EngineError(Component.TRANSCRIBER, "the utterance's stream is gone", retryable=False)
             heard = await stream.finalize()
         except Exception as error:
-            self.feed(TranscriptFailed(item_id, generation, _public_message("transcriber", error)))
+            self.feed(TranscriptFailed(item_id, generation, _public_message(Component.TRANSCRIBER, error)))
             return
         self.feed(TranscriptReady(item_id, generation, heard.text, heard.ends_utterance))
 
@@ -283,7 +283,7 @@ class SessionRunner:
             probability = await self._engines.turn_detector.completion_probability(pcm_16k)
         except Exception as error:
             # Without a judgement the turn still ends, after the longest silence.
-            _public_message("turn detector", error)
+            _public_message(Component.TURN_DETECTOR, error)
             return
         self.feed(TurnJudged(generation, probability))
 
@@ -303,7 +303,7 @@ class SessionRunner:
                             self._observer.observe_grounding(generation, event, self.now_ms())
                             self.feed(ClauseReady(generation, last.text, True, tokens, prompt_tokens))
         except Exception as error:
-            self.feed(AnswerFailed(generation, _public_message("answer", error)))
+            self.feed(AnswerFailed(generation, _public_message(Component.ANSWER, error)))
 
     async def _speak(self, order: Synthesize, before: asyncio.Task[None] | None) -> None:
         """Speak one clause, after the clause before it."""
@@ -316,7 +316,7 @@ class SessionRunner:
                     words = tuple((word.end_char, word.start_ms) for word in chunk.words)
                     self.feed(AudioReady(order.generation, order.clause, chunk.pcm_24k, words))
         except Exception as error:
-            message = _public_message("synthesizer", error)
+            message = _public_message(Component.SYNTHESIZER, error)
             self.feed(SynthesisFailed(order.generation, order.clause, message))
             return
         self.feed(ClauseSpoken(order.generation, order.clause))
@@ -341,11 +341,11 @@ class SessionRunner:
         self._perform(None, self._session.on_deadline(now_ms), now_ms)
 
 
-def _public_message(engine: str, error: Exception) -> str:
+def _public_message(engine: Component, error: Exception) -> str:
     """Log a failure; return a message for the client that says no more than which part failed."""
     if isinstance(error, EngineError):
         logger.warning("! %s (retryable: %s)", error, error.retryable)
-        return f"The {error.engine} failed."
+        return f"The {error.engine.label} failed."
     # The traceback may quote nothing that was said: engines raise EngineError for failures of their input.
-    logger.error("! %s failed: %s", engine, type(error).__name__, exc_info=error)
-    return f"The {engine} failed."
+    logger.error("! %s failed: %s", engine.label, type(error).__name__, exc_info=error)
+    return f"The {engine.label} failed."

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.hearing.link import FinishUtterance, PushAudio, StreamCommand, StreamHeard
 from pipelines.ports import Hypothesis
 
-ENGINE = "transcriber"
+ENGINE = Component.TRANSCRIBER
 BYTES_PER_MS = 32
 # A replay is cut into pieces, so that no single message grows with the utterance.
 PIECE_BYTES = 256 * 1024

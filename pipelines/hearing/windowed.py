@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.ports import Hypothesis
 
 _BYTES_PER_MS = 32
@@ -114,7 +114,7 @@ class WindowedStream:
 
     async def _finalize(self, wanted_bytes: int) -> Hypothesis:
         if self._is_closed:
-            raise EngineError("transcriber", "the stream is closed", retryable=False)
+            raise EngineError(Component.TRANSCRIBER, "the stream is closed", retryable=False)
         if wanted_bytes == 0:
             return Hypothesis("", 0, 0)
         run = self._newest

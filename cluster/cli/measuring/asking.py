@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from pipelines.answering.evaluation import Ask
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 _TIMEOUT_S = 60.0
 
@@ -32,7 +32,9 @@ async def ask_over_http(http_url: str, api_key: str = "", *, is_spoken: bool = F
                 reply = await client.post("/v1/chat/completions", json={"messages": messages})
                 reply.raise_for_status()
             except httpx.HTTPError as error:
-                raise EngineError("gateway", f"the question could not be asked: {error}", retryable=True) from error
+                raise EngineError(
+                    Component.GATEWAY, f"the question could not be asked: {error}", retryable=True
+                ) from error
             return str(reply.json()["choices"][0]["message"]["content"])
 
         yield ask
@@ -70,7 +72,9 @@ async def ask_in_child(arguments: Sequence[str]) -> AsyncIterator[Ask]:
         while line := await stdout.readline():
             if line.startswith(b'{"answer"'):
                 return str(json.loads(line)["answer"])
-        raise EngineError("evaluation", "the engines' process has ended; see its messages above", retryable=False)
+        raise EngineError(
+            Component.EVALUATION, "the engines' process has ended; see its messages above", retryable=False
+        )
 
     try:
         yield ask

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from deployments.engines.embedding.cache import MAX_VECTORS, EmbeddingCache
 from deployments.engines.milvus.searches import Hit, MilvusSearches, passage_of
-from deployments.engines.milvus.store import ENGINE, search_terms
-from pipelines.errors import EngineError
+from deployments.engines.milvus.store import search_terms
+from pipelines.errors import Component, EngineError
 from pipelines.ports import Passage, RetrievalQuery, StageScores
 from pipelines.retrieval.duplicates import first_distinct
 from pipelines.retrieval.fusion import RRF_K, fuse_rankings
@@ -174,7 +174,7 @@ class MilvusRetriever:
                 lists = await self._lists(search, collection, vector)
         except TimeoutError as error:
             self._on_timing(search.timing(fused=time.perf_counter(), is_over_budget=True))
-            raise EngineError(ENGINE, f"no answer within {query.budget_ms} ms", retryable=True) from error
+            raise EngineError(Component.RETRIEVER, f"no answer within {query.budget_ms} ms", retryable=True) from error
         # What has come is not thrown away: ranking it takes a few ms, whatever the clock says.
         report = await self._ranked(search, collection, vector, lists)
         self._on_timing(report.timing)

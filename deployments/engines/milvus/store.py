@@ -23,10 +23,10 @@ from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusExcep
 from cluster.services.milvus_grpc import GRPC_OPTIONS
 from deployments.engines.milvus.fields import FIELD_DEFAULTS, MAX_TEXT_BYTES, NUMBER_COLUMNS, TEXT_COLUMNS
 from deployments.engines.milvus.index_plan import METRIC, IndexPlan, index_plan
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.language.en.terms import content_words
 
-ENGINE = "retriever"
+ENGINE = Component.VECTOR_STORE
 DENSE, SPARSE, SENTENCES = "dense", "sparse", "sentence_vectors"
 STORED_FIELDS = ("title", "text", "source", "updated_at")
 # What jobs need to know of a row: its document (hash of the id, id, hash of the content with the number of chunks), the

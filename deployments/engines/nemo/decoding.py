@@ -16,7 +16,7 @@ import torch
 
 from deployments.engines.nemo.boosting import NO_PHRASES, boosted_labels
 from deployments.engines.nemo.token_text import Token
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,9 @@ class RnntDecoder:
         _set_search(network, has_phrases=has_phrases)
         self._search = network.decoding.decoding.decoding_computer
         if self._search is None:
-            raise EngineError("transcriber", "the model's prediction network cannot be batched", retryable=False)
+            raise EngineError(
+                Component.TRANSCRIBER, "the model's prediction network cannot be batched", retryable=False
+            )
 
     @property
     def trees(self) -> Any:

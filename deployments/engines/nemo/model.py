@@ -27,9 +27,9 @@ from typing import Any
 import torch
 
 from deployments.engines.nemo.memory import EncoderNext, EncoderPast, StreamMemory, keep_keys
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
-_ENGINE = "transcriber"
+_ENGINE = Component.TRANSCRIBER
 _RATE_HZ = 16_000
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.engines.nemo.model import quiet
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 LANGUAGE_MODEL_ENDING = ".lm"
 _CACHED_STATES = 16_384
@@ -48,7 +48,7 @@ def load_ngrams(path: Path, pieces: int) -> Any:
     from nemo.collections.asr.parts.submodules.ngram_lm import NGramGPULanguageModel
 
     if not path.is_file():
-        raise EngineError("transcriber", f"there is no language model at {path}", retryable=False)
+        raise EngineError(Component.TRANSCRIBER, f"there is no language model at {path}", retryable=False)
     with path.open("rb") as file:
         is_arpa = file.read(len(_ARPA_FIRST)) == _ARPA_FIRST
     try:

@@ -15,7 +15,7 @@ from deployments.engines.nemo.ngrams import Blend, NGramScores, load_ngrams
 from deployments.engines.nemo.prefix_beam import BeamHabits, PrefixBeam
 from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.streaming.loop import LoopLimits, StreamLoop
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ def _decoder(model: StreamingModel, settings: NemoSettings) -> tuple[FrameDecode
     has_ctc = hasattr(network, "ctc_decoder") or not has_rnnt
     kind = settings.decoder if settings.decoder != "auto" else ("rnnt" if has_rnnt else "ctc")
     if not (has_rnnt if kind == "rnnt" else has_ctc):
-        raise EngineError("transcriber", f"the model has no {kind} decoder", retryable=False)
+        raise EngineError(Component.TRANSCRIBER, f"the model has no {kind} decoder", retryable=False)
     if settings.language_model is not None:
         if kind == "rnnt":
-            raise EngineError("transcriber", "a language model needs the ctc decoder", retryable=False)
+            raise EngineError(Component.TRANSCRIBER, "a language model needs the ctc decoder", retryable=False)
         return _beam_decoder(network, settings, settings.language_model)
     has_phrases = any(settings.phrases.values())
     decoder: FrameDecoder

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from pipelines.errors import ConfigError, EngineError
+from pipelines.errors import Component, ConfigError, EngineError
 
 MANIFEST = "manifest.json"
 
@@ -114,9 +114,9 @@ class S3Store:
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                 raise FileNotFoundError(f"s3://{bucket}/{key}") from error
-            raise EngineError("language_model", f"cannot read s3://{bucket}/{key}", retryable=True) from error
+            raise EngineError(Component.LANGUAGE_MODEL, f"cannot read s3://{bucket}/{key}", retryable=True) from error
         except BotoCoreError as error:
-            raise EngineError("language_model", f"cannot read s3://{bucket}/{key}", retryable=True) from error
+            raise EngineError(Component.LANGUAGE_MODEL, f"cannot read s3://{bucket}/{key}", retryable=True) from error
 
     def put(self, source: Path, path: str) -> None:
         self.client.upload_file(str(source), *self._place(path))

@@ -41,7 +41,7 @@ from deployments.engines.piper.onnx_graph import OnnxGraph
 from deployments.engines.piper.speakable import spoken_tokens
 from deployments.engines.piper.voice_tensors import VoiceTensors
 from deployments.engines.piper.word_alignment import PhonemeTiming, align_words
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import SpeechChunk, SpeechRequest, WordTime
 
@@ -125,7 +125,9 @@ class PiperSynthesizer:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except Exception as error:
-            raise EngineError("synthesizer", type(error).__name__, retryable=isinstance(error, RuntimeError)) from error
+            raise EngineError(
+                Component.SYNTHESIZER, type(error).__name__, retryable=isinstance(error, RuntimeError)
+            ) from error
 
     def _pieces(self, text: str, speed: float) -> Iterator[tuple[bytes, int, list[WordTime]]]:
         """Yield (24 kHz PCM, its start in samples, its words) for each decoded piece. Worker thread only."""

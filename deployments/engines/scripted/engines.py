@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import (
     ChatMessage,
@@ -159,7 +159,7 @@ class ScriptedTranscriptStream:
 
     async def finalize(self) -> Hypothesis:
         if self._is_closed:
-            raise EngineError("transcriber", "the stream is closed", retryable=False)
+            raise EngineError(Component.TRANSCRIBER, "the stream is closed", retryable=False)
         task = asyncio.create_task(self._finalize())
         self._finalizing.add(task)
         try:

@@ -20,12 +20,12 @@ from deployments.engines.streaming.chunk_stepper import ChunkStepper
 from deployments.engines.streaming.lag import LagMeter, streams_within
 from deployments.engines.streaming.schedule import ScheduleLimits, StreamSchedule
 from deployments.engines.streaming.ticks import StreamTicks
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.hearing.link import OpenStream, StreamCommand, StreamRefused, StreamResult
 
 logger = logging.getLogger(__name__)
 
-_ENGINE = "transcriber"
+_ENGINE = Component.TRANSCRIBER
 _STOPPED = "the recogniser is stopped"
 _STOP_WAIT_S = 30.0
 _DEATH_WATCH_S = 0.1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from deployments.engines.streaming.chunk_stepper import ChunkStepper, Heard, SlotAudio
 from deployments.engines.streaming.schedule import BYTES_PER_MS, Chunk, Rest, StreamKey, StreamSchedule
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.hearing.link import (
     CloseStream,
     FinishUtterance,
@@ -224,7 +224,7 @@ class StreamTicks:
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         self._failures_in_a_row = self._failures_in_a_row + len(errors) if len(errors) == len(answers) else 0
         if self._failures_in_a_row >= _FAILURES_WITHOUT_SUCCESS:
-            raise EngineError("transcriber", _reason(errors[0]), retryable=True) from errors[0]
+            raise EngineError(Component.TRANSCRIBER, _reason(errors[0]), retryable=True) from errors[0]
 
 
 def _answer_alone(run: Callable[[Sequence[SlotAudio]], list[Heard]], item: SlotAudio) -> Answer:

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from deployments.engines.microbatch import MicroBatcher
+from pipelines.errors import Component
 
 _RATE_HZ = 16_000
 _SAMPLES = 8 * _RATE_HZ
@@ -46,7 +47,7 @@ class SmartTurnDetector:
         self._session = onnxruntime.InferenceSession(
             str(model_path), sess_options=options, providers=["CPUExecutionProvider"]
         )
-        self._batcher = MicroBatcher[bytes, float]("smart-turn", self._judge, max_batch=max_batch)
+        self._batcher = MicroBatcher[bytes, float](Component.TURN_DETECTOR, self._judge, max_batch=max_batch)
 
     def warm_up(self) -> None:
         """Judge silence once, so that the first call does not pay for allocation."""

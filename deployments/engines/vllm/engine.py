@@ -14,7 +14,7 @@ from cluster.config.schema import LanguageModelConfig
 from deployments.engines.vllm.load import VllmLoad, logger_for
 from deployments.engines.vllm.settings import VllmSettings, engine_arguments, environment
 from deployments.engines.vllm.stepper import Delta, EngineStepper
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import ChatMessage, Clause, GenerationRequest
 
@@ -112,7 +112,7 @@ class VllmLanguageModel:
             raise
         except Exception as error:
             is_refused = self._source.is_alive and isinstance(error, ValueError | TypeError)
-            raise EngineError("language_model", type(error).__name__, retryable=not is_refused) from error
+            raise EngineError(Component.LANGUAGE_MODEL, type(error).__name__, retryable=not is_refused) from error
 
     def close(self) -> None:
         """Stop the engine; generations in progress fail. Does nothing on successive calls."""
@@ -124,13 +124,13 @@ class VllmLanguageModel:
 
     def _prompt_tokens(self, request: GenerationRequest) -> list[int]:
         if not request.messages:
-            raise EngineError("language_model", "a prompt needs a message", retryable=False)
+            raise EngineError(Component.LANGUAGE_MODEL, "a prompt needs a message", retryable=False)
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         tokens: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(tokens) >= self._max_model_len:
             reason = f"the prompt has {len(tokens)} tokens, the model takes {self._max_model_len - 1}"
-            raise EngineError("language_model", reason, retryable=False)
+            raise EngineError(Component.LANGUAGE_MODEL, reason, retryable=False)
         return tokens
 
 
@@ -195,7 +195,7 @@ def _chat_tokenizer(model_dir: Path) -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(str(model_dir), local_files_only=True)
     if not tokenizer.chat_template:
-        raise EngineError("language_model", "the model has no chat template", retryable=False)
+        raise EngineError(Component.LANGUAGE_MODEL, "the model has no chat template", retryable=False)
     return tokenizer
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 
 def convert(source_dir: Path, target_dir: Path) -> None:
@@ -27,7 +27,7 @@ def convert(source_dir: Path, target_dir: Path) -> None:
     """
     files = sorted(source_dir.glob("*.gguf"))
     if len(files) != 1:
-        raise EngineError("language_model", f"expected one .gguf file, found {len(files)}", retryable=False)
+        raise EngineError(Component.LANGUAGE_MODEL, f"expected one .gguf file, found {len(files)}", retryable=False)
     target_dir.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target_dir.name}-", dir=target_dir.parent))
     try:
@@ -64,7 +64,9 @@ def _write_model(gguf_file: Path, target_dir: Path) -> None:
     location: dict[str, Any] = {"gguf_file": gguf_file.name, "local_files_only": True}
     source = AutoModelForCausalLM.from_pretrained(gguf_file.parent, dtype=torch.bfloat16, **location)
     if source.config.model_type != "llama":
-        raise EngineError("language_model", f"architecture {source.config.model_type!r} is not llama", retryable=False)
+        raise EngineError(
+            Component.LANGUAGE_MODEL, f"architecture {source.config.model_type!r} is not llama", retryable=False
+        )
     settings = source.config.to_dict()
     settings.pop("quantization_config", None)  # else loaders take the dequantised weights for packed ones
     config = LlamaConfig(**settings)

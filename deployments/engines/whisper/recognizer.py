@@ -27,7 +27,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 from pipelines.hearing.windowed import Recognition
 
 _RATE_HZ = 16_000
@@ -92,7 +92,9 @@ class WhisperRecognizer:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._recognize_all, samples)
         except Exception as error:
-            raise EngineError("transcriber", type(error).__name__, retryable=isinstance(error, RuntimeError)) from error
+            raise EngineError(
+                Component.TRANSCRIBER, type(error).__name__, retryable=isinstance(error, RuntimeError)
+            ) from error
 
     def close(self) -> None:
         """Stop the worker thread after the utterance that it recognises. Does nothing on successive calls."""
@@ -156,7 +158,7 @@ class WhisperRecognizer:
     def _token(self, name: str) -> int:
         token = self._tokenizer.token_to_id(name)
         if token is None:
-            raise EngineError("transcriber", f"the tokenizer has no token {name}", retryable=False)
+            raise EngineError(Component.TRANSCRIBER, f"the tokenizer has no token {name}", retryable=False)
         return int(token)
 
 

@@ -33,7 +33,7 @@ from ingest_jobs.knowledge.store.blobs import Blobs, get_json, put_json
 from ingest_jobs.knowledge.store.records import erase_subject, is_erased
 from ingest_jobs.knowledge.store.staging import forget_staged_subject, staged_subject_rows
 from ingest_jobs.knowledge.store.undo import UNDO, forget_subject, read_undo
-from pipelines.errors import ConfigError, EngineError
+from pipelines.errors import Component, ConfigError, EngineError
 
 RECEIPTS = "ingest/receipts/"
 _KEY = "ingest/keys/erasure-ed25519"
@@ -97,7 +97,7 @@ def erase(stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenan
     places["staged for import"] = forget_staged_subject(blobs, tenant, digest)
     remaining = _remaining(stores, blobs, logs, tenant, digest)
     if any(remaining.values()):
-        raise EngineError("erasure", f"still there: {remaining}; erase again", retryable=True)
+        raise EngineError(Component.ERASURE, f"still there: {remaining}; erase again", retryable=True)
     receipt = _signed(Receipt(name, tenant, digest, round(time.time(), 3), places, remaining), blobs)
     put_json(blobs, f"{RECEIPTS}{tenant}/{name}.json", asdict(receipt))
     return receipt

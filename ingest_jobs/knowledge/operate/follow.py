@@ -30,7 +30,7 @@ from ingest_jobs.knowledge.run.pipeline import Encoder, JobPlan, patiently
 from ingest_jobs.knowledge.run.updates import ChangeWriter, dataset_for
 from ingest_jobs.knowledge.store.exclusive import exclusive
 from ingest_jobs.knowledge.store.expiry import delete_expired
-from pipelines.errors import ConfigError, EngineError, VoxrayError
+from pipelines.errors import Component, ConfigError, EngineError, VoxrayError
 
 _POLL_S = 1.0
 _KEPT_S = 24 * 3600.0
@@ -117,7 +117,7 @@ class Follower:
             self._store.load(live)
             self._store.rows(live)
         except EngineError as error:
-            raise EngineError("ingest", f"{live} cannot be used: {error}", retryable=True) from error
+            raise EngineError(Component.INGEST, f"{live} cannot be used: {error}", retryable=True) from error
         try:
             return self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
         except EngineError as error:

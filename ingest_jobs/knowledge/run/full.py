@@ -26,7 +26,7 @@ from ingest_jobs.knowledge.run.quality import GateFailed, check_quality
 from ingest_jobs.knowledge.store.records import erased_subjects
 from ingest_jobs.knowledge.store.rows import DOCUMENT, KEPT, WRITTEN
 from ingest_jobs.knowledge.store.staging import STAGED, forget_staged, staged_prefix
-from pipelines.errors import ConfigError, EngineError
+from pipelines.errors import Component, ConfigError, EngineError
 
 _MAX_PASSES = 4
 _FROM_JOB = f'origin == "{FROM_SOURCE}"'
@@ -106,7 +106,9 @@ def _build(job: Job, journal: Journal, collection: str, is_resumed: bool) -> Non
             surplus = journal.surplus()
             job.store.delete_rows(collection, job.tenant, surplus)
             return
-    raise EngineError("ingest", f"the store still lacks {journal.missing()} chunks after several tries", retryable=True)
+    raise EngineError(
+        Component.INGEST, f"the store still lacks {journal.missing()} chunks after several tries", retryable=True
+    )
 
 
 def _run_pass(job: Job, journal: Journal, plan: JobPlan, *, is_first: bool) -> None:

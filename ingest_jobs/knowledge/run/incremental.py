@@ -34,7 +34,7 @@ from ingest_jobs.knowledge.store.rows import (
     row_of_news,
 )
 from ingest_jobs.knowledge.store.undo import undo_name, write_undo
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 # With more than this part of the documents changed, a new version is built: it can be checked before it goes live.
 MAX_CHANGED_SHARE = 0.3
@@ -151,7 +151,7 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
     fresh = (row for docs in _groups(found.changed) for row in _keys_of(job, live, docs))
     journal.find((row["pk"], row["chunk_hash"]) for row in fresh)
     if missing := journal.missing():
-        raise EngineError("ingest", f"the store lacks {missing} chunks that it had taken", retryable=True)
+        raise EngineError(Component.INGEST, f"the store lacks {missing} chunks that it had taken", retryable=True)
     store.seal(live, tenant)
     try:
         report.gate = check_edit(gate, store, live, probes, tenant=tenant, encoder=job.encoder)

@@ -25,7 +25,7 @@ from ingest_jobs.knowledge.run.updates import ChangeWriter, dataset_for
 from ingest_jobs.knowledge.store.blobs import Blobs, open_blobs
 from ingest_jobs.knowledge.store.exclusive import exclusive
 from ingest_jobs.knowledge.store.rows import Row
-from pipelines.errors import ConfigError, EngineError
+from pipelines.errors import Component, ConfigError, EngineError
 
 RunStages = Callable[[JobPlan, Iterator[Unit]], Iterator[list[Row]]]
 _LOCK_WAIT_S = 45.0  # a killed job's lease runs out meanwhile
@@ -168,7 +168,7 @@ def open_redis(url: str, password_env: str) -> redis.Redis | None:
     try:
         client.ping()
     except redis.exceptions.RedisError as error:
-        raise EngineError("redis", f"no answer at {url}", retryable=True) from error
+        raise EngineError(Component.REDIS, f"no answer at {url}", retryable=True) from error
     return client
 
 

@@ -21,7 +21,7 @@ from ingest_jobs.knowledge.quiet import quiet_libraries
 from ingest_jobs.knowledge.read.documents import Unit
 from ingest_jobs.knowledge.run.pipeline import JobPlan, ReadUnits, WriteRows, yield_cpu
 from ingest_jobs.knowledge.store.rows import Row, columns_of_rows, embed_rows, rows_of_columns
-from pipelines.errors import EngineError, VoxrayError
+from pipelines.errors import Component, EngineError, VoxrayError
 
 # Files are opened by the dozen: an item for each would cost more than to read it.
 _UNITS_AN_ITEM = 16
@@ -169,4 +169,4 @@ def own_error(error: BaseException) -> VoxrayError:
         seen.add(id(cause))
         cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
     print(f"! {type(error).__name__}: {str(error)[:2000]}", file=sys.stderr)  # noqa: T201 - a job's log is its output
-    return EngineError("ingest", f"the Ray Data job failed: {type(error).__name__}", retryable=True)
+    return EngineError(Component.INGEST, f"the Ray Data job failed: {type(error).__name__}", retryable=True)

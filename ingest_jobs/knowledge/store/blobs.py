@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 
 class Blobs(Protocol):
@@ -143,4 +143,4 @@ def get_json(blobs: Blobs, name: str) -> Any:
 
 
 def _failure(error: Exception) -> EngineError:
-    return EngineError("objects", f"the object store failed: {type(error).__name__}", retryable=True)
+    return EngineError(Component.OBJECT_STORE, f"the object store failed: {type(error).__name__}", retryable=True)

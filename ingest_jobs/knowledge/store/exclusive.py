@@ -13,7 +13,7 @@ import redis.exceptions
 import redis.lock
 from filelock import FileLock, Timeout
 
-from pipelines.errors import CapacityError, EngineError
+from pipelines.errors import CapacityError, Component, EngineError
 
 _LEASE_S = 20.0
 
@@ -47,7 +47,7 @@ def _leased(name: str, client: redis.Redis, wait_s: float) -> Iterator[None]:
         if not lock.acquire(blocking_timeout=max(0.0, deadline - time.monotonic())):
             raise _busy(name)
     except redis.exceptions.RedisError as error:
-        raise EngineError("redis", "cannot be reached for the job's lock", retryable=True) from error
+        raise EngineError(Component.REDIS, "cannot be reached for the job's lock", retryable=True) from error
     ended = threading.Event()
 
     def renew() -> None:

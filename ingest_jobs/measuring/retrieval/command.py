@@ -37,7 +37,7 @@ from ingest_jobs.measuring.retrieval.evaluation import Found, figures, find_all,
 from ingest_jobs.measuring.retrieval.evaluation_set import DATA_FOLDER, DOCUMENTS, QUESTIONS_FILE, make_evaluation_set
 from ingest_jobs.measuring.retrieval.questions import RetrievalQuestion, load_retrieval_questions
 from ingest_jobs.measuring.retrieval.tables import explanation_table, latency_table, quality_table, timing_line
-from pipelines.errors import ConfigError, EngineError, VoxrayError
+from pipelines.errors import Component, ConfigError, EngineError, VoxrayError
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
 
 _START_TIMEOUT_S = 30.0
@@ -191,7 +191,9 @@ def _own_milvus(folder: Path) -> Iterator[str]:
             deadline = time.monotonic() + _START_TIMEOUT_S
             while not is_milvus_ready(port):
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise EngineError("milvus", "the server for the evaluation did not start", retryable=False)
+                    raise EngineError(
+                        Component.VECTOR_STORE, "the server for the evaluation did not start", retryable=False
+                    )
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     server.wait(timeout=0.2)
             yield f"http://127.0.0.1:{port}"

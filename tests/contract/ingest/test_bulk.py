@@ -91,7 +91,7 @@ def test_job_that_died_before_its_import_is_taken_up_and_ends_whole(
     workshop.write_people([("1", "ann", "Ann wrote a letter.")])
 
     def die() -> None:
-        raise EngineError("test", "the driver ends here", retryable=False)
+        raise EngineError("ingest", "the driver ends here", retryable=False)
 
     with pytest.raises(EngineError):
         workshop.run(CountingEncoder(at={80: die}), bulk_url=str(tmp_path / "bucket"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from deployments.engines.microbatch import MicroBatcher
-from pipelines.errors import EngineError
+from pipelines.errors import Component, EngineError
 
 pytestmark = pytest.mark.unit
 
@@ -29,7 +29,7 @@ class Doubler:
 
 async def test_items_that_arrive_while_a_batch_runs_share_the_next() -> None:
     doubler = Doubler()
-    batcher = MicroBatcher[int, int]("doubler", doubler.compute, max_batch=2)
+    batcher = MicroBatcher[int, int](Component.TURN_DETECTOR, doubler.compute, max_batch=2)
     tasks = [asyncio.create_task(batcher.submit(number)) for number in (1,)]
     while not doubler.batches:
         await asyncio.to_thread(lambda: None)
@@ -42,7 +42,7 @@ async def test_items_that_arrive_while_a_batch_runs_share_the_next() -> None:
 
 async def test_cancelled_item_is_left_out() -> None:
     doubler = Doubler()
-    batcher = MicroBatcher[int, int]("doubler", doubler.compute, max_batch=4)
+    batcher = MicroBatcher[int, int](Component.TURN_DETECTOR, doubler.compute, max_batch=4)
     first = asyncio.create_task(batcher.submit(1))
     while not doubler.batches:
         await asyncio.to_thread(lambda: None)
@@ -58,7 +58,7 @@ async def test_cancelled_item_is_left_out() -> None:
 async def test_failed_batch_fails_its_items_and_the_next_runs() -> None:
     doubler = Doubler()
     doubler.released.set()
-    batcher = MicroBatcher[int, int]("doubler", doubler.compute, max_batch=4)
+    batcher = MicroBatcher[int, int](Component.TURN_DETECTOR, doubler.compute, max_batch=4)
     with pytest.raises(EngineError, match="ValueError") as failure:
         await batcher.submit(-1)
     assert isinstance(failure.value.__cause__, ValueError)
@@ -70,7 +70,7 @@ async def test_closed_batcher_refuses_and_has_no_thread() -> None:
     before = set(threading.enumerate())
     doubler = Doubler()
     doubler.released.set()
-    batcher = MicroBatcher[int, int]("doubler", doubler.compute, max_batch=1)
+    batcher = MicroBatcher[int, int](Component.TURN_DETECTOR, doubler.compute, max_batch=1)
     await batcher.submit(1)
     batcher.close()
     batcher.close()

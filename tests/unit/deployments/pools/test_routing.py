@@ -13,8 +13,8 @@ from pipelines.errors import EngineError
 from pipelines.ports import ChatMessage, Clause, GenerationRequest
 
 pytestmark = pytest.mark.unit
-BROKEN = EngineError("language model", "no replica took it", retryable=True)
-REFUSED = EngineError("language model", "too long", retryable=False)
+BROKEN = EngineError("language_model", "no replica took it", retryable=True)
+REFUSED = EngineError("language_model", "too long", retryable=False)
 
 
 class Clock:

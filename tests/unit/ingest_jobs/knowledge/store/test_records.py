@@ -92,7 +92,7 @@ def test_reporter_counts_outcomes_and_tells_the_time_left() -> None:
     ("error", "code"),
     [
         (ConfigError("x"), 2),
-        (EngineError("x", "y", retryable=True), 3),
+        (EngineError("ingest", "y", retryable=True), 3),
         (GateFailed("x"), 4),
         (CapacityError("x"), 5),
     ],
