@@ -10,7 +10,8 @@ VoxrayError
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 
@@ -92,3 +93,25 @@ class EngineError(VoxrayError):
 
 def _engine_error(engine: str, reason: str, retryable: bool) -> EngineError:
     return EngineError(engine, reason, retryable=retryable)
+
+
+def traceback_without_values(error: BaseException) -> str:
+    """Return where `error` and what caused it were raised, for logs of calls.
+
+    Messages are left out, since they may quote what was said; those of `IllegalTransition` name states only and stay.
+    """
+    return "\nwhile handling:\n".join(
+        "".join(traceback.format_tb(link.__traceback__)) + _told(link) for link in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _told(error: BaseException) -> str:
+    name = type(error).__qualname__
+    return f"{name}: {error}" if isinstance(error, IllegalTransition) else name

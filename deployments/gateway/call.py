@@ -8,13 +8,14 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from deployments.gateway.metrics import GatewayMetrics
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.call.trace import TurnTrace, TurnTracer
-from pipelines.errors import PeerError
+from pipelines.errors import PeerError, traceback_without_values
 from pipelines.session.core import Session
 from pipelines.session.effects import Notice
 from pipelines.session.settings import SessionSettings
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_UNSENT_BYTES = 16 * 1024 * 1024
 CLOSE_TRY_AGAIN = 1013
 CLOSE_NORMAL = 1000
+CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TIMEOUT_S = 2.0
 
 
@@ -67,6 +69,7 @@ class Call:
         other_calls: int,
     ) -> None:
         query = websocket.query_params
+        self._session_id = session_id
         self._websocket = websocket
         self._metrics = metrics
         self._idle_timeout_s = settings.idle_timeout_s
@@ -81,33 +84,68 @@ class Call:
             private_events="voxray.trace" in query.get("include", "").split(","),
         )
         session = Session.start(session_id.removeprefix("sess_"), self._wire.settings())
-        self._runner = SessionRunner(session, engines, self._on_notice, TurnTracer(session, self._on_turn))
+        tracer = TurnTracer(session, self._on_turn)
+        self._runner = SessionRunner(session, engines, self._on_notice, self._fail, tracer)
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._messages = 0
         self._has_unsent = asyncio.Event()
         self._overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     @property
     def runner(self) -> SessionRunner:
         return self._runner
 
     async def run(self) -> None:
-        """Serve the socket; return when it is closed, whoever closed it. Everything of the call has then ended."""
-        reading = asyncio.create_task(self._read())
-        writing = asyncio.create_task(self._write())
-        watching = asyncio.create_task(self._watch())
+        """Serve the socket; return when it is closed, whoever closed it. Everything of the call has then ended.
+
+        A bug anywhere in the call ends it with an `error` event and close code 1011; other calls go on.
+        """
+        tasks = [asyncio.create_task(work()) for work in (self._read, self._write, self._watch)]
+        for task in tasks:
+            task.add_done_callback(self._fail_with)
         try:
             self._send(self._wire.open())
-            await asyncio.wait({reading, writing, watching, self._overflow}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {*tasks, self._overflow, self._failure}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except Exception as error:
+            self._fail(error)
         finally:
-            for task in (reading, writing, watching):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reading, writing, watching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end()
+
+    async def _end(self) -> None:
+        """Free what the call holds, and tell the client why it ended, if that was not its own wish."""
+        try:
             await self._runner.close()
-            if self._overflow.done():
-                self._metrics.slow_clients.inc()
-                await self._close(CLOSE_TRY_AGAIN, "the client does not read")
+        except Exception as error:
+            self._fail(error)
+        if self._failure.done():
+            await self._report(self._failure.result())
+        elif self._overflow.done():
+            self._metrics.slow_clients.inc()
+            await self._close(CLOSE_TRY_AGAIN, "the client does not read")
+
+    async def _report(self, error: Exception) -> None:
+        self._metrics.failed_calls.inc()
+        logger.error("! %s: the call has failed\n%s", self._session_id, traceback_without_values(error))
+        message = "Something went wrong in the server, and this call has ended. Connect again to begin a new one."
+        with suppress(Exception):  # the bug may be in what tells the client
+            self._send(self._wire.fail("internal_error", message))
+            await asyncio.wait_for(self._flush(), CLOSE_TIMEOUT_S)
+        await self._close(CLOSE_INTERNAL_ERROR, "internal error")
+
+    def _fail(self, error: Exception) -> None:
+        """End the call for a bug; the first one counts."""
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+    def _fail_with(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._fail(error)
 
     async def _read(self) -> None:
         """Hand over messages until the client goes, is idle for too long, or the session's time is up."""
@@ -159,16 +197,20 @@ class Call:
 
     async def _write(self) -> None:
         """Send what there is, in order."""
-        while True:
+        while await self._flush():
             await self._has_unsent.wait()
             self._has_unsent.clear()
-            while self._unsent:
-                message = self._unsent.popleft()
-                self._unsent_bytes -= len(message)
-                try:
-                    await self._websocket.send({"type": "websocket.send", "text": message.decode()})
-                except (WebSocketDisconnect, RuntimeError):  # starlette raises RuntimeError once the socket is closed
-                    return
+
+    async def _flush(self) -> bool:
+        """Send what is unsent; return whether the socket is still open."""
+        while self._unsent:
+            message = self._unsent.popleft()
+            self._unsent_bytes -= len(message)
+            try:
+                await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+            except (WebSocketDisconnect, RuntimeError):  # starlette raises RuntimeError once the socket is closed
+                return False
+        return True
 
     async def _close(self, code: int, reason: str) -> None:
         logger.info("x %s", reason)

@@ -24,6 +24,9 @@ class GatewayMetrics:
         self.slow_clients = Counter(
             "voxray_slow_clients", "Calls closed since the client did not read.", registry=self.registry
         )
+        self.failed_calls = Counter(
+            "voxray_failed_calls", "Calls ended by an error of the server's own.", registry=self.registry
+        )
         self.turns = Counter(
             "voxray_turns", "Answered turns by status and grounding.", ["status", "grounding"], registry=self.registry
         )

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pipelines.answering.events import AnswerClause, AnswerEvent, AnswerFinished, PassagesFound
 from pipelines.audio.history import AudioHistory
-from pipelines.errors import Component, EngineError
+from pipelines.errors import Component, EngineError, traceback_without_values
 from pipelines.ports import (
     Hypothesis,
     SpeechDetector,
@@ -107,8 +107,13 @@ class Engines:
 class SessionRunner:
     """Drives one session until `close`.
 
+    Nothing that engines, timers or the client call here ever raises. An exception in the core, in `on_notice` or in the
+    runner itself is a bug, and the call cannot go on: `on_failure` is told once, everything after it is ignored, and
+    the owner closes.
+
     Args:
         on_notice: called in order for every notice to the client; must not block.
+        on_failure: called with the first exception that a bug has raised.
         observer: sees stimuli and effects.
         session_ms: the session's clock when this runner takes over (0 for a new session).
     """
@@ -118,6 +123,7 @@ class SessionRunner:
         session: Session,
         engines: Engines,
         on_notice: Callable[[Notice], None],
+        on_failure: Callable[[Exception], None],
         observer: SessionObserver,
         *,
         session_ms: int = 0,
@@ -125,6 +131,7 @@ class SessionRunner:
         self._session = session
         self._engines = engines
         self._on_notice = on_notice
+        self._on_failure = on_failure
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time() - session_ms / 1000
@@ -133,8 +140,10 @@ class SessionRunner:
         self._streams: dict[str, TranscriptStream] = {}
         self._sealed: set[str] = set()
         self._tasks: dict[int, set[asyncio.Task[None]]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._speaking: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._is_over = False  # closed, or failed
         self._is_closed = False
 
     @property
@@ -147,39 +156,50 @@ class SessionRunner:
 
     def feed_audio(self, pcm_16k: bytes) -> None:
         """Take audio from the caller (any length, whole samples)."""
-        if self._is_closed or not pcm_16k:
+        if self._is_over or not pcm_16k:
             return
-        self._history.append(pcm_16k)
-        for item_id, stream in self._streams.items():
-            if item_id not in self._sealed:
-                stream.push(pcm_16k)
-        self.feed(AudioAppended(self._history.end_ms))
-        self._detect_speech(pcm_16k)
+        try:
+            self._history.append(pcm_16k)
+            for item_id, stream in self._streams.items():
+                if item_id not in self._sealed:
+                    stream.push(pcm_16k)
+            self.feed(AudioAppended(self._history.end_ms))
+            self._detect_speech(pcm_16k)
+        except Exception as error:
+            self._fail(error)
 
     def feed(self, stimulus: Stimulus) -> None:
         """Take a stimulus; perform its effects."""
-        if self._is_closed:
+        if self._is_over:
             return
-        now_ms = self.now_ms()
-        self._perform(stimulus, self._session.receive(stimulus, now_ms), now_ms)
+        try:
+            now_ms = self.now_ms()
+            self._perform(stimulus, self._session.receive(stimulus, now_ms), now_ms)
+        except Exception as error:
+            self._fail(error)
 
     async def close(self) -> None:
-        """End the session and everything it runs. Does nothing on successive calls."""
+        """End the session and free everything it holds. Does nothing on successive calls."""
         if self._is_closed:
             return
         self.feed(SessionClosed())
-        self._is_closed = True
+        self._is_closed = self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._detector_stream is not None:
-            self._detector_stream.close()
         tasks = [task for group in self._tasks.values() for task in group]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for stream in self._streams.values():
-            await stream.aclose()
+        await asyncio.gather(*self._closing, *map(_release, self._streams.values()))
         self._streams.clear()
+        if self._detector_stream is not None:
+            self._detector_stream.close()
+
+    def _fail(self, error: Exception) -> None:
+        """A bug has shown: take nothing any more, and tell the owner."""
+        if not self._is_over:
+            self._is_over = True
+            self._on_failure(error)
 
     # --- speech detection ---------------------------------------------------------------------------------------------
 
@@ -247,7 +267,9 @@ class SessionRunner:
         self._sealed.discard(item_id)
         stream = self._streams.pop(item_id, None)
         if stream is not None:
-            self._spawn(0, stream.aclose())
+            task = self._loop.create_task(_release(stream))
+            self._closing.add(task)  # never cancelled: a stream that is not closed keeps its slot
+            task.add_done_callback(self._closing.discard)
 
     def _spawn(self, generation: int, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` under `generation` (0: until the session ends)."""
@@ -258,6 +280,8 @@ class SessionRunner:
         return task
 
     def _forget(self, generation: int, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._fail(error)  # what engines raise was caught in the task
         group = self._tasks[generation]
         group.discard(task)
         if not group and generation:
@@ -324,7 +348,7 @@ class SessionRunner:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _arm_timer(self) -> None:
-        deadline_ms = None if self._is_closed else self._session.next_deadline_ms()
+        deadline_ms = None if self._is_over else self._session.next_deadline_ms()
         when_s = None if deadline_ms is None else self._began_s + deadline_ms / 1000
         if self._timer is not None:
             # While audio flows the deadline moves with every frame: let the timer fire early and look again.
@@ -337,8 +361,21 @@ class SessionRunner:
 
     def _on_timer(self) -> None:
         self._timer = None
-        now_ms = self.now_ms()
-        self._perform(None, self._session.on_deadline(now_ms), now_ms)
+        if self._is_over:
+            return
+        try:
+            now_ms = self.now_ms()
+            self._perform(None, self._session.on_deadline(now_ms), now_ms)
+        except Exception as error:
+            self._fail(error)
+
+
+async def _release(stream: TranscriptStream) -> None:
+    """Close a stream; one that fails harms no call."""
+    try:
+        await stream.aclose()
+    except Exception as error:
+        _public_message(Component.TRANSCRIBER, error)
 
 
 def _public_message(engine: Component, error: Exception) -> str:
@@ -346,6 +383,5 @@ def _public_message(engine: Component, error: Exception) -> str:
     if isinstance(error, EngineError):
         logger.warning("! %s (retryable: %s)", error, error.retryable)
         return f"The {error.engine.label} failed."
-    # The traceback may quote nothing that was said: engines raise EngineError for failures of their input.
-    logger.error("! %s failed: %s", engine.label, type(error).__name__, exc_info=error)
+    logger.error("! %s failed:\n%s", engine.label, traceback_without_values(error))
     return f"The {engine.label} failed."

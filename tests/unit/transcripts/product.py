@@ -30,6 +30,7 @@ from pipelines.hearing.linked import LinkedTranscriber
 from pipelines.hearing.windowed import Recognition, WindowedTranscriber
 from pipelines.ports import Passage, SpeechChunk, SpeechRequest, Transcriber, WordTime
 from pipelines.session.core import Session
+from pipelines.session.effects import Notice
 from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
 from pipelines.wire.translate import AudioBytes, WireTranslator
 
@@ -97,8 +98,9 @@ class InProcessCall:
         )
         session = Session.start(SESSION_ID.removeprefix("sess_"), self._wire.settings())
         tracer = TurnTracer(session, lambda trace: on_messages(self._wire.trace(trace.as_dict())))
+        self.failures: list[Exception] = []
         self._runner = SessionRunner(
-            session, cast.engines(), lambda notice: on_messages(self._wire.outbound(notice)), tracer
+            session, cast.engines(), lambda notice: self.outbound(notice), self.failures.append, tracer
         )
         on_messages(self._wire.open())
 
@@ -114,6 +116,16 @@ class InProcessCall:
         else:
             self._runner.feed(meaning)
 
+    def outbound(self, notice: Notice) -> None:
+        """Tell the client of a notice."""
+        self._on_messages(self._wire.outbound(notice))
+
     async def close(self) -> None:
-        """The client has gone."""
+        """The client has gone.
+
+        Raises:
+            Exception: a bug had ended the call.
+        """
         await self._runner.close()
+        for error in self.failures:
+            raise error

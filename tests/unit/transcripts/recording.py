@@ -39,6 +39,11 @@ class ScriptedCall:
         self._call = InProcessCall(cast, self._receive, defaults, **wire_options)
 
     @property
+    def failures(self) -> list[Exception]:
+        """The bugs that have ended the call: none, or one."""
+        return self._call.failures
+
+    @property
     def now_ms(self) -> int:
         return int((self._loop.time() - self._began_s) * 1000)
 

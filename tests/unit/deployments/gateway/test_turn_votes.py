@@ -60,7 +60,9 @@ class Call:
         )
         self.notices: list[Notice] = []
         self.has_text = asyncio.Event()
-        self.runner = SessionRunner(Session.start("s", SETTINGS), engines, self._note, NobodyWatches())
+        session = Session.start("s", SETTINGS)
+        self.failures: list[Exception] = []
+        self.runner = SessionRunner(session, engines, self._note, self.failures.append, NobodyWatches())
 
     def say(self, pcm_16k: bytes) -> None:
         """Let the caller's audio arrive."""
