@@ -312,7 +312,11 @@ class SessionRunner:
         self.feed(TurnJudged(generation, probability))
 
     async def _answer(self, order: StartAnswer) -> None:
-        generation, last = order.generation, AnswerClause("", is_last=True)
+        """Feed the answer's clauses; the last one goes out with the token counts, which come right after it.
+
+        An answer always gets its last clause, even from an answerer that ends without `AnswerFinished`.
+        """
+        generation, last_text, is_told = order.generation, "", False
         try:
             async with aclosing(self._engines.answerer.answer(order)) as events:  # type: ignore[type-var]
                 async for event in events:
@@ -321,11 +325,14 @@ class SessionRunner:
                             self._observer.observe_passages(generation, event, self.now_ms())
                         case AnswerClause(text, is_last) if not is_last:
                             self.feed(ClauseReady(generation, text, is_last=False))
-                        case AnswerClause():
-                            last = event  # goes out with the token counts, which come next
+                        case AnswerClause(text):
+                            last_text = text
                         case AnswerFinished(prompt_tokens=prompt_tokens, completion_tokens=tokens):
                             self._observer.observe_grounding(generation, event, self.now_ms())
-                            self.feed(ClauseReady(generation, last.text, True, tokens, prompt_tokens))
+                            self.feed(ClauseReady(generation, last_text, True, tokens, prompt_tokens))
+                            is_told = True
+            if not is_told:
+                self.feed(ClauseReady(generation, last_text, is_last=True))
         except Exception as error:
             self.feed(AnswerFailed(generation, _public_message(Component.ANSWER, error)))
 

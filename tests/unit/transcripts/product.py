@@ -59,7 +59,7 @@ class SampleAgent:
 
 @dataclass
 class Cast:
-    """What a call is played with; `retriever` and the models are scripted, the transcriber is one of the product's."""
+    """What a call is played with; `answerer` None is the grounded one over the scripted retriever and model."""
 
     transcriber: Transcriber
     synthesizer: Any
@@ -67,9 +67,10 @@ class Cast:
     language_model: ScriptedLanguageModel = field(default_factory=ScriptedLanguageModel)
     turn_detector: ScriptedTurnDetector = field(default_factory=ScriptedTurnDetector)
     limits: AnswerLimits = field(default_factory=lambda: AnswerLimits(3, 400, 1500, 48, 2))
+    answerer: Any = None
 
     def engines(self) -> Engines:
-        answerer = GroundedAnswerer(self.retriever, self.language_model, SampleAgent(), self.limits)
+        answerer = self.answerer or GroundedAnswerer(self.retriever, self.language_model, SampleAgent(), self.limits)
         return Engines(ScriptedSpeechDetector(), self.turn_detector, self.transcriber, answerer, self.synthesizer)
 
 
