@@ -3,7 +3,7 @@
 VoxrayError
 ├── ConfigError            the operator's: a file or variable is wrong; the message names it
 ├── PeerError              the client's: answered with an `error` event, the socket stays up
-├── IllegalTransition      ours: the session core was driven wrongly; nothing was changed
+├── IllegalTransition      ours: a bug in the session core; nothing was changed, and the call ends
 ├── CapacityError          nobody's: full; retry later (carries a reason)
 └── EngineError            an engine or store failed; `retryable` says whether another try can help
 """

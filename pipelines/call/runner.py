@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from pipelines.answering.events import AnswerClause, AnswerEvent, AnswerFinished, PassagesFound
 from pipelines.audio.history import AudioHistory
@@ -61,16 +61,6 @@ logger = logging.getLogger(__name__)
 
 # Long enough for the longest utterance and its prefix.
 KEEP_MARGIN_MS = 5_000
-ORDERS = (
-    OpenUtterance,
-    FinalizeTranscript,
-    SealUtterance,
-    CloseUtterance,
-    JudgeTurn,
-    StartAnswer,
-    Synthesize,
-    CancelGeneration,
-)
 
 
 class Answerer(Protocol):
@@ -226,7 +216,7 @@ class SessionRunner:
             # A frame or a window that decided nothing, thousands a second: it can only move the deadline away.
             return
         for effect in effects:
-            if isinstance(effect, ORDERS):
+            if isinstance(effect, Order):
                 self._carry_out(effect)
             else:
                 self._on_notice(effect)
@@ -253,6 +243,8 @@ class SessionRunner:
             case CancelGeneration(generation):
                 for task in self._tasks.get(generation, ()):
                     task.cancel()
+            case _:
+                assert_never(order)
 
     def _open_utterance(self, item_id: str, start_ms: int) -> None:
         def on_partial(heard: Hypothesis) -> None:

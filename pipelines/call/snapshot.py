@@ -17,7 +17,7 @@ class SnapshotError(VoxrayError):
 class _Snapshot(BaseModel):
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     state: SessionState
 
 

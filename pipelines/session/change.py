@@ -5,17 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipelines.session.effects import Effect, Refused
-from pipelines.session.state import SessionState
-from pipelines.session.transitions import Step, next_input_state, next_reply_state
+from pipelines.session.state import Reply, SessionState
+from pipelines.session.transitions import Step, next_input_state, next_reply_phase
 
 
 @dataclass(slots=True)
 class Change:
-    """Collects the effects of one stimulus and moves the states by the transition table."""
+    """Collects the effects of one stimulus and moves the states by the transition table.
+
+    It happens as a whole or not at all: `keep` notes the state before the first of its changes, `undo` goes back there.
+    """
 
     state: SessionState
     now_ms: int
     effects: list[Effect] = field(default_factory=list)
+    _kept: SessionState | None = None
+
+    def keep(self) -> None:
+        """Note the state as it is now. Does nothing on successive calls."""
+        if self._kept is None:
+            self._kept = self.state.copy()
+
+    def undo(self) -> None:
+        """Put the state back to where it was kept; without that nothing has been changed."""
+        if self._kept is not None:
+            self.state.become(self._kept)
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
@@ -27,8 +41,9 @@ class Change:
     def step_input(self, step: Step) -> None:
         self.state.input = next_input_state(self.state.input, step)
 
-    def step_reply(self, step: Step) -> None:
-        self.state.reply_state = next_reply_state(self.state.reply_state, step)
+    @staticmethod
+    def step_reply(reply: Reply, step: Step) -> None:
+        reply.phase = next_reply_phase(reply.phase, step)
 
     def new_item_id(self) -> str:
         number, self.state.next_item = self.state.next_item, self.state.next_item + 1

@@ -65,32 +65,54 @@ class Session:
 
         Args:
             now_ms: milliseconds since the session began; never less than in the call before.
+
+        Raises:
+            IllegalTransition: the state does not allow what the stimulus leads to, which is a bug; nothing has changed.
         """
         if self.is_closed:
             return []
         change = Change(self.state, now_ms)
-        _APPLY[type(stimulus)](change, stimulus)
-        return change.effects
+        if type(stimulus) not in _FREQUENT:
+            change.keep()
+        return _applied(change, _APPLY[type(stimulus)], stimulus)
 
     def next_deadline_ms(self) -> int | None:
         """When `on_deadline` is due if nothing else happens, or None."""
         if self.is_closed:
             return None
-        change = Change(self.state, 0)
-        deadlines = (listening.pause_deadline_ms(change), replying.reply_deadline_ms(change))
+        deadlines = (listening.pause_deadline_ms(self.state), replying.reply_deadline_ms(self.state))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def on_deadline(self, now_ms: int) -> list[Effect]:
-        """Do what is due at `now_ms`; nothing when called early."""
+        """Do what is due at `now_ms`; nothing when called early.
+
+        Raises:
+            IllegalTransition: as `receive`.
+        """
         if self.is_closed:
             return []
         change = Change(self.state, now_ms)
-        pause_ms, reply_ms = listening.pause_deadline_ms(change), replying.reply_deadline_ms(change)
-        if pause_ms is not None and pause_ms <= now_ms:
-            listening.end_muted_turn(change)
-        if reply_ms is not None and reply_ms <= now_ms:
-            replying.end_stalled_reply(change)
-        return change.effects
+        change.keep()
+        return _applied(change, _end_what_is_due, None)
+
+
+def _applied(change: Change, apply: Callable[[Change, Any], None], stimulus: Stimulus | None) -> list[Effect]:
+    """Make the change as a whole, or not at all; return its effects."""
+    try:
+        apply(change, stimulus)
+    except Exception:
+        change.undo()
+        raise
+    return change.effects
+
+
+def _end_what_is_due(change: Change, _: None) -> None:
+    state = change.state
+    pause_ms, reply_ms = listening.pause_deadline_ms(state), replying.reply_deadline_ms(state)
+    if pause_ms is not None and pause_ms <= change.now_ms:
+        listening.end_muted_turn(change)
+    if reply_ms is not None and reply_ms <= change.now_ms:
+        replying.end_stalled_reply(change)
 
 
 def _change_settings(change: Change, changed: SettingsChanged) -> None:
@@ -113,9 +135,10 @@ def _close(change: Change, _closed: SessionClosed) -> None:
     replying.close(change)
     listening.discard(change)
     change.step_input(Step.SESSION_CLOSED)
-    change.step_reply(Step.SESSION_CLOSED)
 
 
+# Many a second. Their handlers keep the state themselves before they do more than count: a copy a frame costs too much.
+_FREQUENT = frozenset({AudioAppended, SpeechScored, AudioReady})
 # The dispatch is typed by construction: each function takes the stimulus it stands behind.
 _APPLY: dict[type[Any], Callable[[Change, Any], None]] = {
     SettingsChanged: _change_settings,

@@ -37,7 +37,7 @@ from pipelines.session.effects import (
 )
 from pipelines.session.items import Item, Role
 from pipelines.session.settings import TurnDetection
-from pipelines.session.state import Utterance
+from pipelines.session.state import SessionState, Utterance
 from pipelines.session.stimuli import (
     AudioAppended,
     AudioClearRequested,
@@ -65,16 +65,19 @@ MUTED_GRACE_MS = 250
 def hear_audio(change: Change, audio: AudioAppended) -> None:
     """Account for audio that arrived. Manual turns open their utterance here, the others by speech scores."""
     state = change.state
+    begins_turn = state.settings.turn_detection is None and state.utterance is None
+    if begins_turn:
+        change.keep()
     begin_ms, state.appended_ms, state.appended_at_ms = state.appended_ms, audio.end_ms, change.now_ms
-    if state.settings.turn_detection is None and state.utterance is None:
+    if begins_turn:
         _open_utterance(change, start_ms=min(begin_ms, audio.end_ms))
 
 
 def hear_score(change: Change, score: SpeechScored) -> None:
     """Follow the caller's voice."""
     state, detection = change.state, change.state.settings.turn_detection
-    state.scored_ms = score.end_ms
     if detection is None or score.end_ms <= state.buffer_start_ms:
+        state.scored_ms = score.end_ms
         return
     voiced = is_voiced(score.probability, detection, is_speaking=state.input is InputState.SPEAKING)
     if state.input is InputState.QUIET:
@@ -85,10 +88,14 @@ def hear_score(change: Change, score: SpeechScored) -> None:
 
 def _listen_for_start(change: Change, detection: TurnDetection, voiced: bool, score: SpeechScored) -> None:
     state = change.state
-    state.voiced_ms = state.voiced_ms + score.window_ms if voiced else 0
-    if state.voiced_ms < detection.min_speech_ms or not voiced:
+    voiced_ms = state.voiced_ms + score.window_ms if voiced else 0
+    has_begun = voiced and voiced_ms >= detection.min_speech_ms
+    if has_begun:
+        change.keep()
+    state.scored_ms, state.voiced_ms = score.end_ms, voiced_ms
+    if not has_begun:
         return
-    began_ms = score.end_ms - state.voiced_ms
+    began_ms = score.end_ms - voiced_ms
     utterance = _open_utterance(change, start_ms=max(began_ms - detection.prefix_padding_ms, state.buffer_start_ms, 0))
     utterance.speech_end_ms = score.end_ms
     change.emit(SpeechStarted(utterance.item_id, utterance.start_ms))
@@ -100,22 +107,32 @@ def _follow_utterance(
     change: Change, detection: TurnDetection, utterance: Utterance, voiced: bool, score: SpeechScored
 ) -> None:
     state = change.state
-    if score.end_ms - utterance.start_ms >= state.settings.max_utterance_ms:
+    is_too_long = score.end_ms - utterance.start_ms >= state.settings.max_utterance_ms
+    goes_on = voiced and state.input is InputState.SPEAKING and not is_too_long
+    if not goes_on:
+        change.keep()
+    state.scored_ms = score.end_ms
+    if goes_on:
+        utterance.speech_end_ms = score.end_ms
+    elif is_too_long:
         _end_turn(change, utterance)
-        return
-    if state.input is InputState.SPEAKING:
-        if voiced:
-            utterance.speech_end_ms = score.end_ms
-        else:
-            change.step_input(Step.SPEECH_PAUSED)
-            utterance.resume_ms = 0
+    else:
+        _follow_pause(change, detection, utterance, voiced, score)
+
+
+def _follow_pause(
+    change: Change, detection: TurnDetection, utterance: Utterance, voiced: bool, score: SpeechScored
+) -> None:
+    if change.state.input is InputState.SPEAKING:
+        change.step_input(Step.SPEECH_PAUSED)
+        utterance.resume_ms = 0
     elif voiced:
         utterance.resume_ms += score.window_ms
         if utterance.resume_ms >= detection.min_speech_ms:
             _resume(change, utterance, score)
     else:
         utterance.resume_ms = 0
-    if state.input is InputState.PAUSED:
+    if change.state.input is InputState.PAUSED:
         _advance_pause(change, detection, utterance)
 
 
@@ -238,9 +255,9 @@ def discard(change: Change) -> None:
     state.voiced_ms = 0
 
 
-def pause_deadline_ms(change: Change) -> int | None:
+def pause_deadline_ms(state: SessionState) -> int | None:
     """When the turn ends although no more audio comes (the client fell silent by not sending), or None."""
-    state, detection = change.state, change.state.settings.turn_detection
+    detection = state.settings.turn_detection
     if detection is None or state.utterance is None or state.input is InputState.QUIET:
         return None
     silence_ms = max(state.scored_ms - state.utterance.speech_end_ms, 0)
@@ -274,7 +291,7 @@ def _end_turn(change: Change, utterance: Utterance) -> None:
     _commit_utterance(change, utterance, end_ms=end_ms)
     if detection is None or not detection.create_response:
         if draft is not None:
-            change.emit(CancelGeneration(draft.generation))
+            replying.drop(change, draft)
     elif text is None or text.strip():
         replying.answer_turn(change, utterance.item_id, draft)
 
@@ -283,7 +300,7 @@ def _commit_utterance(change: Change, utterance: Utterance, *, end_ms: int) -> N
     state = change.state
     change.step_input(Step.TURN_ENDED)
     if utterance.draft is not None:
-        change.emit(CancelGeneration(utterance.draft.generation))
+        replying.drop(change, utterance.draft)
         utterance.draft = None
     item = Item(utterance.item_id, Role.USER, is_audio=True, audio_ms=max(end_ms - utterance.start_ms, 0))
     previous = conversation.append(change, item)
@@ -313,6 +330,8 @@ def _complete_transcript(change: Change, item_id: str, text: str) -> None:
 
 def _drop_pause(change: Change, utterance: Utterance) -> None:
     """Forget what the pause started; the generation is over, so late results are stale."""
+    if utterance.draft is not None:
+        change.step_reply(utterance.draft, Step.REPLY_ENDED)
     if utterance.generation is not None:
         change.emit(CancelGeneration(utterance.generation))
     utterance.generation = None

@@ -1,7 +1,8 @@
 """The agent's side: from a question to clauses, audio and the end of the response.
 
-A reply is made either as a draft (on speculation, its output held back) or open (a response the client knows of). The
-engines' results reach it only if they carry its generation; whatever else comes late is dropped here.
+A reply is made either as a draft (on speculation, its output held back) or as a response that the client knows of; its
+phases are in `transitions.py`. The engines' results reach it only if they carry its generation; whatever else comes
+late is dropped here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pipelines.session.effects import (
 )
 from pipelines.session.items import Item, ItemStatus, Role, WordMark
 from pipelines.session.settings import Modality
-from pipelines.session.state import Reply
+from pipelines.session.state import Reply, SessionState
 from pipelines.session.stimuli import (
     AnswerFailed,
     AudioReady,
@@ -34,9 +35,13 @@ from pipelines.session.stimuli import (
     ResponseCreateRequested,
     SynthesisFailed,
 )
-from pipelines.session.transitions import ReplyState, Step
+from pipelines.session.transitions import ReplyPhase, Step
 
 BYTES_PER_SAMPLE = 2
+_WRITING = frozenset({ReplyPhase.DRAFTING, ReplyPhase.PREPARING, ReplyPhase.SPEAKING})
+_HELD_BACK = frozenset({ReplyPhase.DRAFTING, ReplyPhase.DRAFTED})
+_NOT_SHOWN = frozenset({ReplyPhase.PREPARING, ReplyPhase.PREPARED})
+_SHOWN = frozenset({ReplyPhase.SPEAKING, ReplyPhase.FINISHING})
 
 
 def draft(change: Change, generation: int, transcript: str) -> Reply:
@@ -46,21 +51,25 @@ def draft(change: Change, generation: int, transcript: str) -> Reply:
     return reply
 
 
+def drop(change: Change, draft: Reply) -> None:
+    """Stop a draft; nobody has seen anything of it."""
+    change.step_reply(draft, Step.REPLY_ENDED)
+    change.emit(CancelGeneration(draft.generation))
+
+
 def answer_turn(change: Change, item_id: str, reply: Reply | None) -> None:
     """Answer the turn that was just committed, with the draft if there is one."""
     state = change.state
     if state.reply is not None:
         state.queued_item_id = item_id
         if reply is not None:
-            change.emit(CancelGeneration(reply.generation))
+            drop(change, reply)
         return
     if reply is None:
         reply = _new_reply(change, change.new_generation(), ResponseCreateRequested())
         reply.asked_item_id = item_id
-        reply.awaiting_item_id = item_id if item_id in state.awaited else ""
+        reply.awaited_item_id = item_id if item_id in state.awaited else None
     _open(change, reply)
-    if not reply.awaiting_item_id and not reply.has_started_answer:
-        _start_answer(change, reply)
 
 
 def create(change: Change, request: ResponseCreateRequested) -> None:
@@ -72,10 +81,8 @@ def create(change: Change, request: ResponseCreateRequested) -> None:
         return
     reply = _new_reply(change, change.new_generation(), request)
     if not request.is_out_of_band or request.input_items is None:
-        reply.awaiting_item_id = next(reversed(state.awaited), "")
+        reply.awaited_item_id = next(reversed(state.awaited), None)
     _open(change, reply)
-    if not reply.awaiting_item_id:
-        _start_answer(change, reply)
 
 
 def cancel(change: Change, request: ResponseCancelRequested) -> None:
@@ -114,9 +121,9 @@ def stop_before_truncation(change: Change, request: ItemTruncateRequested) -> No
 def transcript_arrived(change: Change, item_id: str) -> None:
     """Start the answer that waited for this transcript; a turn without words ends its response without output."""
     reply = change.state.reply
-    if reply is None or reply.awaiting_item_id != item_id:
+    if reply is None or reply.awaited_item_id != item_id:
         return
-    reply.awaiting_item_id = ""
+    reply.awaited_item_id = None
     reply.progress_at_ms = change.now_ms
     if not _start_answer(change, reply, must_ask=True):
         _finish(change, reply, ResponseStatus.COMPLETED)
@@ -126,14 +133,14 @@ def transcript_arrived(change: Change, item_id: str) -> None:
 def transcript_failed(change: Change, item_id: str, message: str) -> None:
     """End the response that waited for this transcript."""
     reply = change.state.reply
-    if reply is not None and reply.awaiting_item_id == item_id:
+    if reply is not None and reply.awaited_item_id == item_id:
         _fail(change, reply, message)
 
 
 def hear_clause(change: Change, clause: ClauseReady) -> None:
     """Put out the next piece of text and have it spoken."""
     reply = _live_reply(change, clause.generation)
-    if reply is None or reply.is_text_done:
+    if reply is None or reply.phase not in _WRITING:
         return
     reply.input_tokens, reply.output_tokens = clause.prompt_tokens, clause.tokens
     if clause.text.strip():
@@ -142,7 +149,8 @@ def hear_clause(change: Change, clause: ClauseReady) -> None:
         if reply.modality is Modality.AUDIO:
             order = Synthesize(reply.generation, len(reply.clauses) - 1, clause.text, reply.voice, reply.speed)
             change.emit(order)
-    reply.is_text_done = clause.is_last
+    if clause.is_last:
+        change.step_reply(reply, Step.TEXT_COMPLETED)
     _finish_if_complete(change, reply)
 
 
@@ -151,12 +159,12 @@ def hear_audio(change: Change, audio: AudioReady) -> None:
     reply = _live_reply(change, audio.generation)
     if reply is None or audio.clause != reply.spoken or audio.clause >= len(reply.clauses):
         return
+    _put_out(change, reply, AnswerAudio(reply.response_id, reply.item_id, audio.pcm_24k))
     reply.words += [
         WordMark(reply.clause_start_char + end_char, reply.clause_start_ms + start_ms)
         for end_char, start_ms in audio.words
     ]
     reply.audio_samples += len(audio.pcm_24k) // BYTES_PER_SAMPLE
-    _put_out(change, reply, AnswerAudio(reply.response_id, reply.item_id, audio.pcm_24k))
 
 
 def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:
@@ -175,18 +183,18 @@ def hear_failure(change: Change, failed: AnswerFailed | SynthesisFailed) -> None
     reply = _live_reply(change, failed.generation)
     if reply is None:
         return
-    if reply.is_open:
+    if reply.phase not in _HELD_BACK:
         _fail(change, reply, failed.message)
         return
-    change.emit(CancelGeneration(reply.generation))
+    drop(change, reply)
     if change.state.utterance is not None:
         change.state.utterance.draft = None
 
 
-def reply_deadline_ms(change: Change) -> int | None:
+def reply_deadline_ms(state: SessionState) -> int | None:
     """When the response in progress fails for lack of progress, or None."""
-    reply = change.state.reply
-    return None if reply is None else reply.progress_at_ms + change.state.settings.reply_timeout_ms
+    reply = state.reply
+    return None if reply is None else reply.progress_at_ms + state.settings.reply_timeout_ms
 
 
 def end_stalled_reply(change: Change) -> None:
@@ -223,21 +231,20 @@ def _start_answer(change: Change, reply: Reply, addition: str = "", *, must_ask:
     """Order the answer; with `must_ask` only if the caller has said something. Return whether it was ordered."""
     items = change.state.items if reply.input_items is None else list(reply.input_items)
     question, history = conversation.question_and_history(items, addition)
-    index = conversation.index_of(items, reply.asked_item_id)
-    if not question and index is not None:
-        question = (items[index].text or "").strip()
+    if not question and reply.asked_item_id is not None:
+        index = conversation.index_of(items, reply.asked_item_id)
+        question = "" if index is None else (items[index].text or "").strip()
     if must_ask and not question:
         return False
-    reply.has_started_answer = True
+    change.step_reply(reply, Step.ANSWER_STARTED)
     change.emit(StartAnswer(reply.generation, question, history, reply.instructions, reply.max_output_tokens))
     return True
 
 
 def _open(change: Change, reply: Reply) -> None:
-    """Make the reply the response in progress, and let out what a draft has held back."""
-    change.step_reply(Step.REPLY_STARTED)
+    """Make the reply the response in progress, let out what a draft has held back, or start the answer if it can."""
+    change.step_reply(reply, Step.REPLY_OPENED)
     change.state.reply = reply
-    reply.is_open = True
     reply.progress_at_ms = change.now_ms
     change.emit(
         ResponseStarted(
@@ -248,24 +255,27 @@ def _open(change: Change, reply: Reply) -> None:
     for output in held:
         _put_out(change, reply, output)
     _finish_if_complete(change, reply)
+    if reply.phase is ReplyPhase.WAITING and reply.awaited_item_id is None:
+        _start_answer(change, reply)
 
 
 def _put_out(change: Change, reply: Reply, output: AnswerText | AnswerAudio) -> None:
-    reply.progress_at_ms = change.now_ms
-    if not reply.is_open:
+    if reply.phase in _HELD_BACK:
+        reply.progress_at_ms = change.now_ms
         reply.held.append(output)
         return
-    if not reply.has_item:
+    is_first = reply.phase in _NOT_SHOWN
+    change.step_reply(reply, Step.REPLY_OUTPUT)
+    reply.progress_at_ms = change.now_ms
+    if is_first:
         _announce_item(change, reply)
     if isinstance(output, AnswerAudio) and reply.first_audio_at_ms is None:
         reply.first_audio_at_ms = change.now_ms
         change.state.playout_item_id, change.state.playout_at_ms = reply.item_id, change.now_ms
-    change.step_reply(Step.REPLY_OUTPUT)
     change.emit(output)
 
 
 def _announce_item(change: Change, reply: Reply) -> None:
-    reply.has_item = True
     previous = None
     if not reply.is_out_of_band:
         is_audio = reply.modality is Modality.AUDIO
@@ -286,7 +296,7 @@ def _live_reply(change: Change, generation: int) -> Reply | None:
 
 
 def _finish_if_complete(change: Change, reply: Reply) -> None:
-    if reply.is_open and reply.is_complete and change.state.reply is reply:
+    if reply.is_complete:
         _finish(change, reply, ResponseStatus.COMPLETED)
         _answer_queued(change)
 
@@ -297,9 +307,10 @@ def _fail(change: Change, reply: Reply, message: str) -> None:
 
 
 def _finish(change: Change, reply: Reply, status: ResponseStatus, reason: str = "", *, error: str = "") -> None:
-    change.step_reply(Step.REPLY_ENDED)
+    is_shown = reply.phase in _SHOWN
+    change.step_reply(reply, Step.REPLY_ENDED)
     change.state.reply = None
-    item = _final_item(reply, status) if reply.has_item else None
+    item = _final_item(reply, status) if is_shown else None
     if item is not None and not reply.is_out_of_band:
         conversation.put(change, item)
     if status is not ResponseStatus.COMPLETED:
@@ -330,7 +341,7 @@ def _final_item(reply: Reply, status: ResponseStatus) -> Item:
 def _answer_queued(change: Change) -> None:
     """Answer the turn that ended while another response was in progress."""
     state = change.state
-    if not state.queued_item_id or state.reply_state is not ReplyState.IDLE:
+    if not state.queued_item_id or state.reply is not None:
         return
     item_id, state.queued_item_id = state.queued_item_id, ""
     answer_turn(change, item_id, None)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from pipelines.session.effects import AnswerAudio, AnswerText
 from pipelines.session.items import Item, WordMark
 from pipelines.session.settings import Modality, SessionSettings
-from pipelines.session.transitions import InputState, ReplyState
+from pipelines.session.transitions import InputState, ReplyPhase
 
 SAMPLES_PER_MS = 24  # synthesized audio is 24 kHz
 
 
 @dataclass(slots=True)
 class Reply:
-    """One attempt to answer: on speculation (`is_open` False, output held back) or as the response in progress.
+    """One attempt to answer: on speculation (a draft), or as the response in progress.
 
     Attributes:
-        asked_item_id: user item that asked, when it is not simply the last thing said, or "".
-        awaiting_item_id: user item whose transcript the answer waits for, or "".
-        has_item: the output item has been announced.
+        phase: where in its life it is; `transitions.REPLY_TRANSITIONS` has the phases.
+        asked_item_id: user item that asked, when it is not simply the last thing said.
+        awaited_item_id: user item whose transcript the answer waits for.
+        held: what a draft would have put out.
         clauses: texts given to synthesis, in order; `spoken` of them are complete.
-        is_text_done: no more clauses come.
         clause_start_ms, clause_start_char: where the clause in synthesis begins in the item's audio and text.
         first_audio_at_ms: when the first audio was put out; playout cannot have begun earlier.
         progress_at_ms: when an engine last delivered something.
@@ -39,15 +39,12 @@ class Reply:
     metadata: tuple[tuple[str, str], ...] = ()
     is_out_of_band: bool = False
     input_items: tuple[Item, ...] | None = None
-    asked_item_id: str = ""
-    awaiting_item_id: str = ""
-    has_started_answer: bool = False
-    is_open: bool = False
-    has_item: bool = False
+    phase: ReplyPhase = ReplyPhase.NEW
+    asked_item_id: str | None = None
+    awaited_item_id: str | None = None
     held: list[AnswerText | AnswerAudio] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
     spoken: int = 0
-    is_text_done: bool = False
     clause_start_ms: int = 0
     clause_start_char: int = 0
     audio_samples: int = 0
@@ -66,7 +63,13 @@ class Reply:
 
     @property
     def is_complete(self) -> bool:
-        return self.is_text_done and (self.modality is Modality.TEXT or self.spoken == len(self.clauses))
+        """Whether the client has got all of it."""
+        is_text_out = self.phase in {ReplyPhase.PREPARED, ReplyPhase.FINISHING}
+        return is_text_out and (self.modality is Modality.TEXT or self.spoken == len(self.clauses))
+
+    def copy(self) -> Reply:
+        """Return a copy that later changes of this one do not reach."""
+        return replace(self, held=list(self.held), clauses=list(self.clauses), words=list(self.words))
 
 
 @dataclass(slots=True)
@@ -98,6 +101,10 @@ class Utterance:
     draft: Reply | None = None
     ended_ms: int = -1
 
+    def copy(self) -> Utterance:
+        """Return a copy that later changes of this one do not reach."""
+        return replace(self, draft=self.draft and self.draft.copy())
+
 
 @dataclass(slots=True)
 class SessionState:
@@ -117,7 +124,6 @@ class SessionState:
     session_id: str
     settings: SessionSettings
     input: InputState = InputState.QUIET
-    reply_state: ReplyState = ReplyState.IDLE
     appended_ms: int = 0
     scored_ms: int = 0
     appended_at_ms: int = 0
@@ -133,3 +139,18 @@ class SessionState:
     next_item: int = 1
     next_response: int = 1
     next_generation: int = 1
+
+    def copy(self) -> SessionState:
+        """Return a copy that later changes of this one do not reach."""
+        return replace(
+            self,
+            items=list(self.items),
+            awaited=dict(self.awaited),
+            utterance=self.utterance and self.utterance.copy(),
+            reply=self.reply and self.reply.copy(),
+        )
+
+    def become(self, other: SessionState) -> None:
+        """Take over all that `other` knows."""
+        for known in fields(self):
+            setattr(self, known.name, getattr(other, known.name))

@@ -1,7 +1,14 @@
 """The one transition table. Everything else in this folder asks it before it changes a state.
 
 A session has two states at once, since a caller may speak while the agent does: what the caller's input is doing, and
-what the agent's reply is doing.
+the phase of the agent's reply. A draft is a reply, too, and joins the phases of a response when it is opened.
+
+    draft        new ── drafting ── drafted
+                           │ opened    │ opened
+    response     new ── waiting ── preparing ── prepared           nothing is put out yet
+                                       │ output    │ output
+                                    speaking ── finishing ── ended
+                                           text complete
 """
 
 from __future__ import annotations
@@ -18,11 +25,16 @@ class InputState(StrEnum):
     CLOSED = "closed"
 
 
-class ReplyState(StrEnum):
-    IDLE = "idle"  # no response is in progress
-    PREPARING = "preparing"  # a response is in progress and has put nothing out yet
-    SPEAKING = "speaking"  # a response is in progress and has put text or audio out
-    CLOSED = "closed"
+class ReplyPhase(StrEnum):
+    NEW = "new"  # made a moment ago, by the same stimulus
+    WAITING = "waiting"  # the client knows of it; its answer is not ordered yet, since it waits for a transcript
+    DRAFTING = "drafting"  # made on speculation: its output is held back
+    DRAFTED = "drafted"  # the same, and its text is complete
+    PREPARING = "preparing"  # the client knows of it; nothing has been put out yet
+    PREPARED = "prepared"  # the same, and its text is complete
+    SPEAKING = "speaking"  # text or audio has been put out
+    FINISHING = "finishing"  # the same, and its text is complete: audio is awaited
+    ENDED = "ended"
 
 
 class Step(StrEnum):
@@ -31,8 +43,10 @@ class Step(StrEnum):
     SPEECH_RESUMED = "speech resumed"
     TURN_ENDED = "turn ended"
     INPUT_DISCARDED = "input discarded"
-    REPLY_STARTED = "reply started"
+    ANSWER_STARTED = "answer started"
+    REPLY_OPENED = "reply opened"
     REPLY_OUTPUT = "reply output"
+    TEXT_COMPLETED = "text completed"
     REPLY_ENDED = "reply ended"
     SESSION_CLOSED = "session closed"
 
@@ -58,20 +72,43 @@ INPUT_TRANSITIONS: dict[InputState, dict[Step, InputState]] = {
     InputState.CLOSED: {},
 }
 
-REPLY_TRANSITIONS: dict[ReplyState, dict[Step, ReplyState]] = {
-    ReplyState.IDLE: {
-        Step.REPLY_STARTED: ReplyState.PREPARING,
-        Step.SESSION_CLOSED: ReplyState.CLOSED,
+REPLY_TRANSITIONS: dict[ReplyPhase, dict[Step, ReplyPhase]] = {
+    ReplyPhase.NEW: {
+        Step.ANSWER_STARTED: ReplyPhase.DRAFTING,
+        Step.REPLY_OPENED: ReplyPhase.WAITING,
     },
-    ReplyState.PREPARING: {
-        Step.REPLY_OUTPUT: ReplyState.SPEAKING,
-        Step.REPLY_ENDED: ReplyState.IDLE,
+    ReplyPhase.WAITING: {
+        Step.ANSWER_STARTED: ReplyPhase.PREPARING,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
     },
-    ReplyState.SPEAKING: {
-        Step.REPLY_OUTPUT: ReplyState.SPEAKING,
-        Step.REPLY_ENDED: ReplyState.IDLE,
+    ReplyPhase.DRAFTING: {
+        Step.TEXT_COMPLETED: ReplyPhase.DRAFTED,
+        Step.REPLY_OPENED: ReplyPhase.PREPARING,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
     },
-    ReplyState.CLOSED: {},
+    ReplyPhase.DRAFTED: {
+        Step.REPLY_OPENED: ReplyPhase.PREPARED,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
+    },
+    ReplyPhase.PREPARING: {
+        Step.REPLY_OUTPUT: ReplyPhase.SPEAKING,
+        Step.TEXT_COMPLETED: ReplyPhase.PREPARED,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
+    },
+    ReplyPhase.PREPARED: {
+        Step.REPLY_OUTPUT: ReplyPhase.FINISHING,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
+    },
+    ReplyPhase.SPEAKING: {
+        Step.REPLY_OUTPUT: ReplyPhase.SPEAKING,
+        Step.TEXT_COMPLETED: ReplyPhase.FINISHING,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
+    },
+    ReplyPhase.FINISHING: {
+        Step.REPLY_OUTPUT: ReplyPhase.FINISHING,
+        Step.REPLY_ENDED: ReplyPhase.ENDED,
+    },
+    ReplyPhase.ENDED: {},
 }
 
 
@@ -87,16 +124,16 @@ def next_input_state(state: InputState, step: Step) -> InputState:
         raise IllegalTransition(f"input cannot take the step '{step}' while {state}") from None
 
 
-def next_reply_state(state: ReplyState, step: Step) -> ReplyState:
-    """Return the reply state after `step`.
+def next_reply_phase(phase: ReplyPhase, step: Step) -> ReplyPhase:
+    """Return the phase of a reply after `step`.
 
     Raises:
         IllegalTransition: the table has no such step.
     """
     try:
-        return REPLY_TRANSITIONS[state][step]
+        return REPLY_TRANSITIONS[phase][step]
     except KeyError:
-        raise IllegalTransition(f"reply cannot take the step '{step}' while {state}") from None
+        raise IllegalTransition(f"a reply cannot take the step '{step}' while {phase}") from None
 
 
 def mermaid() -> str:

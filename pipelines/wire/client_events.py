@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import orjson
 from pydantic import Field, ValidationError
@@ -117,9 +117,8 @@ class OutputAudioBufferClear(_Event):
     type: Literal["output_audio_buffer.clear"]
 
 
-ClientEvent = (
+ControlEvent = (
     SessionUpdate
-    | InputAudioBufferAppend
     | InputAudioBufferCommit
     | InputAudioBufferClear
     | ConversationItemCreate
@@ -130,19 +129,15 @@ ClientEvent = (
     | ResponseCancel
     | OutputAudioBufferClear
 )
+ClientEvent = InputAudioBufferAppend | ControlEvent
 
-_MODELS: Final[dict[str, type[_Event]]] = {
-    "session.update": SessionUpdate,
-    "input_audio_buffer.commit": InputAudioBufferCommit,
-    "input_audio_buffer.clear": InputAudioBufferClear,
-    "conversation.item.create": ConversationItemCreate,
-    "conversation.item.retrieve": ConversationItemRetrieve,
-    "conversation.item.truncate": ConversationItemTruncate,
-    "conversation.item.delete": ConversationItemDelete,
-    "response.create": ResponseCreate,
-    "response.cancel": ResponseCancel,
-    "output_audio_buffer.clear": OutputAudioBufferClear,
-}
+
+def _wire_type(model: type[ControlEvent]) -> str:
+    (name,) = get_args(model.model_fields["type"].annotation)
+    return str(name)
+
+
+_MODELS: Final[dict[str, type[ControlEvent]]] = {_wire_type(model): model for model in get_args(ControlEvent)}
 CLIENT_EVENT_TYPES: Final = frozenset({"input_audio_buffer.append", *_MODELS})
 
 
@@ -199,7 +194,7 @@ def _decode_audio(frame: dict[str, Any], event_id: str | None) -> bytes:
     raise PeerError(code, message, param="audio", event_id=event_id)
 
 
-def _validate(frame: dict[str, Any], event_type: object, event_id: str | None) -> ClientEvent:
+def _validate(frame: dict[str, Any], event_type: object, event_id: str | None) -> ControlEvent:
     if event_type is None:
         raise PeerError(
             "missing_required_parameter", "Missing required parameter: 'type'.", param="type", event_id=event_id
@@ -211,7 +206,6 @@ def _validate(frame: dict[str, Any], event_type: object, event_id: str | None) -
             "invalid_value", f"Unknown event type. Supported types are: {supported}.", param="type", event_id=event_id
         )
     try:
-        event = model.model_validate(frame)
+        return model.model_validate(frame)
     except ValidationError as error:
         raise peer_error_from(error, frame, event_id) from None
-    return event  # type: ignore[return-value]  # _MODELS holds exactly the union's pydantic classes

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pipelines.call.snapshot import dump_state, load_state
+from pipelines.errors import IllegalTransition
 from pipelines.session.core import Session
 from pipelines.session.effects import (
     AnswerAudio,
@@ -62,6 +63,7 @@ from pipelines.session.stimuli import (
     TranscriptReady,
     TurnJudged,
 )
+from pipelines.session.transitions import InputState, ReplyPhase
 from tests.unit.pipelines.session.pair import MANUAL, SEMANTIC, VAD, WINDOW_MS
 
 pytestmark = pytest.mark.unit
@@ -223,6 +225,32 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(response_id=st.sampled_from([None, "nowhere"]))
     def cancel(self, response_id) -> None:
         self.feed(ResponseCancelRequested(response_id))
+
+    @rule(
+        state=st.sampled_from(InputState),
+        phase=st.sampled_from(ReplyPhase),
+        pick=st.integers(0, 15),
+        later=st.booleans(),
+    )
+    def drive_a_spoilt_copy(self, state, phase, pick, later) -> None:
+        """In a state that no history leads to, a stimulus is applied as a whole or not at all."""
+        spoilt = Session(load_state(dump_state(self.session.state)))
+        spoilt.state.input = state
+        for reply in (spoilt.state.reply, spoilt.state.utterance and spoilt.state.utterance.draft):
+            if reply is not None:
+                reply.phase = phase
+        end_ms = spoilt.state.scored_ms + WINDOW_MS
+        stimuli = [
+            AudioAppended(end_ms), SpeechScored(0.9, end_ms, WINDOW_MS), SpeechScored(0.0, end_ms, WINDOW_MS),
+            AudioCommitRequested(), AudioClearRequested(), ResponseCreateRequested(), ResponseCancelRequested(),
+            SessionClosed(), SettingsChanged(MANUAL),
+        ]  # fmt: skip
+        stimuli += [result for order in self.orders[-3:] for result in self._results(order, True, later, "Yes.")]
+        before = dump_state(spoilt.state)
+        try:
+            spoilt.receive(stimuli[-1 - pick % len(stimuli)], self.now_ms)
+        except IllegalTransition:
+            assert dump_state(spoilt.state) == before
 
     # --- the engines --------------------------------------------------------------------------------------------------
 
