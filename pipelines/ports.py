@@ -9,9 +9,13 @@ Engines (`deployments/engines`), Ray handles (`deployments`) and the scripted en
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
+
+from pipelines.session.effects import Effect, StartAnswer
+from pipelines.session.stimuli import Stimulus
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,60 @@ class LanguageModel(Protocol):
         """Stream the answer's clauses; exactly one has `is_last`. Closing the iterator aborts generation."""
 
 
+class Grounding(StrEnum):
+    """Where the words that were spoken come from."""
+
+    MODEL = "model"
+    """The language model's words; every clause passed the grounding check."""
+    PASSAGE = "passage"
+    """The passage's own best sentence, since the model's words did not pass."""
+    MIXED = "mixed"
+    """Checked model words, then the passage's own sentence."""
+    REFUSED = "refused"
+    """Nothing near was found."""
+    UNREACHABLE = "unreachable"
+    """The records could not be searched."""
+    COURTESY = "courtesy"
+    """A greeting, thanks or goodbye; nothing was searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassagesFound:
+    """Retrieval has ended. `chosen` is the passage that the answer rests on, None when nothing is near."""
+
+    passages: tuple[Passage, ...]
+    chosen: Passage | None
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerClause:
+    """A piece to speak; clauses joined give the answer. Exactly one has `is_last`."""
+
+    text: str
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFinished:
+    """The answer is complete. `rejected` says why the model's words were not used, "" when they were."""
+
+    grounded: Grounding
+    rejected: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+AnswerEvent = PassagesFound | AnswerClause | AnswerFinished
+
+
+class Answerer(Protocol):
+    """Turns a question into clauses, grounded in the tenant's data."""
+
+    def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
+        """Stream the answer; closing the iterator stops retrieval and generation."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
     """Text to speak. `voice` is a catalog voice or "" for the default; `speed` 0.25 to 1.5, 1.0 is normal."""
@@ -258,3 +316,32 @@ class Synthesizer(Protocol):
 
     def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
         """Stream audio, in order and gapless, for one clause. Closing the iterator stops synthesis."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNews:
+    """What an answerer has told of the answer of `generation`, beside its clauses."""
+
+    generation: int
+    event: PassagesFound | AnswerFinished
+
+
+Happening = Stimulus | AnswerNews
+"""What an observer sees happen."""
+
+
+class SessionObserver(Protocol):
+    """Watches one session: what happens to it, and what it wants. Changes nothing, and must be quick."""
+
+    def observe(self, happening: Happening | None, effects: Sequence[Effect], now_ms: int) -> None:
+        """Take what has happened and its effects, in order; `happening` is None when a deadline has passed.
+
+        Audio frames and speech scores that had no effect are not shown: there are thousands of them a second.
+        """
+
+
+class Redactor(Protocol):
+    """Makes text fit to be stored."""
+
+    def redact(self, text: str) -> str:
+        """Return `text` with everything that must not be stored replaced. Pure, and quick enough for the event loop."""

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from deployments.gateway.metrics import GatewayMetrics
+from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.call.trace import TurnTrace, TurnTracer
 from pipelines.errors import PeerError, traceback_without_values
@@ -84,8 +85,8 @@ class Call:
             private_events="voxray.trace" in query.get("include", "").split(","),
         )
         session = Session.start(session_id.removeprefix("sess_"), self._wire.settings())
-        tracer = TurnTracer(session, self._on_turn)
-        self._runner = SessionRunner(session, engines, self._on_notice, self._fail, tracer)
+        observers = ObserverChain([TurnTracer(session, self._on_turn)], metrics.count_observer_failure)
+        self._runner = SessionRunner(session, engines, self._on_notice, self._fail, observers)
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._messages = 0

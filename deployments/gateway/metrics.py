@@ -27,6 +27,12 @@ class GatewayMetrics:
         self.failed_calls = Counter(
             "voxray_failed_calls", "Calls ended by an error of the server's own.", registry=self.registry
         )
+        self.observer_failures = Counter(
+            "voxray_observer_failures",
+            "Exceptions of what watches calls; the calls go on.",
+            ["observer"],
+            registry=self.registry,
+        )
         self.turns = Counter(
             "voxray_turns", "Answered turns by status and grounding.", ["status", "grounding"], registry=self.registry
         )
@@ -45,6 +51,9 @@ class GatewayMetrics:
         """Show the links to recognisers, counted where they are kept; None: this gateway has none."""
         if links is not None:
             self.registry.register(_LinkCollector(links))
+
+    def count_observer_failure(self, observer: str) -> None:
+        self.observer_failures.labels(observer).inc()
 
     def record_turn(self, trace: TurnTrace) -> None:
         self.turns.labels(trace.status, trace.grounding or "none").inc()

@@ -15,9 +15,8 @@ from pydantic import BaseModel, Field
 
 from deployments.gateway.access import is_allowed
 from deployments.gateway.service import GatewayService
-from pipelines.answering.events import AnswerClause, AnswerFinished, PassagesFound
 from pipelines.audio.wav import ENGINE_RATE_HZ, WavError, pcm_16k_from_wav, wav_header
-from pipelines.ports import SpeechRequest
+from pipelines.ports import AnswerClause, AnswerFinished, PassagesFound, SpeechRequest
 from pipelines.session.effects import Line, StartAnswer
 from pipelines.session.items import Role
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from pipelines.answering.events import (
-    Agent,
-    AnswerClause,
-    AnswerEvent,
-    AnswerFinished,
-    AnswerLimits,
-    Grounding,
-)
+from pipelines.answering.events import Agent, AnswerLimits
 from pipelines.answering.grounded.answerer import answer
-from pipelines.ports import ChatMessage, LanguageModel, Retriever
+from pipelines.ports import AnswerClause, AnswerEvent, AnswerFinished, ChatMessage, Grounding, LanguageModel, Retriever
 from pipelines.session.effects import StartAnswer
 
 

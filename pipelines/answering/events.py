@@ -1,12 +1,9 @@
-"""What answering reports while it runs, and the limits it keeps."""
+"""Who answers, and within which limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
-
-from pipelines.ports import Passage
 
 
 class Agent(Protocol):
@@ -54,50 +51,3 @@ class AnswerLimits:
     first_clause_budget_ms: int = 1500
     max_tokens: int = 48
     max_sentences: int = 1
-
-
-class Grounding(StrEnum):
-    """Where the words that were spoken come from."""
-
-    MODEL = "model"
-    """The language model's words; every clause passed the grounding check."""
-    PASSAGE = "passage"
-    """The passage's own best sentence, since the model's words did not pass."""
-    MIXED = "mixed"
-    """Checked model words, then the passage's own sentence."""
-    REFUSED = "refused"
-    """Nothing near was found."""
-    UNREACHABLE = "unreachable"
-    """The records could not be searched."""
-    COURTESY = "courtesy"
-    """A greeting, thanks or goodbye; nothing was searched."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassagesFound:
-    """Retrieval has ended. `chosen` is the passage that the answer rests on, None when nothing is near."""
-
-    passages: tuple[Passage, ...]
-    chosen: Passage | None
-    elapsed_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerClause:
-    """A piece to speak; clauses joined give the answer. Exactly one has `is_last`."""
-
-    text: str
-    is_last: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFinished:
-    """The answer is complete. `rejected` says why the model's words were not used, "" when they were."""
-
-    grounded: Grounding
-    rejected: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-AnswerEvent = PassagesFound | AnswerClause | AnswerFinished

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
-from pipelines.answering.events import AnswerClause, AnswerEvent, AnswerFinished, PassagesFound
 from pipelines.audio.history import AudioHistory
+from pipelines.call.observers import ObserverChain
 from pipelines.errors import Component, EngineError, traceback_without_values
 from pipelines.ports import (
+    AnswerClause,
+    Answerer,
+    AnswerFinished,
+    AnswerNews,
     Hypothesis,
+    PassagesFound,
     SpeechDetector,
     SpeechRequest,
     SpeechScore,
@@ -63,26 +68,6 @@ logger = logging.getLogger(__name__)
 KEEP_MARGIN_MS = 5_000
 
 
-class Answerer(Protocol):
-    """Turns a question into clauses, grounded in the tenant's data."""
-
-    def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
-        """Stream the answer; closing the iterator stops retrieval and generation."""
-
-
-class SessionObserver(Protocol):
-    """Sees everything that happens to a session, at the seam; must be quick and must not raise."""
-
-    def observe(self, stimulus: Stimulus | None, effects: list[Effect], now_ms: int) -> None:
-        """`stimulus` is None when a deadline caused the effects."""
-
-    def observe_passages(self, generation: int, found: PassagesFound, now_ms: int) -> None:
-        """Retrieval for `generation` has ended."""
-
-    def observe_grounding(self, generation: int, finished: AnswerFinished, now_ms: int) -> None:
-        """The answer of `generation` is complete."""
-
-
 @dataclass(frozen=True, slots=True)
 class Engines:
     """What a session runs on; shared by all sessions of a process."""
@@ -104,7 +89,7 @@ class SessionRunner:
     Args:
         on_notice: called in order for every notice to the client; must not block.
         on_failure: called with the first exception that a bug has raised.
-        observer: sees stimuli and effects.
+        observers: who sees what happens.
         session_ms: the session's clock when this runner takes over (0 for a new session).
     """
 
@@ -114,7 +99,7 @@ class SessionRunner:
         engines: Engines,
         on_notice: Callable[[Notice], None],
         on_failure: Callable[[Exception], None],
-        observer: SessionObserver,
+        observers: ObserverChain,
         *,
         session_ms: int = 0,
     ) -> None:
@@ -122,7 +107,7 @@ class SessionRunner:
         self._engines = engines
         self._on_notice = on_notice
         self._on_failure = on_failure
-        self._observer = observer
+        self._observers = observers
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time() - session_ms / 1000
         self._history = AudioHistory(session.state.settings.max_utterance_ms + KEEP_MARGIN_MS)
@@ -220,7 +205,7 @@ class SessionRunner:
                 self._carry_out(effect)
             else:
                 self._on_notice(effect)
-        self._observer.observe(stimulus, effects, now_ms)
+        self._observers.observe(stimulus, effects, now_ms)
         self._arm_timer()
 
     def _carry_out(self, order: Order) -> None:
@@ -314,13 +299,13 @@ class SessionRunner:
                 async for event in events:
                     match event:
                         case PassagesFound():
-                            self._observer.observe_passages(generation, event, self.now_ms())
+                            self._observers.observe(AnswerNews(generation, event), (), self.now_ms())
                         case AnswerClause(text, is_last) if not is_last:
                             self.feed(ClauseReady(generation, text, is_last=False))
                         case AnswerClause(text):
                             last_text = text
                         case AnswerFinished(prompt_tokens=prompt_tokens, completion_tokens=tokens):
-                            self._observer.observe_grounding(generation, event, self.now_ms())
+                            self._observers.observe(AnswerNews(generation, event), (), self.now_ms())
                             self.feed(ClauseReady(generation, last_text, True, tokens, prompt_tokens))
                             is_told = True
             if not is_told:

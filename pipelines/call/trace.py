@@ -6,11 +6,11 @@ The client hears the first sound `answered` ms after it, plus the network both w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.answering.events import AnswerFinished, PassagesFound
+from pipelines.ports import AnswerFinished, AnswerNews, Happening, PassagesFound
 from pipelines.session.core import Session
 from pipelines.session.effects import (
     AnswerAudio,
@@ -24,7 +24,7 @@ from pipelines.session.effects import (
     StartAnswer,
 )
 from pipelines.session.settings import Modality
-from pipelines.session.stimuli import AudioReady, ClauseReady, Stimulus, TranscriptReady, TurnJudged
+from pipelines.session.stimuli import AudioReady, ClauseReady, TranscriptReady, TurnJudged
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,15 @@ class _Attempt:
     def mark(self, name: str, now_ms: int) -> None:
         self.times_ms.setdefault(name, now_ms)
 
+    def note_passages(self, found: PassagesFound, now_ms: int) -> None:
+        self.mark("passages", now_ms)
+        ordered = sorted(found.passages, key=lambda passage: passage != found.chosen)
+        self.passages = tuple((passage.source, passage.title, passage.text) for passage in ordered)
+
+    def note_end(self, finished: AnswerFinished, now_ms: int) -> None:
+        self.mark("text_done", now_ms)
+        self.grounding, self.rejected = str(finished.grounded), finished.rejected
+
 
 class TurnTracer:
     """A session observer that calls `on_turn` when a response has ended."""
@@ -88,8 +97,8 @@ class TurnTracer:
         self._response: tuple[str, int] | None = None
         self._wasted_drafts = 0
 
-    def observe(self, stimulus: Stimulus | None, effects: list[Effect], now_ms: int) -> None:
-        match stimulus:
+    def observe(self, happening: Happening | None, effects: Sequence[Effect], now_ms: int) -> None:
+        match happening:
             case TranscriptReady():
                 self._turn.times_ms["transcript"] = now_ms
             case TurnJudged():
@@ -98,19 +107,12 @@ class TurnTracer:
                 self._attempt(generation).mark("first_clause", now_ms)
             case AudioReady(generation=generation):
                 self._attempt(generation).mark("first_audio", now_ms)
+            case AnswerNews(generation, PassagesFound() as found):
+                self._attempt(generation).note_passages(found, now_ms)
+            case AnswerNews(generation, AnswerFinished() as finished):
+                self._attempt(generation).note_end(finished, now_ms)
         for effect in effects:
             self._observe_effect(effect, now_ms)
-
-    def observe_passages(self, generation: int, found: PassagesFound, now_ms: int) -> None:
-        attempt = self._attempt(generation)
-        attempt.mark("passages", now_ms)
-        ordered = sorted(found.passages, key=lambda passage: passage != found.chosen)
-        attempt.passages = tuple((passage.source, passage.title, passage.text) for passage in ordered)
-
-    def observe_grounding(self, generation: int, finished: AnswerFinished, now_ms: int) -> None:
-        attempt = self._attempt(generation)
-        attempt.mark("text_done", now_ms)
-        attempt.grounding, attempt.rejected = str(finished.grounded), finished.rejected
 
     def _observe_effect(self, effect: Effect, now_ms: int) -> None:
         match effect:

@@ -20,9 +20,10 @@ from ingest_jobs.knowledge.run.job import ReindexRequest
 from ingest_jobs.knowledge.run.reindex import reindex_in_process
 from ingest_jobs.measuring.answers.answer_locally import NoLanguageModel
 from pipelines.answering.evaluation import Judged, evaluate, tally
-from pipelines.answering.events import AnswerClause, AnswerLimits
+from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import answer
 from pipelines.answering.scoring import Verdict, load_questions
+from pipelines.ports import AnswerClause
 from tests.contract.milvus_server import milvus_server
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]

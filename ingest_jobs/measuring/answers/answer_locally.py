@@ -19,9 +19,9 @@ from typing import TextIO
 
 from cluster.config.environment import process_environment, secret
 from cluster.config.schema import AgentConfig, LanguageModelConfig
-from pipelines.answering.events import AnswerClause, AnswerFinished, AnswerLimits
+from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import answer
-from pipelines.ports import Clause, GenerationRequest, LanguageModel, Retriever
+from pipelines.ports import AnswerClause, AnswerFinished, Clause, GenerationRequest, LanguageModel, Retriever
 
 # An evaluation judges answers, not speed: a slow machine must not turn into "can't reach our records".
 _PATIENT = AnswerLimits(retrieval_budget_ms=10_000, first_clause_budget_ms=30_000)

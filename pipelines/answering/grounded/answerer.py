@@ -21,22 +21,26 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pipelines.answering.events import (
-    Agent,
-    AnswerClause,
-    AnswerEvent,
-    AnswerFinished,
-    AnswerLimits,
-    Grounding,
-    PassagesFound,
-)
+from pipelines.answering.events import Agent, AnswerLimits
 from pipelines.answering.grounded.evidence import Evidence, find_evidence
 from pipelines.answering.grounded.guard import quantities, rejection
 from pipelines.answering.grounded.prompts import answer_prompt
 from pipelines.errors import EngineError
 from pipelines.language.en.questions import FactKind, courtesy, fact_kind, normalise_question, with_context
 from pipelines.language.en.terms import coverage
-from pipelines.ports import ChatMessage, Clause, GenerationRequest, LanguageModel, RetrievalQuery, Retriever
+from pipelines.ports import (
+    AnswerClause,
+    AnswerEvent,
+    AnswerFinished,
+    ChatMessage,
+    Clause,
+    GenerationRequest,
+    Grounding,
+    LanguageModel,
+    PassagesFound,
+    RetrievalQuery,
+    Retriever,
+)
 
 UNREACHABLE = "I'm sorry, I can't reach our records just now. Please try again in a moment."
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")

@@ -22,13 +22,14 @@ from deployments.engines.streaming.schedule import ScheduleLimits, StreamSchedul
 from deployments.engines.streaming.ticks import StreamTicks
 from pipelines.answering.answer import GroundedAnswerer
 from pipelines.answering.events import AnswerLimits
+from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.call.trace import TurnTracer
 from pipelines.errors import EngineError, PeerError
 from pipelines.hearing.link import StreamCommand, StreamResult
 from pipelines.hearing.linked import LinkedTranscriber
 from pipelines.hearing.windowed import Recognition, WindowedTranscriber
-from pipelines.ports import Passage, SpeechChunk, SpeechRequest, Transcriber, WordTime
+from pipelines.ports import Passage, SessionObserver, SpeechChunk, SpeechRequest, Transcriber, WordTime
 from pipelines.session.core import Session
 from pipelines.session.effects import Notice
 from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
@@ -68,6 +69,7 @@ class Cast:
     turn_detector: ScriptedTurnDetector = field(default_factory=ScriptedTurnDetector)
     limits: AnswerLimits = field(default_factory=lambda: AnswerLimits(3, 400, 1500, 48, 2))
     answerer: Any = None
+    observers: tuple[SessionObserver, ...] = ()
 
     def engines(self) -> Engines:
         answerer = self.answerer or GroundedAnswerer(self.retriever, self.language_model, SampleAgent(), self.limits)
@@ -101,7 +103,11 @@ class InProcessCall:
         tracer = TurnTracer(session, lambda trace: on_messages(self._wire.trace(trace.as_dict())))
         self.failures: list[Exception] = []
         self._runner = SessionRunner(
-            session, cast.engines(), lambda notice: self.outbound(notice), self.failures.append, tracer
+            session,
+            cast.engines(),
+            lambda notice: self.outbound(notice),
+            self.failures.append,
+            ObserverChain([tracer, *cast.observers]),
         )
         on_messages(self._wire.open())
 

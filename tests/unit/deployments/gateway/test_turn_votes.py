@@ -12,10 +12,11 @@ import pytest
 from deployments.engines.scripted.engines import ScriptedSpeechDetector, ScriptedSynthesizer, ScriptedTurnDetector
 from deployments.engines.scripted.streaming import ScriptedStepper
 from deployments.engines.streaming.loop import StreamLoop
-from pipelines.answering.events import AnswerEvent
+from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.hearing.link import StreamResult
 from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.ports import AnswerEvent
 from pipelines.session.core import Session
 from pipelines.session.effects import Notice, PartialTranscript, SpeechStopped, StartAnswer, TranscriptCompleted
 from pipelines.session.settings import SessionSettings, TurnDetection
@@ -33,13 +34,6 @@ class NoAnswers:
     async def answer(self, _order: StartAnswer) -> AsyncIterator[AnswerEvent]:
         raise AssertionError("nobody asked")
         yield
-
-
-class NobodyWatches:
-    def observe(self, *_seen: object) -> None:
-        """Nothing is measured."""
-
-    observe_passages = observe_grounding = observe
 
 
 class Call:
@@ -62,7 +56,7 @@ class Call:
         self.has_text = asyncio.Event()
         session = Session.start("s", SETTINGS)
         self.failures: list[Exception] = []
-        self.runner = SessionRunner(session, engines, self._note, self.failures.append, NobodyWatches())
+        self.runner = SessionRunner(session, engines, self._note, self.failures.append, ObserverChain([]))
 
     def say(self, pcm_16k: bytes) -> None:
         """Let the caller's audio arrive."""

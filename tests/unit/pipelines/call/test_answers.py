@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.answering.events import AnswerClause, AnswerEvent, AnswerFinished, Grounding
+from pipelines.ports import AnswerClause, AnswerEvent, AnswerFinished, Grounding
 from pipelines.session.effects import StartAnswer
 from pipelines.session.settings import Modality, SessionSettings
 from tests.unit.transcripts.recording import ScriptedCall, windowed_cast

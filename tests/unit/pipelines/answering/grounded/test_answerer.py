@@ -9,10 +9,20 @@ from dataclasses import dataclass, field
 import pytest
 
 from cluster.config.schema import AgentConfig
-from pipelines.answering.events import AnswerClause, AnswerFinished, AnswerLimits, Grounding, PassagesFound
+from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import UNREACHABLE, answer
 from pipelines.errors import EngineError
-from pipelines.ports import ChatMessage, Clause, GenerationRequest, Passage, RetrievalQuery
+from pipelines.ports import (
+    AnswerClause,
+    AnswerFinished,
+    ChatMessage,
+    Clause,
+    GenerationRequest,
+    Grounding,
+    Passage,
+    PassagesFound,
+    RetrievalQuery,
+)
 
 pytestmark = pytest.mark.unit
 
