@@ -84,7 +84,7 @@ class EngineError(VoxrayError):
         self.engine = Component(engine)
         self.reason = reason
         self.retryable = retryable
-        super().__init__(f"{self.engine.label}: {reason}")
+        super().__init__(f"{self.engine}: {reason}")
 
     def __reduce__(self) -> tuple[Callable[..., EngineError], tuple[str, str, bool]]:
         """Survive the way from one process to another, which a keyword-only argument would not."""

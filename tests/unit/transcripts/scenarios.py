@@ -317,7 +317,7 @@ def _unsure() -> ScriptedTurnDetector:
 
 
 def _broken_turn_detector() -> ScriptedTurnDetector:
-    return ScriptedTurnDetector(0.9, failing("turn detector", times=99))
+    return ScriptedTurnDetector(0.9, failing("turn_detector", times=99))
 
 
 def _ending_recognizer() -> LinkedTranscriber:
