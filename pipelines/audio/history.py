@@ -6,16 +6,21 @@ BYTES_PER_MS_16K = 32
 
 
 class AudioHistory:
-    """Keeps the last `keep_ms` of 16 kHz PCM16; positions are ms of audio since the session began."""
+    """Keeps the last `keep_ms` of 16 kHz PCM16; positions are ms of audio since the session began.
 
-    def __init__(self, keep_ms: int) -> None:
+    Args:
+        keep_ms: how much is kept at least.
+        offset_bytes: session audio that came before what is appended here; more than 0 where a session goes on.
+    """
+
+    def __init__(self, keep_ms: int, offset_bytes: int = 0) -> None:
         self._keep_bytes = keep_ms * BYTES_PER_MS_16K
         self._buffer = bytearray()
-        self._dropped_bytes = 0
+        self._dropped_bytes = offset_bytes
 
     @property
     def end_ms(self) -> int:
-        """How much audio has been appended so far."""
+        """How much audio the session has had so far."""
         return (self._dropped_bytes + len(self._buffer)) // BYTES_PER_MS_16K
 
     def append(self, pcm_16k: bytes) -> None:
@@ -31,3 +36,7 @@ class AudioHistory:
         begin = max(start_ms * BYTES_PER_MS_16K - self._dropped_bytes, 0)
         end = len(self._buffer) if end_ms is None else max(end_ms * BYTES_PER_MS_16K - self._dropped_bytes, 0)
         return bytes(self._buffer[begin:end])
+
+    def start_bytes(self, start_ms: int) -> int:
+        """Return where in the session's audio `since(start_ms)` begins."""
+        return max(start_ms * BYTES_PER_MS_16K, self._dropped_bytes)

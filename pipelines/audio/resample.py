@@ -17,6 +17,7 @@ The soxr library's stream was measured first and not taken: it computes in block
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -62,6 +63,22 @@ def _design(from_hz: int, to_hz: int) -> _Filter:
     return _Filter(up, down, taps, delay, groups, weights)
 
 
+@dataclass(frozen=True, slots=True)
+class ResamplerState:
+    """Where a stream is, as plain data.
+
+    Attributes:
+        pending: input that later output needs, float32 in the machine's order.
+        skip: outputs that are left out yet.
+        samples_in, samples_out: of the whole stream so far.
+    """
+
+    pending: bytes
+    skip: int
+    samples_in: int
+    samples_out: int
+
+
 class StreamResampler:
     """Converts one stream of 16-bit mono PCM, chunk by chunk, without clicks at the borders.
 
@@ -88,6 +105,15 @@ class StreamResampler:
         self._pending = np.zeros(self._filter.taps - 1, np.float32)
         self._skip = 0 if self._is_live else self._filter.delay
         self._samples_in = self._samples_out = 0
+
+    def save(self) -> ResamplerState:
+        """Return where the stream is."""
+        return ResamplerState(self._pending.tobytes(), self._skip, self._samples_in, self._samples_out)
+
+    def resume(self, state: ResamplerState) -> None:
+        """Go on with a stream of the same rates where it was saved."""
+        self._pending = np.frombuffer(state.pending, np.float32)
+        self._skip, self._samples_in, self._samples_out = state.skip, state.samples_in, state.samples_out
 
     def process(self, pcm: bytes) -> bytes:
         """Return what can be computed with `pcm` (whole samples) added to the stream."""

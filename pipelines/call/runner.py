@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 from pipelines.audio.history import AudioHistory
+from pipelines.call.detection import SpeechDetection
 from pipelines.call.observers import ObserverChain
+from pipelines.call.state import RunnerState
 from pipelines.errors import Component, EngineError, traceback_without_values
 from pipelines.ports import (
     AnswerClause,
@@ -25,8 +27,6 @@ from pipelines.ports import (
     PassagesFound,
     SpeechDetector,
     SpeechRequest,
-    SpeechScore,
-    SpeechStream,
     Synthesizer,
     Transcriber,
     TranscriptStream,
@@ -66,6 +66,8 @@ logger = logging.getLogger(__name__)
 
 # Long enough for the longest utterance and its prefix.
 KEEP_MARGIN_MS = 5_000
+# What is saved while nobody speaks: an utterance begins a prefix before the voice that is noticed.
+RECENT_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class SessionRunner:
         on_notice: called in order for every notice to the client; must not block.
         on_failure: called with the first exception that a bug has raised.
         observers: who sees what happens.
-        session_ms: the session's clock when this runner takes over (0 for a new session).
+        left: what the runner before this one has left, None for a new session; `resume` then goes on from there.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class SessionRunner:
         on_failure: Callable[[Exception], None],
         observers: ObserverChain,
         *,
-        session_ms: int = 0,
+        left: RunnerState | None = None,
     ) -> None:
         self._session = session
         self._engines = engines
@@ -109,9 +111,12 @@ class SessionRunner:
         self._on_failure = on_failure
         self._observers = observers
         self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time() - session_ms / 1000
-        self._history = AudioHistory(session.state.settings.max_utterance_ms + KEEP_MARGIN_MS)
-        self._detector_stream: SpeechStream | None = None
+        self._left = left or RunnerState()
+        self._began_s = self._loop.time() - self._left.session_us / 1_000_000
+        keep_ms = session.state.settings.max_utterance_ms + KEEP_MARGIN_MS
+        self._history = AudioHistory(keep_ms, self._left.audio_offset_bytes)
+        self._history.append(self._left.pcm_16k)
+        self._detection = SpeechDetection(engines.speech_detector, self.feed)
         self._streams: dict[str, TranscriptStream] = {}
         self._sealed: set[str] = set()
         self._tasks: dict[int, set[asyncio.Task[None]]] = {}
@@ -129,6 +134,30 @@ class SessionRunner:
         """Milliseconds since the session began."""
         return int((self._loop.time() - self._began_s) * 1000)
 
+    def resume(self, orders: Sequence[Order]) -> None:
+        """Go on with a session that another runner has left, by giving its orders again."""
+        try:
+            for order in orders:
+                self._carry_out(order)
+            if self._left.detection is not None:
+                self._detection.resume(self._left.detection, self._history)
+            self._arm_timer()
+        except Exception as error:
+            self._fail(error)
+
+    def save(self) -> RunnerState:
+        """Return what another runner needs beside the session's state to go on from this moment."""
+        state, place = self._session.state, self._detection.place
+        recent_ms = self._history.end_ms - RECENT_MS
+        starts_ms = [recent_ms, *(awaited.start_ms for awaited in state.awaited.values())]
+        if state.utterance is not None:
+            starts_ms.append(state.utterance.start_ms)
+        if place is not None:
+            starts_ms.append(place.warm_up_ms)
+        start_ms = max(min(starts_ms), 0)
+        session_us = round((self._loop.time() - self._began_s) * 1_000_000)
+        return RunnerState(session_us, self._history.start_bytes(start_ms), self._history.since(start_ms), place)
+
     def feed_audio(self, pcm_16k: bytes) -> None:
         """Take audio from the caller (any length, whole samples)."""
         if self._is_over or not pcm_16k:
@@ -139,7 +168,10 @@ class SessionRunner:
                 if item_id not in self._sealed:
                     stream.push(pcm_16k)
             self.feed(AudioAppended(self._history.end_ms))
-            self._detect_speech(pcm_16k)
+            if self._session.state.settings.turn_detection is None:
+                self._detection.close()
+            else:
+                self._detection.push(pcm_16k, self._history.end_ms)
         except Exception as error:
             self._fail(error)
 
@@ -158,6 +190,10 @@ class SessionRunner:
         if self._is_closed:
             return
         self.feed(SessionClosed())
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Free everything, and leave the session as it is, for another runner to go on with."""
         self._is_closed = self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -167,32 +203,13 @@ class SessionRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*self._closing, *map(_release, self._streams.values()))
         self._streams.clear()
-        if self._detector_stream is not None:
-            self._detector_stream.close()
+        self._detection.close()
 
     def _fail(self, error: Exception) -> None:
         """A bug has shown: take nothing any more, and tell the owner."""
         if not self._is_over:
             self._is_over = True
             self._on_failure(error)
-
-    # --- speech detection ---------------------------------------------------------------------------------------------
-
-    def _detect_speech(self, pcm_16k: bytes) -> None:
-        """Push to the detector while turns are found by voice; its stream begins anew when they are again."""
-        if self._session.state.settings.turn_detection is None:
-            if self._detector_stream is not None:
-                self._detector_stream.close()
-                self._detector_stream = None
-            return
-        if self._detector_stream is None:
-            base_ms = self._history.end_ms - len(pcm_16k) // 32
-
-            def on_score(score: SpeechScore) -> None:
-                self.feed(SpeechScored(score.probability, base_ms + score.end_ms, score.window_ms))
-
-            self._detector_stream = self._engines.speech_detector.open(on_score)
-        self._detector_stream.push(pcm_16k)
 
     # --- performing effects -------------------------------------------------------------------------------------------
 
@@ -210,8 +227,8 @@ class SessionRunner:
 
     def _carry_out(self, order: Order) -> None:
         match order:
-            case OpenUtterance(item_id, start_ms):
-                self._open_utterance(item_id, start_ms)
+            case OpenUtterance():
+                self._open_utterance(order)
             case SealUtterance(item_id):
                 self._sealed.add(item_id)
             case CloseUtterance(item_id):
@@ -231,14 +248,14 @@ class SessionRunner:
             case _:
                 assert_never(order)
 
-    def _open_utterance(self, item_id: str, start_ms: int) -> None:
+    def _open_utterance(self, order: OpenUtterance) -> None:
         def on_partial(heard: Hypothesis) -> None:
-            ended_ms = start_ms + heard.audio_ms if heard.ends_utterance else None
-            self.feed(TranscriptHeard(item_id, heard.text, heard.stable_chars, ended_ms))
+            ended_ms = order.start_ms + heard.audio_ms if heard.ends_utterance else None
+            self.feed(TranscriptHeard(order.item_id, heard.text, heard.stable_chars, ended_ms))
 
         stream = self._engines.transcriber.open(self._session.state.session_id, on_partial)
-        self._streams[item_id] = stream
-        stream.push(self._history.since(start_ms))
+        self._streams[order.item_id] = stream
+        stream.push(self._history.since(order.start_ms, order.end_ms))
 
     def _close_utterance(self, item_id: str) -> None:
         self._sealed.discard(item_id)

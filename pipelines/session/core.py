@@ -15,7 +15,8 @@ from typing import Any
 
 from pipelines.session import conversation, listening, replying
 from pipelines.session.change import Change
-from pipelines.session.effects import Effect, SettingsApplied
+from pipelines.session.effects import Effect, Order, SettingsApplied
+from pipelines.session.restore import orders_again
 from pipelines.session.settings import SessionSettings
 from pipelines.session.state import SessionState
 from pipelines.session.stimuli import (
@@ -55,6 +56,11 @@ class Session:
     def start(cls, session_id: str, settings: SessionSettings) -> Session:
         """Begin a session; its clock starts at 0 ms."""
         return cls(SessionState(session_id=session_id, settings=settings))
+
+    @classmethod
+    def restore(cls, state: SessionState) -> tuple[Session, list[Order]]:
+        """Go on with a session that another process has left; return also the orders to give again, in order."""
+        return cls(state), orders_again(state)
 
     @property
     def is_closed(self) -> bool:

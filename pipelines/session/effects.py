@@ -183,10 +183,14 @@ class ResponseFinished:
 
 @dataclass(frozen=True, slots=True)
 class OpenUtterance:
-    """Open a transcript stream for the utterance that starts at `start_ms`, and push all audio from there on."""
+    """Open a transcript stream for the utterance that starts at `start_ms`, and push all audio from there on.
+
+    `end_ms`: only the audio up to there; of an utterance that was committed before another process took the call over.
+    """
 
     item_id: str
     start_ms: int
+    end_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

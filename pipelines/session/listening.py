@@ -37,7 +37,7 @@ from pipelines.session.effects import (
 )
 from pipelines.session.items import Item, Role
 from pipelines.session.settings import TurnDetection
-from pipelines.session.state import SessionState, Utterance
+from pipelines.session.state import Awaited, SessionState, Utterance
 from pipelines.session.stimuli import (
     AudioAppended,
     AudioClearRequested,
@@ -195,7 +195,7 @@ def hear_partial(change: Change, heard: TranscriptHeard) -> None:
 def hear_transcript(change: Change, ready: TranscriptReady) -> None:
     """Take the transcript of a pause (it may start a draft, or end the turn) or of a committed utterance."""
     state, utterance = change.state, change.state.utterance
-    if state.awaited.get(ready.item_id) == ready.generation:
+    if _is_awaited(state, ready.item_id, ready.generation):
         change.emit(CloseUtterance(ready.item_id))
         del state.awaited[ready.item_id]
         _complete_transcript(change, ready.item_id, ready.text)
@@ -217,7 +217,7 @@ def hear_transcript(change: Change, ready: TranscriptReady) -> None:
 def hear_transcript_failure(change: Change, failed: TranscriptFailed) -> None:
     """Recognition failed. In a pause nothing is lost: the commit asks again."""
     state, utterance = change.state, change.state.utterance
-    if state.awaited.get(failed.item_id) == failed.generation:
+    if _is_awaited(state, failed.item_id, failed.generation):
         del state.awaited[failed.item_id]
         change.emit(CloseUtterance(failed.item_id))
         change.emit(TranscriptUnavailable(failed.item_id, failed.message))
@@ -315,8 +315,13 @@ def _commit_utterance(change: Change, utterance: Utterance, *, end_ms: int) -> N
     if utterance.generation is None or not utterance.is_recognising:
         utterance.generation = change.new_generation()
         change.emit(FinalizeTranscript(item.id, utterance.generation))
-    state.awaited[item.id] = utterance.generation
+    state.awaited[item.id] = Awaited(utterance.generation, utterance.start_ms, state.appended_ms)
     change.emit(SealUtterance(item.id))
+
+
+def _is_awaited(state: SessionState, item_id: str, generation: int) -> bool:
+    awaited = state.awaited.get(item_id)
+    return awaited is not None and awaited.generation == generation
 
 
 def _complete_transcript(change: Change, item_id: str, text: str) -> None:

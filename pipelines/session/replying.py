@@ -143,7 +143,10 @@ def hear_clause(change: Change, clause: ClauseReady) -> None:
     if reply is None or reply.phase not in _WRITING:
         return
     reply.input_tokens, reply.output_tokens = clause.prompt_tokens, clause.tokens
-    if clause.text.strip():
+    if clause.text.strip() and reply.clauses_again:
+        reply.clauses_again -= 1
+        reply.progress_at_ms = change.now_ms
+    elif clause.text.strip():
         reply.clauses.append(clause.text)
         _put_out(change, reply, AnswerText(reply.response_id, reply.item_id, reply.modality, clause.text))
         if reply.modality is Modality.AUDIO:
@@ -159,12 +162,19 @@ def hear_audio(change: Change, audio: AudioReady) -> None:
     reply = _live_reply(change, audio.generation)
     if reply is None or audio.clause != reply.spoken or audio.clause >= len(reply.clauses):
         return
-    _put_out(change, reply, AnswerAudio(reply.response_id, reply.item_id, audio.pcm_24k))
+    pcm_24k = audio.pcm_24k[reply.samples_again * BYTES_PER_SAMPLE :]
+    if pcm_24k:
+        _put_out(change, reply, AnswerAudio(reply.response_id, reply.item_id, pcm_24k))
+    else:
+        reply.progress_at_ms = change.now_ms
+    known_ms, clause_start_ms = reply.clause_ms if reply.samples_again else 0, reply.audio_ms - reply.clause_ms
     reply.words += [
-        WordMark(reply.clause_start_char + end_char, reply.clause_start_ms + start_ms)
+        WordMark(reply.clause_start_char + end_char, clause_start_ms + start_ms)
         for end_char, start_ms in audio.words
+        if start_ms >= known_ms
     ]
-    reply.audio_samples += len(audio.pcm_24k) // BYTES_PER_SAMPLE
+    reply.samples_again -= (len(audio.pcm_24k) - len(pcm_24k)) // BYTES_PER_SAMPLE
+    reply.audio_samples += len(pcm_24k) // BYTES_PER_SAMPLE
 
 
 def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:
@@ -173,7 +183,7 @@ def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:
     if reply is None or spoken.clause != reply.spoken or spoken.clause >= len(reply.clauses):
         return
     reply.clause_start_char += len(reply.clauses[spoken.clause])
-    reply.clause_start_ms = reply.audio_ms
+    reply.clause_start_samples, reply.samples_again = reply.audio_samples, 0
     reply.spoken += 1
     _finish_if_complete(change, reply)
 
@@ -237,7 +247,8 @@ def _start_answer(change: Change, reply: Reply, addition: str = "", *, must_ask:
     if must_ask and not question:
         return False
     change.step_reply(reply, Step.ANSWER_STARTED)
-    change.emit(StartAnswer(reply.generation, question, history, reply.instructions, reply.max_output_tokens))
+    reply.asked = StartAnswer(reply.generation, question, history, reply.instructions, reply.max_output_tokens)
+    change.emit(reply.asked)
     return True
 
 

@@ -1,10 +1,10 @@
-"""All that a session knows, as plain data, so that a call can move to another process."""
+"""All that a session knows, as plain data: a snapshot of it goes on in another process (`restore.py`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
-from pipelines.session.effects import AnswerAudio, AnswerText
+from pipelines.session.effects import AnswerAudio, AnswerText, StartAnswer
 from pipelines.session.items import Item, WordMark
 from pipelines.session.settings import Modality, SessionSettings
 from pipelines.session.transitions import InputState, ReplyPhase
@@ -20,9 +20,12 @@ class Reply:
         phase: where in its life it is; `transitions.REPLY_TRANSITIONS` has the phases.
         asked_item_id: user item that asked, when it is not simply the last thing said.
         awaited_item_id: user item whose transcript the answer waits for.
+        asked: the order for the answer, as it was given.
         held: what a draft would have put out.
         clauses: texts given to synthesis, in order; `spoken` of them are complete.
-        clause_start_ms, clause_start_char: where the clause in synthesis begins in the item's audio and text.
+        clause_start_samples, clause_start_char: where the clause in synthesis begins in the item's audio and text.
+        clauses_again, samples_again: of an answer that was ordered again (`restore.py`): how many clauses, and how much
+            audio of the clause in synthesis, are known already and come a second time.
         first_audio_at_ms: when the first audio was put out; playout cannot have begun earlier.
         progress_at_ms: when an engine last delivered something.
     """
@@ -42,11 +45,14 @@ class Reply:
     phase: ReplyPhase = ReplyPhase.NEW
     asked_item_id: str | None = None
     awaited_item_id: str | None = None
+    asked: StartAnswer | None = None
     held: list[AnswerText | AnswerAudio] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
     spoken: int = 0
-    clause_start_ms: int = 0
+    clause_start_samples: int = 0
     clause_start_char: int = 0
+    clauses_again: int = 0
+    samples_again: int = 0
     audio_samples: int = 0
     words: list[WordMark] = field(default_factory=list)
     first_audio_at_ms: int | None = None
@@ -60,6 +66,11 @@ class Reply:
     @property
     def audio_ms(self) -> int:
         return self.audio_samples // SAMPLES_PER_MS
+
+    @property
+    def clause_ms(self) -> int:
+        """How much audio of the clause in synthesis has come."""
+        return self.audio_ms - self.clause_start_samples // SAMPLES_PER_MS
 
     @property
     def is_complete(self) -> bool:
@@ -106,6 +117,15 @@ class Utterance:
         return replace(self, draft=self.draft and self.draft.copy())
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A committed utterance whose transcript is on its way: who brings it, and which audio of the session it is of."""
+
+    generation: int
+    start_ms: int
+    end_ms: int
+
+
 @dataclass(slots=True)
 class SessionState:
     """The whole session.
@@ -116,7 +136,7 @@ class SessionState:
         buffer_start_ms: where the uncommitted input buffer begins.
         voiced_ms: length of the voiced run at the end of the scored audio, while no utterance is open.
         items: the conversation, in order.
-        awaited: committed user items without transcript: item id -> generation that will bring it.
+        awaited: committed user items without transcript, by their id.
         queued_item_id: user item of a turn that ended while another response was in progress; answered next.
         playout_item_id, playout_at_ms: the assistant audio that the client may still be playing, and since when.
     """
@@ -132,7 +152,7 @@ class SessionState:
     items: list[Item] = field(default_factory=list)
     utterance: Utterance | None = None
     reply: Reply | None = None
-    awaited: dict[str, int] = field(default_factory=dict)
+    awaited: dict[str, Awaited] = field(default_factory=dict)
     queued_item_id: str = ""
     playout_item_id: str = ""
     playout_at_ms: int = 0

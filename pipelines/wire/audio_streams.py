@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from pipelines.audio.codecs import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
-from pipelines.audio.resample import StreamResampler
+from pipelines.audio.resample import ResamplerState, StreamResampler
 
 ENGINE_INPUT_HZ: Final = 16_000
 ENGINE_OUTPUT_HZ: Final = 24_000
@@ -29,11 +29,22 @@ class WireFormat(StrEnum):
 
 
 class InputAudioDecoder:
-    """Decodes one session's input. As much audio comes out of each call as went in (the signal is 1 to 2 ms late)."""
+    """Decodes one session's input. As much audio comes out of each call as went in (the signal is 1 to 2 ms late).
 
-    def __init__(self, wire_format: WireFormat) -> None:
+    Args:
+        wire_format: what comes at first.
+        left: where another decoder of the stream has left off.
+    """
+
+    def __init__(self, wire_format: WireFormat, left: ResamplerState | None = None) -> None:
         self._format = wire_format
         self._resampler = StreamResampler(wire_format.rate_hz, ENGINE_INPUT_HZ, is_live=True)
+        if left is not None:
+            self._resampler.resume(left)
+
+    def save(self) -> ResamplerState:
+        """Return where the stream is, for a decoder that goes on with it."""
+        return self._resampler.save()
 
     @property
     def wire_format(self) -> WireFormat:
@@ -60,11 +71,17 @@ class InputAudioDecoder:
 
 
 class OutputAudioEncoder:
-    """Encodes the audio of one response, gapless over its chunks."""
+    """Encodes the audio of one response, gapless over its chunks. `left`: where another encoder of it has left off."""
 
-    def __init__(self, wire_format: WireFormat) -> None:
+    def __init__(self, wire_format: WireFormat, left: ResamplerState | None = None) -> None:
         self.wire_format = wire_format
         self._resampler = StreamResampler(ENGINE_OUTPUT_HZ, wire_format.rate_hz)
+        if left is not None:
+            self._resampler.resume(left)
+
+    def save(self) -> ResamplerState:
+        """Return where the stream is, for an encoder that goes on with it."""
+        return self._resampler.save()
 
     def encode(self, pcm_24k: bytes) -> bytes:
         return self._compand(self._resampler.process(pcm_24k))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from pipelines.errors import PeerError
@@ -23,7 +22,8 @@ from pipelines.wire.session_object import SessionObject
 from pipelines.wire.translate.answers import AnswerEvents
 from pipelines.wire.translate.inbound import response_request_from, stimulus_from, voice_is_fixed
 from pipelines.wire.translate.outbound import NoticeEvents
-from pipelines.wire.translate.session_view import SessionView
+from pipelines.wire.translate.session_view import SessionView, initial_session_object
+from pipelines.wire.translate.state import WireState
 
 __all__ = ["AudioBytes", "WireTranslator"]
 
@@ -33,6 +33,18 @@ class AudioBytes:
     """Audio that the client appended, decoded for the engines."""
 
     pcm_16k: bytes
+
+
+@dataclass(slots=True)
+class _EventIds:
+    """Ids of server events, counted within a session."""
+
+    stem: str
+    next_number: int
+
+    def take(self) -> str:
+        number, self.next_number = self.next_number, self.next_number + 1
+        return f"event_{self.stem}_{number}"
 
 
 class WireTranslator:
@@ -61,26 +73,47 @@ class WireTranslator:
         is_transcription: bool = False,
         private_events: bool = False,
     ) -> None:
-        numbers, stem = count(1), session_id.removeprefix("sess_")
-
-        def next_event_id() -> str:
-            return f"event_{stem}_{next(numbers)}"
-
-        self._next_event_id = next_event_id
-        self.conversation_id = f"conv_{stem}"
-        self._private_events = private_events
-        self._answers = AnswerEvents(self.conversation_id, self._next_event_id)
-        view = SessionView(
-            session_id,
-            model=model,
-            transcription_model=transcription_model,
-            expires_at_s=expires_at_s,
-            defaults=defaults,
-        )
+        session_object = initial_session_object(model, transcription_model, defaults)
+        view = SessionView(session_id, session_object, expires_at_s=expires_at_s, defaults=defaults)
         if is_transcription:
             view = view.with_update(SessionObject(type="transcription"))
+        self._assemble(view, private_events=private_events)
+
+    @classmethod
+    def resumed(cls, left: WireState) -> WireTranslator:
+        """Return a translator that goes on where another one was when it was saved."""
+        view = SessionView(left.session_id, left.session_object, expires_at_s=left.expires_at_s, defaults=left.defaults)
+        translator = cls.__new__(cls)
+        translator._assemble(view, private_events=left.private_events, left=left)
+        return translator
+
+    def _assemble(self, view: SessionView, *, private_events: bool, left: WireState | None = None) -> None:
+        self._event_ids = _EventIds(view.session_id.removeprefix("sess_"), left.next_event if left else 1)
+        self.conversation_id = f"conv_{self._event_ids.stem}"
+        self._private_events = private_events
+        self._answers = AnswerEvents(self.conversation_id, self._next_event_id)
         self._notices = NoticeEvents(view, self._answers, self._next_event_id, private_events=private_events)
-        self._decoder = InputAudioDecoder(view.input_format)
+        self._decoder = InputAudioDecoder(view.input_format, left.input_audio if left else None)
+        if left is not None:
+            self._answers.resume(left.responses, has_sent_audio=left.has_sent_audio)
+
+    def save(self) -> WireState:
+        """Return all that is remembered, for a translator that goes on from this moment."""
+        view = self._notices.view
+        return WireState(
+            view.session_id,
+            view.session_object,
+            view.defaults,
+            view.expires_at_s,
+            self._private_events,
+            self._event_ids.next_number,
+            self._answers.has_sent_audio,
+            self._answers.save(),
+            self._decoder.save(),
+        )
+
+    def _next_event_id(self) -> str:
+        return self._event_ids.take()
 
     def settings(self) -> SessionSettings:
         """Return the settings that the core begins with."""

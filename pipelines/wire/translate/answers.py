@@ -7,7 +7,7 @@ its output item, the item in the conversation (not out of band), and the item's 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,12 +56,15 @@ from pipelines.wire.server_events import (
 )
 from pipelines.wire.translate.items import item_to_wire
 from pipelines.wire.translate.session_view import SessionView, format_echo
+from pipelines.wire.translate.state import OpenResponse
 
 MAX_DELTA_S: Final = 1  # well below the 1 MiB message limit that stock WebSocket clients come with
 
 
 @dataclass(slots=True)
-class _OpenResponse:
+class _Framed:
+    """An open response and its audio stream."""
+
     modality: Modality
     voice: str
     is_out_of_band: bool
@@ -76,12 +79,37 @@ class AnswerEvents:
     def __init__(self, conversation_id: str, next_event_id: Callable[[], str]) -> None:
         self._conversation_id = conversation_id
         self._next_event_id = next_event_id
-        self._open: dict[str, _OpenResponse] = {}
+        self._open: dict[str, _Framed] = {}
         self.has_sent_audio = False
+
+    def save(self) -> tuple[OpenResponse, ...]:
+        """Return the responses that are open, with their audio streams."""
+        return tuple(
+            OpenResponse(
+                response_id,
+                framed.modality,
+                framed.voice,
+                framed.is_out_of_band,
+                framed.encoder.wire_format,
+                framed.encoder.save(),
+                framed.has_item,
+                framed.previous_item_id,
+            )
+            for response_id, framed in self._open.items()
+        )
+
+    def resume(self, responses: Iterable[OpenResponse], *, has_sent_audio: bool) -> None:
+        """Go on with responses that another process has opened."""
+        self.has_sent_audio = has_sent_audio
+        for left in responses:
+            encoder = OutputAudioEncoder(left.wire_format, left.audio)
+            self._open[left.response_id] = _Framed(
+                left.modality, left.voice, left.is_out_of_band, encoder, left.has_item, left.previous_item_id
+            )
 
     def started(self, notice: ResponseStarted, view: SessionView) -> Iterator[ServerEvent]:
         encoder = OutputAudioEncoder(view.output_format)
-        self._open[notice.response_id] = _OpenResponse(notice.modality, notice.voice, notice.is_out_of_band, encoder)
+        self._open[notice.response_id] = _Framed(notice.modality, notice.voice, notice.is_out_of_band, encoder)
         yield ResponseCreated(
             event_id=self._next_event_id(),
             response=ResponsePayload(
@@ -148,7 +176,7 @@ class AnswerEvents:
             ),
         )
 
-    def _close_item(self, notice: ResponseFinished, response: _OpenResponse, item: Item) -> Iterator[ServerEvent]:
+    def _close_item(self, notice: ResponseFinished, response: _Framed, item: Item) -> Iterator[ServerEvent]:
         text, response_id = item.text or "", notice.response_id
         if response.modality is Modality.AUDIO:
             if notice.status in {ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE}:

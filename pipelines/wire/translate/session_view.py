@@ -21,19 +21,24 @@ _MAX_SILENCE_MS: Final = {Eagerness.LOW: 8000, Eagerness.MEDIUM: 4000, Eagerness
 
 
 class SessionView:
-    """Holds the merged session object; immutable values, replaced by `update`.
+    """Holds the merged session object; immutable values, replaced by `with_update`.
 
     Settings that have no effect here (noise reduction, tracing, truncation, ...) are kept and echoed as they came.
     """
 
     def __init__(
-        self, session_id: str, *, model: str, transcription_model: str, expires_at_s: int, defaults: SessionSettings
+        self, session_id: str, session_object: JsonObject, *, expires_at_s: int, defaults: SessionSettings
     ) -> None:
-        self._id = session_id
-        self._expires_at_s = expires_at_s
-        self._defaults = defaults
+        self.session_id = session_id
+        self.expires_at_s = expires_at_s
+        self.defaults = defaults
         self._turn_defaults = defaults.turn_detection or TurnDetection()
-        self._fields = _initial_fields(model, transcription_model, defaults)
+        self._fields = session_object
+
+    @property
+    def session_object(self) -> JsonObject:
+        """The session object as merged so far; not to be changed."""
+        return self._fields
 
     @property
     def is_transcription(self) -> bool:
@@ -75,18 +80,18 @@ class SessionView:
         speed = audio.output.speed if audio.output else None
         limit = fields.max_output_tokens
         return replace(
-            self._defaults,
+            self.defaults,
             instructions=fields.instructions or "",
             modality=Modality((fields.output_modalities or ["audio"])[0]),
             voice=self.voice,
-            speed=self._defaults.speed if speed is None else speed,
+            speed=self.defaults.speed if speed is None else speed,
             turn_detection=self._turn_detection(audio.input.turn_detection if audio.input else None),
             max_output_tokens=limit if isinstance(limit, int) else None,
         )
 
     def echo(self) -> JsonObject:
         """Return the whole session object of `session.created` and `session.updated`."""
-        head = {"type": self._fields["type"], "id": self._id, "expires_at": self._expires_at_s}
+        head = {"type": self._fields["type"], "id": self.session_id, "expires_at": self.expires_at_s}
         if not self.is_transcription:
             return {"object": "realtime.session"} | head | self._fields
         audio = {"input": self._fields["audio"]["input"]}
@@ -118,7 +123,8 @@ def format_echo(wire_format: WireFormat) -> JsonObject:
     return echo | {"rate": wire_format.rate_hz} if wire_format is WireFormat.PCM else echo
 
 
-def _initial_fields(model: str, transcription_model: str, defaults: SessionSettings) -> JsonObject:
+def initial_session_object(model: str, transcription_model: str, defaults: SessionSettings) -> JsonObject:
+    """Return the session object of a session that the client has not configured."""
     turn_detection = defaults.turn_detection
     return {
         "type": "realtime",

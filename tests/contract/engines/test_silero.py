@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from deployments.engines.vad.silero import SileroSpeechDetector
+from pipelines.call.state import WARM_UP_MS
 from tests.contract.engines.port_contracts import SpeechDetectorContract, scores_of
 
 pytestmark = pytest.mark.contract
@@ -59,6 +60,17 @@ class TestSilero(SpeechDetectorContract):
     async def test_speech_is_found_after_long_silence(self, engine: SileroSpeechDetector, question_16k: bytes) -> None:
         scores = await scores_of(engine, bytes(32_000 * 20) + question_16k)
         assert max(score.probability for score in scores[-40:]) > 0.9
+
+    async def test_a_stream_that_begins_anew_is_warm_in_time(
+        self, engine: SileroSpeechDetector, question_16k: bytes
+    ) -> None:
+        """A call that is taken over begins a stream in the middle, on the audio of `WARM_UP_MS` before."""
+        audio = question_16k + bytes(32_000) + question_16k
+        whole = [score.probability for score in await scores_of(engine, audio)]
+        warm_up = WARM_UP_MS // 32
+        for first in range(warm_up, len(whole) - warm_up, 10):
+            again = await scores_of(engine, audio[(first - warm_up) * 1024 :])
+            assert [score.probability for score in again[warm_up:]] == pytest.approx(whole[first:], abs=0.1)
 
     async def test_close_leaves_no_thread(self, model_dir: Callable[[str], Path], question_16k: bytes) -> None:
         before = set(threading.enumerate())

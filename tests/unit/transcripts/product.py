@@ -24,22 +24,59 @@ from pipelines.answering.answer import GroundedAnswerer
 from pipelines.answering.events import AnswerLimits
 from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner
+from pipelines.call.snapshot import CallSnapshot, dump_call, load_call
 from pipelines.call.trace import TurnTracer
 from pipelines.errors import EngineError, PeerError
 from pipelines.hearing.link import StreamCommand, StreamResult
 from pipelines.hearing.linked import LinkedTranscriber
 from pipelines.hearing.windowed import Recognition, WindowedTranscriber
-from pipelines.ports import Passage, SessionObserver, SpeechChunk, SpeechRequest, Transcriber, WordTime
+from pipelines.ports import (
+    AnswerClause,
+    AnswerEvent,
+    AnswerFinished,
+    Grounding,
+    Passage,
+    SessionObserver,
+    SpeechChunk,
+    SpeechRequest,
+    Transcriber,
+    WordTime,
+)
 from pipelines.session.core import Session
-from pipelines.session.effects import Notice
-from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
+from pipelines.session.effects import Notice, StartAnswer
+from pipelines.session.settings import Modality, SessionSettings, TurnDetection, TurnDetectionKind
 from pipelines.wire.translate import AudioBytes, WireTranslator
 
 __all__ = [
-    "EngineError", "Heard", "InProcessCall", "LinkedTranscriber", "Passage", "Recognition", "ScheduleLimits", "Script",
-    "ScriptedLanguageModel", "ScriptedRetriever", "ScriptedTurnDetector", "SessionSettings", "SlotAudio", "SpeechChunk",
-    "SpeechRequest", "StreamCommand", "StreamResult", "StreamSchedule", "StreamTicks", "TurnDetection",
-    "TurnDetectionKind", "WindowedTranscriber", "WordTime",
+    "AnswerClause",
+    "AnswerEvent",
+    "AnswerFinished",
+    "EngineError",
+    "Grounding",
+    "Heard",
+    "InProcessCall",
+    "LinkedTranscriber",
+    "Modality",
+    "Passage",
+    "Recognition",
+    "ScheduleLimits",
+    "Script",
+    "ScriptedLanguageModel",
+    "ScriptedRetriever",
+    "ScriptedTurnDetector",
+    "SessionSettings",
+    "SlotAudio",
+    "SpeechChunk",
+    "SpeechRequest",
+    "StartAnswer",
+    "StreamCommand",
+    "StreamResult",
+    "StreamSchedule",
+    "StreamTicks",
+    "TurnDetection",
+    "TurnDetectionKind",
+    "WindowedTranscriber",
+    "WordTime",
 ]  # fmt: skip
 
 SESSION_ID = "sess_7"
@@ -80,18 +117,44 @@ class InProcessCall:
     """One call. `on_messages` gets every message to the client, in order.
 
     Args:
-        wire_options: `is_transcription`, `private_events` of the translator.
+        wire: a translator that is new, or goes on.
+        left: the call as another process has left it, None for a new one.
     """
 
     def __init__(
         self,
         cast: Cast,
         on_messages: Callable[[list[bytes]], None],
-        defaults: SessionSettings,
-        **wire_options: bool,
+        wire: WireTranslator,
+        left: CallSnapshot | None = None,
     ) -> None:
+        self.failures: list[Exception] = []
         self._on_messages = on_messages
-        self._wire = WireTranslator(
+        self._wire = wire
+        if left is None:
+            session, orders = Session.start(SESSION_ID.removeprefix("sess_"), wire.settings()), []
+        else:
+            session, orders = Session.restore(left.core)
+        tracer = TurnTracer(session, lambda trace: on_messages(wire.trace(trace.as_dict())))
+        self._runner = SessionRunner(
+            session,
+            cast.engines(),
+            lambda notice: self.outbound(notice),
+            self.failures.append,
+            ObserverChain([tracer, *cast.observers]),
+            left=left and left.runner,
+        )
+        if left is None:
+            on_messages(wire.open())
+        else:
+            self._runner.resume(orders)
+
+    @classmethod
+    def new(
+        cls, cast: Cast, on_messages: Callable[[list[bytes]], None], defaults: SessionSettings, **wire_options: bool
+    ) -> InProcessCall:
+        """Begin a call; `wire_options` are `is_transcription` and `private_events` of the translator."""
+        wire = WireTranslator(
             SESSION_ID,
             model="voxray",
             defaults=defaults,
@@ -99,17 +162,25 @@ class InProcessCall:
             transcription_model="scripted-asr",
             **wire_options,
         )
-        session = Session.start(SESSION_ID.removeprefix("sess_"), self._wire.settings())
-        tracer = TurnTracer(session, lambda trace: on_messages(self._wire.trace(trace.as_dict())))
-        self.failures: list[Exception] = []
-        self._runner = SessionRunner(
-            session,
-            cast.engines(),
-            lambda notice: self.outbound(notice),
-            self.failures.append,
-            ObserverChain([tracer, *cast.observers]),
-        )
-        on_messages(self._wire.open())
+        return cls(cast, on_messages, wire)
+
+    @classmethod
+    def resumed(cls, data: bytes, cast: Cast, on_messages: Callable[[list[bytes]], None]) -> InProcessCall:
+        """Go on with a call that `leave` has returned, perhaps in another process."""
+        left = load_call(data)
+        return cls(cast, on_messages, WireTranslator.resumed(left.wire), left)
+
+    async def leave(self) -> bytes:
+        """Stop here, without telling anybody; return the call as a value."""
+        data = dump_call(CallSnapshot(self._runner.session.state, self._wire.save(), self._runner.save()))
+        await self._runner.abandon()
+        self._raise_failure()
+        return data
+
+    @property
+    def now_ms(self) -> int:
+        """The session's clock."""
+        return self._runner.now_ms()
 
     def take(self, text: str | bytes) -> None:
         """Take a message of the client."""
@@ -134,5 +205,8 @@ class InProcessCall:
             Exception: a bug had ended the call.
         """
         await self._runner.close()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         for error in self.failures:
             raise error

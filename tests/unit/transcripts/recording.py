@@ -36,7 +36,7 @@ class ScriptedCall:
         self.events: list[dict[str, Any]] = []
         self._frames_sent = 0
         self._next_frame_s = self._began_s
-        self._call = InProcessCall(cast, self._receive, defaults, **wire_options)
+        self._call = InProcessCall.new(cast, self._receive, defaults, **wire_options)
 
     @property
     def failures(self) -> list[Exception]:

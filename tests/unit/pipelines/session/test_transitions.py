@@ -127,8 +127,8 @@ def audio(pair: SessionPair) -> Stimulus:
 
 
 def transcript(pair: SessionPair) -> Stimulus:
-    ((item_id, generation),) = pair.session.state.awaited.items()
-    return TranscriptReady(item_id, generation, "hello")
+    ((item_id, awaited),) = pair.session.state.awaited.items()
+    return TranscriptReady(item_id, awaited.generation, "hello")
 
 
 def spoil_input(state: InputState) -> Callable[[SessionPair], None]:

@@ -1,0 +1,55 @@
+"""A call's stream of voice activity detection, its scores placed in the session's audio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipelines.audio.history import BYTES_PER_MS_16K, AudioHistory
+from pipelines.call.state import DetectionPlace
+from pipelines.ports import SpeechDetector, SpeechScore, SpeechStream
+from pipelines.session.stimuli import SpeechScored
+
+
+class SpeechDetection:
+    """Scores a call's audio while turns are found by voice; its stream begins anew when they are again.
+
+    Args:
+        detector: the gateway's.
+        on_score: gets each window's score once, in order.
+    """
+
+    def __init__(self, detector: SpeechDetector, on_score: Callable[[SpeechScored], None]) -> None:
+        self._detector = detector
+        self._on_score = on_score
+        self._stream: SpeechStream | None = None
+        self.place: DetectionPlace | None = None
+
+    def push(self, pcm_16k: bytes, end_ms: int) -> None:
+        """Score audio that ends at `end_ms` of the session's."""
+        if self._stream is None:
+            base_ms = end_ms - len(pcm_16k) // BYTES_PER_MS_16K
+            self.place = DetectionPlace(base_ms, base_ms)
+            self._stream = self._open(base_ms)
+        self._stream.push(pcm_16k)
+
+    def resume(self, place: DetectionPlace, history: AudioHistory) -> None:
+        """Go on where another process has left off, with the audio that `history` has of then."""
+        self.place = place
+        self._stream = self._open(place.warm_up_ms)
+        self._stream.push(history.since(place.warm_up_ms))
+
+    def close(self) -> None:
+        """End the stream. Does nothing without one."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = self.place = None
+
+    def _open(self, base_ms: int) -> SpeechStream:
+        def on_score(score: SpeechScore) -> None:
+            end_ms = base_ms + score.end_ms
+            if self.place is None or end_ms <= self.place.scored_ms:
+                return
+            self.place = DetectionPlace(self.place.base_ms, end_ms, score.window_ms)
+            self._on_score(SpeechScored(score.probability, end_ms, score.window_ms))
+
+        return self._detector.open(on_score)
