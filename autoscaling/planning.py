@@ -43,6 +43,10 @@ class NoPlan(ValueError):
     """The target cannot be met; the message says by how much, or what is missing."""
 
 
+# Share of the calls that a plan keeps free, where nothing else is asked for.
+HEADROOM = 0.15
+
+
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
     """What is asked for.
@@ -60,7 +64,7 @@ class PlanRequest:
     calls: int
     slo_ms: float
     engines: Mapping[str, str]
-    headroom: float = 0.15
+    headroom: float = HEADROOM
     silence_ms: float = 64.0
     hops_ms: float = 20.0
     isolation: Isolation = Isolation.TIME_SLICE

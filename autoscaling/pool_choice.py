@@ -1,13 +1,13 @@
-"""Which pool of the language model a request goes to, when there are two kinds of machines behind one port.
+"""Which pool of a stage a request goes to, when its route names several.
 
 Pure: what is known of each pool in, an order of pools out. The first is tried; the others are where the request goes
-when the first fails before it has said anything.
+when the first fails before it has answered anything.
 
-    cheapest pool that is awake and answers in time     the rule, and nearly always the case
-    the fastest of those that are awake                  when all are too slow
-    the one that may be asked again soonest              when all have failed
+    the first of the route that is awake and answers in time     the rule, and nearly always the case
+    the fastest of those that are awake                          when all are too slow
+    the one that may be asked again soonest                      when all have failed
 
-A pool's speed is judged by two things: how long first clauses took there lately, and how long its oldest request has
+A pool's speed is judged by two things: how long first outputs took there lately, and how long its oldest request has
 been waiting for one. The second shows a pool that has just become slow, before any answer tells.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-# How much the newest first clause counts against the earlier ones.
+# How much the newest first output counts against the earlier ones.
 NEWEST_SHARE = 0.3
 # A measurement older than this says nothing: without new requests a pool that was slow once would be avoided for ever.
 STALE_MS = 30_000
@@ -35,25 +35,23 @@ class PoolView:
     """What a gateway knows of one pool.
 
     Attributes:
-        price: of a token, in any unit that all pools share.
-        first_clause_ms: moving average of the times to the first clause; None: never measured.
+        first_output_ms: moving average of the times to the first output; None: never measured.
         measured_ms: when it was last measured.
         failures: in a row.
         rests_until_ms: before that it is not asked, unless all others rest longer.
     """
 
     name: str
-    price: float
-    first_clause_ms: float | None = None
+    first_output_ms: float | None = None
     measured_ms: int = 0
     failures: int = 0
     rests_until_ms: int = 0
 
-    def after_first_clause(self, took_ms: float, now_ms: int) -> PoolView:
-        """Return the view after a request got its first clause: the pool is well, and so fast."""
-        is_first = self.first_clause_ms is None or now_ms - self.measured_ms > STALE_MS
-        known = took_ms if is_first else (1 - NEWEST_SHARE) * (self.first_clause_ms or 0.0) + NEWEST_SHARE * took_ms
-        return replace(self, first_clause_ms=known, measured_ms=now_ms, failures=0, rests_until_ms=0)
+    def after_first_output(self, took_ms: float, now_ms: int) -> PoolView:
+        """Return the view after a request got its first output: the pool is well, and so fast."""
+        is_first = self.first_output_ms is None or now_ms - self.measured_ms > STALE_MS
+        known = took_ms if is_first else (1 - NEWEST_SHARE) * (self.first_output_ms or 0.0) + NEWEST_SHARE * took_ms
+        return replace(self, first_output_ms=known, measured_ms=now_ms, failures=0, rests_until_ms=0)
 
     def after_failure(self, now_ms: int, limits: RestLimits) -> PoolView:
         """Return the view after a request failed there."""
@@ -62,14 +60,14 @@ class PoolView:
         return replace(self, failures=self.failures + 1, rests_until_ms=now_ms + rest_ms)
 
     def expected_ms(self, now_ms: int, oldest_wait_ms: int) -> float:
-        """Return how long a first clause would take there now; 0 when nothing is known against it."""
-        is_fresh = self.first_clause_ms is not None and now_ms - self.measured_ms <= STALE_MS
-        return max(self.first_clause_ms or 0.0 if is_fresh else 0.0, float(oldest_wait_ms))
+        """Return how long a first output would take there now; 0 when nothing is known against it."""
+        is_fresh = self.first_output_ms is not None and now_ms - self.measured_ms <= STALE_MS
+        return max(self.first_output_ms or 0.0 if is_fresh else 0.0, float(oldest_wait_ms))
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pool at the moment of a choice. `oldest_wait_ms`: since when its oldest request waits for a first clause."""
+    """A pool at the moment of a choice. `oldest_wait_ms`: since when its oldest request waits for a first output."""
 
     view: PoolView
     oldest_wait_ms: int = 0
@@ -79,17 +77,18 @@ def order_of_pools(candidates: Iterable[Candidate], now_ms: int, budget_ms: int)
     """Return the names of the pools in the order in which a request should try them.
 
     Args:
-        candidates: all pools.
+        candidates: the pools of the route, in its order.
         now_ms: the caller's clock, any origin.
-        budget_ms: time in which a first clause is wanted.
+        budget_ms: time in which a first output is wanted.
     """
 
-    def rank(candidate: Candidate) -> tuple[int, float, float, str]:
+    def rank(placed: tuple[int, Candidate]) -> tuple[int, float, int]:
+        place, candidate = placed
         view, expected_ms = candidate.view, candidate.view.expected_ms(now_ms, candidate.oldest_wait_ms)
         if view.rests_until_ms > now_ms:
-            return (2, view.rests_until_ms, view.price, view.name)
+            return (2, view.rests_until_ms, place)
         if expected_ms > budget_ms:
-            return (1, expected_ms, view.price, view.name)
-        return (0, view.price, expected_ms, view.name)
+            return (1, expected_ms, place)
+        return (0, 0.0, place)
 
-    return [candidate.view.name for candidate in sorted(candidates, key=rank)]
+    return [candidate.view.name for _, candidate in sorted(enumerate(candidates), key=rank)]

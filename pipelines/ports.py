@@ -91,7 +91,7 @@ class TranscriptStream(Protocol):
 class Transcriber(Protocol):
     """Streaming speech recognition."""
 
-    def open(self, call_id: str, on_partial: Callable[[Hypothesis], None]) -> TranscriptStream:
+    def open(self, on_partial: Callable[[Hypothesis], None]) -> TranscriptStream:
         """Open a stream for one utterance; `on_partial` is called on the event loop's thread while audio arrives."""
 
 
@@ -171,13 +171,21 @@ class PassageFilter:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalQuery:
-    """A question to one tenant's data. `limit` passages at most; past `budget_ms` the answer goes on without."""
+    """A question to one tenant's data.
+
+    Attributes:
+        limit: most passages that are returned.
+        budget_ms: time for the search; past it the retriever raises, and the answer says so.
+        only: which of the tenant's passages may be found.
+        alias: the live collection that is searched; "" for the retriever's own.
+    """
 
     tenant: str
     text: str
-    limit: int = 3
-    budget_ms: int = 400
+    limit: int
+    budget_ms: int
     only: PassageFilter = PassageFilter()
+    alias: str = ""
 
 
 class Retriever(Protocol):
@@ -187,7 +195,8 @@ class Retriever(Protocol):
         """Return passages, best first; an empty list when nothing is near.
 
         Raises:
-            EngineError: the store or the encoder failed.
+            EngineError: the store or the encoder failed, or `budget_ms` was over (retryable). An empty list would say
+                that nothing is near, and the caller would hear a refusal that is not true.
         """
 
 
@@ -205,7 +214,7 @@ class GenerationRequest:
 
     request_id: str
     messages: tuple[ChatMessage, ...]
-    max_tokens: int = 96
+    max_tokens: int
     temperature: float = 0.0
 
 

@@ -54,8 +54,8 @@ class StageShare:
     """
 
     calls_per_replica: float
-    min_replicas: int = 1
-    max_replicas: int = 1
+    min_replicas: int
+    max_replicas: int
     price_per_hour: float = 0.0
     signals: Mapping[str, float] = field(default_factory=dict)
     overflow_of: str = ""

@@ -62,14 +62,15 @@ class StageLimits:
     Attributes:
         holds: calls or requests that one replica holds.
         targets: signal to the value that it must stay under.
+        min_replicas, max_replicas: bounds of the stage.
         hold_s: how long all signals must have been low before replicas go.
     """
 
     holds: float
     targets: Mapping[str, float]
-    min_replicas: int = 1
-    max_replicas: int = 1
-    hold_s: float = 120.0
+    min_replicas: int
+    max_replicas: int
+    hold_s: float
 
     def bound(self, replicas: float, floor: int = 0) -> int:
         """Return a count within the bounds; `floor` (what is in progress) may exceed the smallest, not the largest."""

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import embedding_model
 from cluster.lifecycle import ClusterState
 from pipelines.errors import VoxrayError
 
@@ -27,11 +29,11 @@ def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[
         IngestError: the job failed; its last lines are in the message.
     """
     environment = process_environment()
-    model_dir = ModelCatalog.load(config, environment).path(config.retriever.embedding_model)
+    model_dir = ModelCatalog.load(config, environment).path(embedding_model(config))
     command = [sys.executable, "-m", "ingest_jobs.knowledge.run.reindex"]
     command += ["--source", str(SAMPLE_DATA), "--milvus", state.milvus_uri, "--model-dir", str(model_dir)]
     command += ["--objects", state.objects_url, "--redis", state.redis_url]
-    command += ["--alias", config.services.milvus.alias, "--tenant", config.agent.tenant]
+    command += ["--alias", config.services.milvus.alias, "--tenant", agent_of(config).tenant]
     if config.services.milvus.token_env:
         command += ["--token-env", config.services.milvus.token_env]
     if config.services.redis.password_env:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from cluster.catalog.store import FILES, ModelStore, check_hash, files_in, hash_
 from cluster.catalog.transfer import DEFAULT_PATIENCE, Patience
 from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import model_uses
 
 SPARE_BYTES = 64 << 20
 
@@ -225,17 +226,7 @@ class ModelCatalog:
 
 def names_used_by(config: VoxrayConfig) -> list[str]:
     """Return the models that a configuration's engines load, without duplicates; scripted engines load none."""
-    named: Iterable[tuple[str, str]] = (
-        (config.gateway.vad_engine, config.gateway.vad_model),
-        (config.gateway.turn_engine, config.gateway.turn_model),
-        (config.transcriber.engine, config.transcriber.model),
-        (config.language_model.engine, config.language_model.model),
-        (_neuron_engine(config), config.language_model.model),
-        (config.retriever.embedding_engine, config.retriever.embedding_model),
-        (config.retriever.embedding_engine, config.retriever.rerank_model),
-        (config.synthesizer.engine, config.synthesizer.model),
-    )
-    return list(dict.fromkeys(model for engine, model in named if model and not engine.startswith("scripted")))
+    return list(dict.fromkeys(model.name for _, model in model_uses(config)))
 
 
 def _mirrored(entry: ModelEntry, mirror: str) -> ModelEntry:
@@ -243,11 +234,6 @@ def _mirrored(entry: ModelEntry, mirror: str) -> ModelEntry:
     if isinstance(entry.source, DerivedSource | FolderSource) or not entry.is_pinned:
         return entry
     return entry.model_copy(update={"source": S3Source(type="s3", url=f"{mirror.rstrip('/')}/{entry.name}")})
-
-
-def _neuron_engine(config: VoxrayConfig) -> str:
-    neuron = config.language_model.neuron
-    return neuron.device if neuron.is_second_pool else "scripted"
 
 
 def _has_hash(path: Path, sha256: str) -> bool:

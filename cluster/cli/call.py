@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cluster.config.uses import embedding_model
+
 if TYPE_CHECKING:
     from cluster.caller.line import TurnResult
     from cluster.caller.recording import Recording
@@ -50,7 +52,7 @@ def _index_sample_data(config: VoxrayConfig, state: ClusterState, console: Conso
     """Run the ingest job on the sample company's documents; unchanged data ends it at once."""
     from cluster.caller.sample_data import index_sample_data
 
-    if config.retriever.engine == "scripted":
+    if not embedding_model(config):
         return
     index_sample_data(config, state, lambda line: console.print(f"  [dim]{line}[/]", highlight=False))
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from cluster.config.environment import KeyPath, process_environment
 from cluster.config.loading import LoadedConfig, load_config, load_with_origins
@@ -28,10 +32,11 @@ def show(
     profile: ProfileOption = None,
     file: FileOption = None,
     origin: Annotated[bool, typer.Option("--origin", help="Say beside each value where it comes from.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Leave out what each value means.")] = False,
 ) -> None:
-    """Print the configuration in force as YAML."""
+    """Print the configuration in force as YAML, with what each value means."""
     loaded = load_with_origins(profile, file, process_environment())
-    typer.echo("\n".join(_lines(loaded, with_origin=origin)))
+    typer.echo("\n".join(_lines(loaded, with_origin=origin, with_meaning=not plain)))
 
 
 @app.command()
@@ -44,29 +49,58 @@ def check(
     typer.echo(f"{file}: right, with the profile {config.profile}")
 
 
-def _lines(loaded: LoadedConfig, *, with_origin: bool) -> list[str]:
-    tree = loaded.config.model_dump(mode="json")
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the YAML, with the sentence that explains it and the place where its value comes from."""
+
+    text: str
+    meaning: str = ""
+    origin: str = ""
+
+    @property
+    def indent(self) -> str:
+        return self.text[: len(self.text) - len(self.text.lstrip())]
+
+
+def _lines(loaded: LoadedConfig, *, with_origin: bool, with_meaning: bool) -> list[str]:
     paths = resolve_paths(loaded.config)
-    tree["paths"].update(state=str(paths.state), models=str(paths.models))
-    rows = _rows(tree, (), loaded)
-    if not with_origin:
-        return [text for text, _ in rows]
-    width = max(len(text) for text, _ in rows) + 2
-    return [f"{text:<{width}}# {origin}" if origin else text for text, origin in rows]
+    shown = loaded.config.paths.model_copy(update={"state": paths.state, "models": paths.models})
+    rows = _rows(loaded.config.model_copy(update={"paths": shown}), (), loaded)
+    width = max(len(row.text) for row in rows) + 2
+    lines: list[str] = []
+    for row in rows:
+        if with_meaning and row.meaning:
+            lines.append(f"{row.indent}# {row.meaning}")
+        lines.append(f"{row.text:<{width}}# {row.origin}" if with_origin and row.origin else row.text)
+    return lines
 
 
-def _rows(tree: dict[str, Any], above: KeyPath, loaded: LoadedConfig) -> list[tuple[str, str]]:
+def _rows(section: BaseModel | dict[str, Any], above: KeyPath, loaded: LoadedConfig) -> list[_Row]:
     indent = "  " * len(above)
-    rows: list[tuple[str, str]] = []
-    for key, value in tree.items():
+    rows: list[_Row] = []
+    for key, value in dict(section).items():
         path = (*above, key)
-        if isinstance(value, dict):
-            rows.append((f"{indent}{key}:", ""))
+        if isinstance(value, BaseModel | dict):
+            rows.append(_Row(f"{indent}{key}:", meaning_of(section, key, value)))
             rows += _rows(value, path, loaded)
         else:
-            scalar = yaml.safe_dump(
-                masked(value) if isinstance(value, str) else value, width=10_000, default_flow_style=True
-            )
-            text = scalar.removesuffix("...\n").strip()
-            rows.append((f"{indent}{key}: {text}", loaded.origins.get(path, "default")))
+            text = f"{indent}{key}: {_scalar(value)}"
+            rows.append(_Row(text, meaning_of(section, key, value), loaded.origins.get(path, "default")))
     return rows
+
+
+def meaning_of(section: BaseModel | dict[str, Any], key: str, value: Any) -> str:
+    """Return what the key of a section means; of a section below it, its first line."""
+    # A type that narrows a field may leave its meaning to the type that it narrows.
+    for kind in type(section).__mro__:
+        field = kind.model_fields.get(key) if issubclass(kind, BaseModel) else None
+        if field is not None and field.description:
+            return field.description
+    return (inspect.getdoc(type(value)) or "").partition("\n")[0] if isinstance(value, BaseModel) else ""
+
+
+def _scalar(value: Any) -> str:
+    plain = to_jsonable_python(value)
+    shown = masked(plain) if isinstance(plain, str) else plain
+    text: str = yaml.safe_dump(shown, width=10_000, default_flow_style=True)
+    return text.removesuffix("...\n").strip()

@@ -78,6 +78,7 @@ def ray_ec2(
         return
     out.mkdir(parents=True, exist_ok=True)
     for name, text in node_files(config, output).items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text, encoding="utf-8")
         typer.echo(out / name)
 

@@ -102,9 +102,8 @@ def logs(
     from cluster.lifecycle.layout import folder_of
     from cluster.lifecycle.logs import follow as follow_lines
     from cluster.lifecycle.logs import last_lines, log_files
-    from cluster.render.serve_config import APPLICATION
 
-    found = log_files(folder_of(_config(profile, file)), APPLICATION)
+    found = log_files(folder_of(_config(profile, file)))
     if name is None:
         for known, path in found.items():
             typer.echo(f"{known:<16} {path}")

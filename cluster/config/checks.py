@@ -13,14 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from autoscaling.policy.schedule import parse_entry
 from cluster.config.environment import KeyPath
+from cluster.config.pools import STAGES, ReplicaConfig, spec_of_pool
 from cluster.config.problems import Problem
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import model_uses
+from pipelines.errors import Component
 
 PRODUCTION_PROFILES = frozenset({"nvidia", "inferentia"})
-DEPLOYMENTS = ("gateway", "transcriber", "language_model", "retriever", "synthesizer")
-MODEL_DEPLOYMENTS = ("transcriber", "language_model", "synthesizer")
-# Of an output of NeMo's cache-aware models: eight feature frames of 10 ms.
-FRAME_MS = 80
 _VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -29,89 +28,66 @@ def problems_in(config: VoxrayConfig) -> list[Problem]:
     return [problem for rule in RULES for problem in rule(config)]
 
 
-def _replicas(config: VoxrayConfig) -> Iterator[tuple[str, ReplicaConfig]]:
-    for name in DEPLOYMENTS:
-        yield name, getattr(config, name).replicas
+def _replicas(config: VoxrayConfig) -> Iterator[tuple[KeyPath, ReplicaConfig]]:
+    yield ("gateway",), config.gateway.replicas
+    for component, name, pool in config.pools.each():
+        yield ("pools", component.value, name), pool.replicas
 
 
 def _replica_counts(config: VoxrayConfig) -> Iterator[Problem]:
-    for name, replicas in _replicas(config):
+    for path, replicas in _replicas(config):
         if replicas.max_replicas < replicas.min_replicas:
-            message = f"must be at least {name}.replicas.min_replicas, which is {replicas.min_replicas}"
-            yield Problem((name, "replicas", "max_replicas"), message)
+            message = f"must be at least {'.'.join(path)}.replicas.min_replicas, which is {replicas.min_replicas}"
+            yield Problem((*path, "replicas", "max_replicas"), message)
 
 
 def _accelerators(config: VoxrayConfig) -> Iterator[Problem]:
-    for name, replicas in _replicas(config):
-        at: KeyPath = (name, "replicas")
+    for path, replicas in _replicas(config):
+        at: KeyPath = (*path, "replicas")
         if replicas.neuron_cores and replicas.num_gpus:
-            yield Problem((*at, "neuron_cores"), f"{name} cannot have GPUs too (num_gpus = {replicas.num_gpus:g})")
+            yield Problem((*at, "neuron_cores"), f"cannot be set beside num_gpus, which is {replicas.num_gpus:g}")
         if replicas.num_gpus > 1 and replicas.num_gpus != int(replicas.num_gpus):
             yield Problem((*at, "num_gpus"), "must be a fraction below 1 or a whole number: Ray shares only one GPU")
-        if config.profile not in PRODUCTION_PROFILES and (replicas.num_gpus or replicas.neuron_cores):
-            key = "num_gpus" if replicas.num_gpus else "neuron_cores"
-            yield Problem((*at, key), f"the profile {config.profile} has no accelerator; allowed: 0")
-
-
-def _profile_accelerators(config: VoxrayConfig) -> Iterator[Problem]:
-    for name, replicas in _replicas(config):
-        at: KeyPath = (name, "replicas")
+        if config.profile not in PRODUCTION_PROFILES and replicas.num_gpus:
+            yield Problem((*at, "num_gpus"), f"the profile {config.profile} has no accelerator; allowed: 0")
         if config.profile == "inferentia" and replicas.num_gpus:
             yield Problem((*at, "num_gpus"), "an Inferentia node has no GPU; allowed: 0")
-        if config.profile == "nvidia" and replicas.neuron_cores:
-            yield Problem((*at, "neuron_cores"), "an NVIDIA node has no NeuronCores; allowed: 0")
-        is_model = name in MODEL_DEPLOYMENTS and not getattr(config, name).engine.startswith("scripted")
-        if config.profile == "nvidia" and is_model and not replicas.num_gpus:
-            yield Problem((*at, "num_gpus"), "the profile nvidia needs a GPU, or a fraction of one, for this engine")
 
 
-def _language_model_engine(config: VoxrayConfig) -> Iterator[Problem]:
-    model, replicas = config.language_model, config.language_model.replicas
-    if model.engine == "neuron" and config.profile != "inferentia":
-        yield Problem(("language_model", "engine"), f"runs on Inferentia only, and the profile is {config.profile}")
-    if model.engine == "vllm" and config.profile == "inferentia":
-        yield Problem(("language_model", "engine"), "does not run on Inferentia; allowed there: neuron, scripted")
-    if model.engine == "neuron" and not replicas.neuron_cores:
-        yield Problem(("language_model", "replicas", "neuron_cores"), "the engine neuron needs at least 1")
-    neuron = model.neuron
-    if neuron.is_second_pool and model.engine == "neuron":
-        yield Problem(("language_model", "neuron", "is_second_pool"), "is for another engine's side; here neuron is it")
-    if neuron.is_second_pool and (neuron.replicas.num_gpus or not neuron.replicas.neuron_cores):
-        message = "the Neuron pool needs whole NeuronCores, and no GPU (num_gpus)"
-        yield Problem(("language_model", "neuron", "replicas", "neuron_cores"), message)
-    if 0 < replicas.num_gpus < 1 and model.gpu_memory_utilization > replicas.num_gpus:
-        message = (
-            f"is a share of the whole GPU, of which this deployment has {replicas.num_gpus:g} "
-            "(language_model.replicas.num_gpus); Ray does not isolate memory, so it must not be more"
-        )
-        yield Problem(("language_model", "gpu_memory_utilization"), message)
-    if model.max_tokens >= model.max_model_len:
-        message = f"must leave room for the prompt within language_model.max_model_len = {model.max_model_len}"
-        yield Problem(("language_model", "max_tokens"), message)
+def _engines(config: VoxrayConfig) -> Iterator[Problem]:
+    for component, name, pool in config.pools.each():
+        at: KeyPath = ("pools", component.value, name)
+        spec = spec_of_pool(component, pool)
+        for key, message in spec.problems(pool, config.profile):
+            yield Problem((*at, *key.split(".")), message)
+        needs_gpu = config.profile == "nvidia" and spec.has_models and component is not Component.RETRIEVER
+        if needs_gpu and not pool.replicas.num_gpus and not spec.needs_neuron and not pool.machine:
+            message = "the profile nvidia needs a GPU, or a fraction of one, for this engine (or say machine: gateway)"
+            yield Problem((*at, "replicas", "num_gpus"), message)
 
 
-def _streaming_transcriber(config: VoxrayConfig) -> Iterator[Problem]:
-    transcriber = config.transcriber
-    if transcriber.engine != "nemo":
-        return
-    at = "transcriber"
-    if config.profile == "inferentia":
-        yield Problem((at, "engine"), "the images of Inferentia clusters have no NeMo; allowed there: whisper-ct2")
-    if transcriber.chunk_ms % FRAME_MS:
-        message = f"must be a multiple of {FRAME_MS}, the time of one of the model's frames (80, 160, 560, 1120)"
-        yield Problem((at, "chunk_ms"), message)
-    if transcriber.device == "cuda" and not transcriber.replicas.num_gpus:
-        yield Problem((at, "device"), "needs a GPU, or a fraction of one (transcriber.replicas.num_gpus)")
-    if transcriber.device == "cpu" and transcriber.replicas.num_gpus:
-        message = f"leaves the GPU idle that transcriber.replicas.num_gpus = {transcriber.replicas.num_gpus:g} takes"
-        yield Problem((at, "device"), message)
+def _answers(config: VoxrayConfig) -> Iterator[Problem]:
+    for name, pool in config.pools.of(Component.LANGUAGE_MODEL).items():
+        longest = getattr(pool, "max_model_len", None)
+        if longest is not None and config.answering.max_tokens >= longest:
+            message = f"must leave room for the prompt within pools.language_model.{name}.max_model_len = {longest}"
+            yield Problem(("answering", "max_tokens"), message)
+
+
+def _routes(config: VoxrayConfig) -> Iterator[Problem]:
+    for component in STAGES:
+        pools = config.pools.of(component)
+        for name in config.routes.of(component):
+            if name not in pools:
+                message = f"there is no pool {name}; pools of this stage: {', '.join(pools)}"
+                yield Problem(("routes", component.value), message)
 
 
 def _stage_link(config: VoxrayConfig) -> Iterator[Problem]:
-    link = config.transcriber.link
+    link = config.hearing.link
     if link.answer_s >= link.wait_s:
-        message = f"must be less than transcriber.link.wait_s = {link.wait_s:g}, or no other replica is ever tried"
-        yield Problem(("transcriber", "link", "answer_s"), message)
+        message = f"must be less than hearing.link.wait_s = {link.wait_s:g}, or no other replica is ever tried"
+        yield Problem(("hearing", "link", "answer_s"), message)
 
 
 def _turn_times(config: VoxrayConfig) -> Iterator[Problem]:
@@ -152,16 +128,15 @@ def _is_loopback(host: str) -> bool:
 def _local_head_size(config: VoxrayConfig) -> Iterator[Problem]:
     if config.ray.address:
         return
-    neuron = config.language_model.neuron
-    wanted_cores = neuron.replicas.min_replicas * neuron.replicas.neuron_cores if neuron.is_second_pool else 0
+    smallest = [(replicas.min_replicas, replicas) for _, replicas in _replicas(config)]
+    wanted_cores = sum(count * replicas.neuron_cores for count, replicas in smallest)
     if wanted_cores > config.ray.neuron_cores:
-        message = f"the Neuron pool's smallest number of replicas asks for {wanted_cores}; they would wait for ever"
+        message = f"the smallest number of replicas asks for {wanted_cores} NeuronCores; they would wait for ever"
         yield Problem(("ray", "neuron_cores"), message)
-    needed = sum(replicas.min_replicas * replicas.num_cpus for _, replicas in _replicas(config))
+    needed = sum(count * replicas.num_cpus for count, replicas in smallest)
     if needed > config.ray.num_cpus:
-        yield Problem(
-            ("ray", "num_cpus"), f"the smallest number of replicas asks for {needed:g}; they would wait for ever"
-        )
+        message = f"the smallest number of replicas asks for {needed:g} CPUs; they would wait for ever"
+        yield Problem(("ray", "num_cpus"), message)
 
 
 def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
@@ -170,24 +145,21 @@ def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
             parse_entry(entry.days, entry.start, entry.end, entry.calls)
         except ValueError as error:
             yield Problem(("scaling", "schedule", str(index)), str(error))
-    replicas = config.transcriber.replicas
-    if (
-        config.scaling.policy == "ray"
-        and config.transcriber.is_streaming
-        and replicas.max_replicas > replicas.min_replicas
-    ):
-        message = "streams are no requests to Ray, which would never add one: scaling.policy calls, or min_replicas"
-        yield Problem(("transcriber", "replicas", "max_replicas"), message)
+    for name, pool in config.pools.of(Component.TRANSCRIBER).items():
+        replicas = pool.replicas
+        is_counted = config.scaling.policy == "calls" or not spec_of_pool(Component.TRANSCRIBER, pool).is_streaming
+        if not is_counted and replicas.max_replicas > replicas.min_replicas:
+            message = (
+                "has no effect: streams are no requests to Ray Serve, whose rule would never add a replica. Set "
+                "scaling.policy to calls, or set min_replicas to the number that is wanted"
+            )
+            yield Problem(("pools", "transcriber", name, "replicas", "max_replicas"), message)
     if config.scaling.policy != "calls":
         return
-    neuron = config.language_model.neuron
-    counted: list[tuple[KeyPath, ReplicaConfig]] = [((name, "replicas"), found) for name, found in _replicas(config)]
-    if neuron.is_second_pool:
-        counted.append((("language_model", "neuron", "replicas"), neuron.replicas))
-    for path, replicas in counted:
+    for path, replicas in _replicas(config):
         if (path[0] == "gateway" or replicas.max_replicas > replicas.min_replicas) and not replicas.calls:
             message = "must say how many calls one replica holds (`voxray plan` does), for scaling.policy = calls"
-            yield Problem((*path, "calls"), message)
+            yield Problem((*path, "replicas", "calls"), message)
 
 
 def _addresses(config: VoxrayConfig) -> Iterator[Problem]:
@@ -241,27 +213,17 @@ def _holds_secret(url: str) -> bool:
 
 
 def _model_names(config: VoxrayConfig) -> Iterator[Problem]:
-    named = {
-        ("gateway", "vad_model"): config.gateway.vad_model,
-        ("gateway", "turn_model"): config.gateway.turn_model,
-        ("transcriber", "model"): config.transcriber.model,
-        ("language_model", "model"): config.language_model.model,
-        ("retriever", "embedding_model"): config.retriever.embedding_model,
-        ("synthesizer", "model"): config.synthesizer.model,
-    }
-    if config.retriever.rerank_model:
-        named["retriever", "rerank_model"] = config.retriever.rerank_model
-    for path, name in named.items():
-        if not name or PurePath(name).name != name:
+    for path, model in model_uses(config):
+        if not model.name or PurePath(model.name).name != model.name:
             yield Problem(path, "takes the name of a catalog entry (`voxray models list`), not a path")
 
 
 RULES: tuple[Callable[[VoxrayConfig], Iterator[Problem]], ...] = (
     _replica_counts,
     _accelerators,
-    _profile_accelerators,
-    _language_model_engine,
-    _streaming_transcriber,
+    _engines,
+    _answers,
+    _routes,
     _stage_link,
     _turn_times,
     _ingress,

@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml
 
+from cluster.config.engines import DEFAULT_ENGINES, engine_names, spec_of
 from cluster.config.environment import KeyPath, Override
+from cluster.config.pools import DEFAULT_POOL, PoolConfig
 from cluster.config.schema import VoxrayConfig
 from cluster.config.section import Section
-from pipelines.errors import ConfigError
+from pipelines.errors import Component, ConfigError
 
 Tree = dict[str, Any]
 
@@ -87,18 +89,17 @@ def layer_from(override: Override) -> Layer:
     """
     origin = f"environment variable {override.variable}"
     dotted = ".".join(override.path)
-    expected: Any = VoxrayConfig
-    for depth, key in enumerate(override.path):
-        if not is_section(expected):
+    for depth in range(len(override.path)):
+        keys = keys_at(override.path[:depth])
+        if keys is None:
             raise ConfigError(f"{origin}: {'.'.join(override.path[:depth])} is a value, it has no keys below it")
-        if key not in expected.model_fields:
-            raise ConfigError(f"{origin}: unknown key {dotted}{suggestion(key, expected)}")
-        expected = expected.model_fields[key].annotation
-    if is_section(expected):
-        keys = ", ".join(expected.model_fields)
-        raise ConfigError(f"{origin}: {dotted} is a section; set one of its keys: {keys}")
+        if override.path[depth] not in keys and not is_open(override.path[:depth]):
+            raise ConfigError(f"{origin}: unknown key {dotted}{suggestion(override.path[depth], keys)}")
+    below = keys_at(override.path)
+    if below is not None:
+        raise ConfigError(f"{origin}: {dotted} is a section; set one of its keys: {', '.join(below)}")
     value: Any = override.text
-    if expected is not str:
+    if annotation_at(override.path) is not str:
         try:
             value = yaml.safe_load(override.text)
         except yaml.YAMLError:
@@ -117,36 +118,88 @@ def merge(layers: Iterable[Layer]) -> MergedTree:
 
 
 def _lay(merged: MergedTree, target: Tree, layer: Layer, values: Mapping[Any, Any], above: KeyPath) -> None:
+    _forget_former_engine(target, values, above)
     for raw_key, value in values.items():
         key = str(raw_key)
         path = (*above, key)
-        if value is None and is_section(_annotation_at(path)):
+        if value is None and is_section(annotation_at(path)) and not is_open(above):
             continue
         if isinstance(value, dict):
             below = target.get(key)
             if not isinstance(below, dict):
                 below = target[key] = {}
             _lay(merged, below, layer, value, path)
-            if value and is_section(_annotation_at(path)):
+            if value and keys_at(path) is not None:
                 continue
         else:
             target[key] = value
         merged.layers[path] = layer
 
 
-def _annotation_at(path: KeyPath) -> Any:
+def _forget_former_engine(target: Tree, values: Mapping[Any, Any], path: KeyPath) -> None:
+    """Drop what lower layers tell another engine than the one that is chosen now: it need not be a key of this one."""
+    component = component_at(path)
+    if component is None or "engine" not in values or not target:
+        return
+    default = DEFAULT_ENGINES[component]
+    if values["engine"] != target.get("engine", default) and values["engine"] in engine_names(component):
+        kept = {*spec_of(component, values["engine"]).settings.model_fields, *PoolConfig.model_fields} - {"model"}
+        for key in [key for key in target if key not in kept]:
+            del target[key]
+
+
+def annotation_at(path: KeyPath) -> Any:
+    """Return the type of the key at `path`, None when there is no such key; an engine's own keys are known by its name.
+
+    Keys that several engines of a stage have are taken to be of one type.
+    """
     expected: Any = VoxrayConfig
-    for key in path:
-        if not is_section(expected) or key not in expected.model_fields:
+    for depth, key in enumerate(path):
+        if is_open(path[:depth]):
+            expected = PoolConfig
+            continue
+        below = _sections_of(path[:depth], expected)
+        found = [section.model_fields[key].annotation for section in below if key in section.model_fields]
+        if not found:
             return None
-        expected = expected.model_fields[key].annotation
+        expected = found[0]
     return expected
 
 
-def section_at(path: KeyPath) -> type[Section] | None:
-    """Return the section class at `path`, or None when `path` is a value or does not exist."""
-    found = VoxrayConfig if not path else _annotation_at(path)
-    return found if is_section(found) else None
+def _sections_of(path: KeyPath, annotation: Any) -> list[type[Section]]:
+    """Return the sections that may stand at `path`: where an engine is chosen, those of all engines."""
+    component = component_at(path)
+    if component is None:
+        return [annotation] if is_section(annotation) else []
+    types = [spec_of(component, name).settings for name in engine_names(component)]
+    return [*types, PoolConfig] if path[0] == "pools" else [*types]
+
+
+def sections_at(path: KeyPath) -> list[type[Section]]:
+    """Return the sections that may stand at `path`."""
+    return _sections_of(path, annotation_at(path) if path else VoxrayConfig)
+
+
+def component_at(path: KeyPath) -> Component | None:
+    """Return the component whose engine is chosen at `path`; None where no engine is."""
+    chosen = {3: "pools", 2: "gateway"}.get(len(path))
+    if chosen is None or path[0] != chosen or path[1] not in set(Component):
+        return None
+    component = Component(path[1])
+    return component if engine_names(component) else None
+
+
+def is_open(path: KeyPath) -> bool:
+    """Whether any name may stand below `path`: the pools of a stage have the names that the operator gives them."""
+    return len(path) == 2 and path[0] == "pools"
+
+
+def keys_at(path: KeyPath) -> list[str] | None:
+    """Return the keys that may stand at `path`; None when `path` is a value, or does not exist."""
+    if is_open(path):
+        return [DEFAULT_POOL]
+    sections = sections_at(path)
+    return list(dict.fromkeys(key for section in sections for key in section.model_fields)) or None
 
 
 def is_section(annotation: Any) -> bool:
@@ -154,7 +207,8 @@ def is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
-def suggestion(key: str, section: type[Section]) -> str:
+def suggestion(key: str, keys: Iterable[str]) -> str:
     """Return "; did you mean ...?", or the keys that exist when none is near."""
-    near = difflib.get_close_matches(key, section.model_fields, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; allowed here: {', '.join(section.model_fields)}"
+    known = list(keys)
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; allowed here: {', '.join(known)}"

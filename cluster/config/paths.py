@@ -11,14 +11,23 @@ import platformdirs
 from cluster.config.schema import VoxrayConfig
 
 STATE_FOLDER = ".voxray"
+AGENTS_FOLDER = "agents"
+SAMPLE_AGENTS = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data" / "agents"
 
 
 @dataclass(frozen=True, slots=True)
 class VoxrayPaths:
-    """Absolute folders: `state` (services' data, logs, run records) and `models` (weights, shared by all projects)."""
+    """Absolute folders.
+
+    Attributes:
+        state: data of the services, logs, records of runs.
+        models: weights, shared by all projects.
+        agents: the agents' files.
+    """
 
     state: Path
     models: Path
+    agents: Path
 
 
 def resolve_paths(config: VoxrayConfig, *, start: Path | None = None) -> VoxrayPaths:
@@ -30,7 +39,13 @@ def resolve_paths(config: VoxrayConfig, *, start: Path | None = None) -> VoxrayP
     """
     state = config.paths.state or project_folder(start or Path.cwd()) / STATE_FOLDER
     models = config.paths.models or platformdirs.user_cache_path("voxray") / "models"
-    return VoxrayPaths(state.absolute(), models.absolute())
+    return VoxrayPaths(state.absolute(), models.absolute(), (config.paths.agents or _own_agents()).absolute())
+
+
+def _own_agents() -> Path:
+    """Return `agents` in the working directory, or where there is none the folder of the sample company's agent."""
+    own = Path.cwd() / AGENTS_FOLDER
+    return own if own.is_dir() else SAMPLE_AGENTS
 
 
 def project_folder(start: Path) -> Path:

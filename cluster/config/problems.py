@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
 from cluster.config.environment import KeyPath
-from cluster.config.layers import MergedTree, section_at, suggestion
+from cluster.config.layers import MergedTree, keys_at, sections_at, suggestion
 from cluster.config.schema import VoxrayConfig
 from pipelines.errors import ConfigError
 
@@ -42,13 +41,16 @@ def problems_of(error: ValidationError) -> list[Problem]:
 def _problem_of(detail: Mapping[str, Any]) -> Problem:
     path = tuple(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        section = section_at(path[:-1])
-        near = suggestion(path[-1], section) if section else ""
+        keys = keys_at(path[:-1])
         # The value of a misspelt key may be anything, a secret too.
-        return Problem(path, f"unknown key{near}", hides_value=True)
-    section = section_at(path)
-    if section is not None:
-        return Problem(path, f"is a section with the keys {', '.join(section.model_fields)}")
+        return Problem(path, f"unknown key{suggestion(path[-1], keys) if keys else ''}", hides_value=True)
+    if detail["type"] == "unknown_engine":
+        return Problem((*path, "engine"), detail["msg"])
+    keys = keys_at(path)
+    if keys is not None:
+        return Problem(path, f"is a section with the keys {', '.join(keys)}")
+    if path[-1] == "[key]":
+        return Problem(path[:-1], "is no name of a pool: lower-case letters, digits and hyphens", hides_value=True)
     return Problem(path, f"allowed: {allowed_at(path)}")
 
 
@@ -85,14 +87,15 @@ def _value_at(path: KeyPath, tree: Any) -> Any:
 
 def allowed_at(path: KeyPath) -> str:
     """Describe in words what the key at `path` takes, for example "integer, at least 1"."""
-    schema = _json_schema()
-    node: Mapping[str, Any] = schema
-    for key in path:
-        node = _resolved(node, schema)["properties"].get(key, {})
-    node = _resolved(node, schema)
-    if "anyOf" in node:
-        return " or ".join(_described(_resolved(choice, schema)) for choice in node["anyOf"])
-    return _described(node)
+    for section in sections_at(path[:-1]):
+        schema = section.model_json_schema()
+        node = schema.get("properties", {}).get(path[-1])
+        if node is not None:
+            node = _resolved(node, schema)
+            if "anyOf" in node:
+                return " or ".join(_described(_resolved(choice, schema)) for choice in node["anyOf"])
+            return _described(node)
+    return "another value"
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -115,8 +118,3 @@ def _described(node: Mapping[str, Any]) -> str:
     }
     words += [f"{phrase} {node[name]:g}" for name, phrase in bounds.items() if name in node]
     return ", ".join(words)
-
-
-@cache
-def _json_schema() -> dict[str, Any]:
-    return VoxrayConfig.model_json_schema()

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from cluster.catalog.progress import Progress
 from cluster.config.environment import process_environment
+from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.addresses import ClusterState
 from cluster.lifecycle.layout import (
@@ -32,12 +33,12 @@ from cluster.lifecycle.lock import exclusive
 from cluster.lifecycle.models import fetch_models
 from cluster.lifecycle.ray.head import RAY_GRACE_S
 from cluster.lifecycle.ray.serve_api import ServeApi
-from cluster.lifecycle.rollouts.deployment import read_progress
+from cluster.lifecycle.rollouts.deployment import applications_of, read_progress
 from cluster.lifecycle.rollouts.history import open_history
 from cluster.lifecycle.rollouts.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.source import source_fingerprint
 from cluster.lifecycle.steps import Steps
-from cluster.render.serve_config import APPLICATION, IMPORT_PATH, fingerprint, render_serve_config
+from cluster.render.serve_config import IMPORT_PATH, fingerprint, render_serve_config
 from cluster.services.errors import ServiceError
 from cluster.services.external import probe_milvus, probe_redis, probe_sql
 from cluster.services.folder import StateFolder
@@ -155,7 +156,7 @@ class _Bringup:
         with self._steps.step("models", "") as step:
             models = fetch_models(self._config, progress)
             step.detail = ", ".join(models)
-        addresses = serve_addresses(state, layout, models)
+        addresses = serve_addresses(state, layout, models, resolve_paths(self._config).agents)
         rendered = render_serve_config(self._config, addresses, import_path=import_path, build=source_fingerprint())
         self._deploy(state, rendered)
         return state
@@ -194,12 +195,12 @@ class _Bringup:
         wanted = fingerprint(rendered)
         with ServeApi(state.dashboard_url, state.token()) as api, self._steps.step("application", "") as step:
             is_same = self._supervisor.state.deployed_hash == wanted
-            if is_same and read_progress(api.status(), APPLICATION).is_running:
+            if is_same and read_progress(api.status(), applications_of(rendered)).is_running:
                 step.result = "running"
             else:
                 self._supervisor.remember_deployed("")
                 logs = self._folder.ray / "session_latest" / "logs"
-                rollout = Rollout(api, APPLICATION, logs, self._steps.console)
+                rollout = Rollout(api, logs, self._steps.console)
                 rollout.submit_and_wait(rendered, self._config.ray.deploy_timeout_s)
                 open_history(state.objects_url).add("up", rendered)
                 step.result = "deployed"

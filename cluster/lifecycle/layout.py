@@ -93,17 +93,25 @@ def state_of(config: VoxrayConfig, folder: StateFolder, layout: Layout) -> Clust
     )
 
 
-def serve_addresses(state: ClusterState, layout: Layout, models: dict[str, str]) -> ServeAddresses:
+def serve_addresses(state: ClusterState, layout: Layout, models: dict[str, str], agents_folder: Path) -> ServeAddresses:
     """Return what the rendered Serve configuration needs of a running cluster."""
     return ServeAddresses(
-        state.redis_url, state.milvus_uri, state.sql_url, state.objects_url, layout.ports["ray.http"], models
+        redis_url=state.redis_url,
+        milvus_uri=state.milvus_uri,
+        sql_url=state.sql_url,
+        objects_url=state.objects_url,
+        http_port=layout.ports["ray.http"],
+        agents_folder=str(agents_folder),
+        models=models,
     )
 
 
 def with_resolved_paths(config: VoxrayConfig) -> VoxrayConfig:
     """Return a copy whose paths are absolute: replicas have another working directory."""
     paths = resolve_paths(config)
-    resolved = config.paths.model_copy(update={"state": Path(paths.state).resolve(), "models": paths.models})
+    resolved = config.paths.model_copy(
+        update={"state": Path(paths.state).resolve(), "models": paths.models, "agents": paths.agents}
+    )
     return config.model_copy(update={"paths": resolved})
 
 

@@ -12,21 +12,19 @@ from cluster.services.folder import StateFolder
 FOLLOW_POLL_S = 0.25
 
 
-def log_files(folder: StateFolder, application: str) -> dict[str, Path]:
+def log_files(folder: StateFolder) -> dict[str, Path]:
     """Return every log by the name that people use: services, then Serve's, then each deployment's newest replica."""
     found = {path.stem: path for path in sorted(folder.logs.glob("*.log"))}
     serve = folder.ray / "session_latest" / "logs" / "serve"
     for path in sorted(serve.glob("*.log"), key=lambda log: log.stat().st_mtime):
-        found[_people_name(path.stem, application)] = path
+        found[_people_name(path.stem)] = path
     return found
 
 
-def _people_name(stem: str, application: str) -> str:
+def _people_name(stem: str) -> str:
     # replica_APPLICATION_DEPLOYMENT_ID, controller_PID, haproxy_ADDRESS, proxy_ADDRESS
-    prefix = f"replica_{application}_"
-    if stem.startswith(prefix):
-        return stem.removeprefix(prefix).split("_")[0]
-    return stem.split("_")[0]
+    kind, *more = stem.split("_")
+    return more[1] if kind == "replica" and len(more) > 1 else kind
 
 
 def last_lines(path: Path, count: int) -> list[str]:

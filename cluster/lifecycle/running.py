@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cluster.catalog.progress import Progress
 from cluster.config.environment import process_environment, secret
+from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.layout import Layout, folder_of, lay_out, serve_addresses, state_of, with_resolved_paths
 from cluster.lifecycle.lock import exclusive
@@ -57,7 +58,9 @@ class RunningCluster:
             return render_serve_config(self.config, configured_addresses(self.config), import_path=import_path)
         supervisor, layout = self.local
         state = state_of(self.config, supervisor.folder, layout)
-        addresses = serve_addresses(state, layout, fetch_models(self.config, progress))
+        addresses = serve_addresses(
+            state, layout, fetch_models(self.config, progress), resolve_paths(self.config).agents
+        )
         addresses = replace(addresses, http_port=self.config.ingress.port or addresses.http_port)
         return render_serve_config(self.config, addresses, import_path=import_path, build=source_fingerprint())
 

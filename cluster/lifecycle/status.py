@@ -15,7 +15,6 @@ from cluster.lifecycle.layout import Layout, folder_of, lay_out, state_of
 from cluster.lifecycle.ray.head import ensure_token
 from cluster.lifecycle.ray.serve_api import ServeApi
 from cluster.lifecycle.rollouts.deployment import read_progress
-from cluster.render.serve_config import APPLICATION
 from cluster.services.errors import ServiceError
 from cluster.services.external import probe_milvus, probe_redis, probe_sql
 from cluster.services.processes import find_marked, pss_bytes, uptime_s
@@ -81,7 +80,7 @@ def look_elsewhere(dashboard_url: str, token: str) -> ClusterStatus:
     """Return how the application of a cluster on other machines is; memory is not known from here."""
     with ServeApi(dashboard_url, token) as api:
         answer = api.status()
-    progress = read_progress(answer, APPLICATION)
+    progress = read_progress(answer, answer.get("applications", {}))
     rows = [StatusRow("application", UP if progress.is_running else progress.state.lower(), address=dashboard_url)]
     for line in progress.deployments:
         state = UP if line.state == "HEALTHY" and line.running >= line.wanted else line.state.lower()
@@ -130,10 +129,13 @@ def _serve_rows(config: VoxrayConfig, layout: Layout, memory: Mapping[int, int])
             answer = api.status()
     except ServiceError:
         return [StatusRow("application", "no answer")]
-    progress = read_progress(answer, APPLICATION)
+    applications = answer.get("applications", {})
+    progress = read_progress(answer, applications)
     if not progress.deployments:
         return []
-    details = answer["applications"][APPLICATION]["deployments"]
+    details = {
+        name: found for application in applications.values() for name, found in application["deployments"].items()
+    }
     return [
         StatusRow("ingress", UP if progress.is_running else progress.state.lower(), address=state.ws_url),
         *(

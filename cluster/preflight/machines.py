@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
-from cluster.config.topology import PoolConfig
+from cluster.config.pools import ReplicaConfig
+from cluster.config.schema import VoxrayConfig
+from cluster.config.topology import NodePoolConfig
 from cluster.preflight.finding import Finding, Inspection, Rule
 from cluster.render.environment import HAPROXY_MAX_CONNECTIONS
 from cluster.render.placement import Placed, deployments_of
@@ -22,12 +24,12 @@ def _every_deployment_has_a_pool(inspection: Inspection) -> Iterator[Finding]:
     if not pools:
         return
     for placed in deployments_of(inspection.config):
-        if placed.pool not in pools:
+        if placed.machine not in pools:
             yield Finding(
                 "no-pool",
-                f"{placed.name} needs machines of the pool {placed.pool}, which has none",
+                f"{placed.name} needs machines of the pool {placed.machine}, which has none",
                 "its replicas wait for ever",
-                f"topology.{placed.pool}.max_nodes above 0",
+                f"topology.{placed.machine}.max_nodes above 0",
             )
 
 
@@ -38,10 +40,10 @@ def _every_replica_fits_on_a_machine(inspection: Inspection) -> Iterator[Finding
             if wanted > offered:
                 yield Finding(
                     "replica-size",
-                    f"a replica of {placed.name} asks for {want} = {wanted:g}, a machine of the pool {placed.pool} "
+                    f"a replica of {placed.name} asks for {want} = {wanted:g}, a machine of the pool {placed.machine} "
                     f"offers {offered:g}",
                     "its replicas wait for ever",
-                    f"a larger machine (topology.{placed.pool}), or a smaller {want}",
+                    f"a larger machine (topology.{placed.machine}), or a smaller {want}",
                 )
 
 
@@ -90,7 +92,7 @@ def _smallest(members: list[Placed]) -> list[ReplicaConfig]:
     return [placed.replicas for placed in members for _ in range(placed.replicas.min_replicas)]
 
 
-def machines_for(replicas: list[ReplicaConfig], pool: PoolConfig) -> int:
+def machines_for(replicas: list[ReplicaConfig], pool: NodePoolConfig) -> int:
     """Return how many machines hold the replicas, the large ones placed first (first fit decreasing)."""
     free: list[dict[str, float]] = []
     for replica in sorted(replicas, key=lambda item: [getattr(item, want) for want in reversed(_WANTS)], reverse=True):
@@ -109,11 +111,11 @@ def _weights_fit_in_gpu_memory(inspection: Inspection) -> Iterator[Finding]:
     config = inspection.config
     for placed, pool in _placed(config):
         gpus, memory_bytes = placed.replicas.num_gpus, pool.gpu_memory_gib * 2**30
-        if not gpus or not memory_bytes or not placed.section:
+        if not gpus or not memory_bytes or placed.spec is None or not (uses := placed.spec.models(placed.pool)):
             continue
-        model = getattr(getattr(config, placed.section), "model", "") or config.retriever.embedding_model
-        weights = _weights_bytes(inspection, model)
-        share = config.language_model.gpu_memory_utilization if placed.is_vllm else min(gpus, 1.0)
+        model = uses[0].name
+        weights = sum(_weights_bytes(inspection, use.name) for use in uses)
+        share = getattr(placed.pool, "gpu_memory_utilization", min(gpus, 1.0))
         room = share * memory_bytes * max(1.0, gpus)
         if weights * OVERHEAD > room:
             yield Finding(
@@ -121,16 +123,14 @@ def _weights_fit_in_gpu_memory(inspection: Inspection) -> Iterator[Finding]:
                 f"{model} needs about {weights * OVERHEAD / 2**30:.1f} GiB, and a replica of {placed.name} has "
                 f"{room / 2**30:.1f} GiB of GPU memory (share {share:g} of {pool.gpu_memory_gib:g} GiB)",
                 "it fails while it loads, or pushes out what shares the GPU",
-                f"a larger share or more GPUs for {placed.name}, a GPU with more memory (topology.{placed.pool}), or a "
-                "smaller model",
+                f"a larger share or more GPUs for {placed.name}, a GPU with more memory (topology.{placed.machine}), "
+                "or a smaller model",
             )
 
 
 def _neuron_shapes_compile(inspection: Inspection) -> Iterator[Finding]:
-    config = inspection.config
-    model = config.language_model
-    for placed in deployments_of(config):
-        if placed.pool != "neuron":
+    for placed in deployments_of(inspection.config):
+        if placed.spec is None or not placed.spec.needs_neuron:
             continue
         if placed.replicas.neuron_cores not in _NEURON_DEGREES:
             yield Finding(
@@ -139,11 +139,11 @@ def _neuron_shapes_compile(inspection: Inspection) -> Iterator[Finding]:
                 "the engine fails at its start (aws-neuron-sdk#1214, vllm-neuron#7)",
                 "neuron_cores: 2 or 8",
             )
-        buckets = model.neuron.buckets
-        if list(buckets) != sorted(set(buckets)) or not buckets or buckets[-1] < model.max_model_len:
+        model: Any = placed.pool
+        if list(model.buckets) != sorted(set(model.buckets)) or model.buckets[-1:] < (model.max_model_len,):
             yield Finding(
                 "neuron-buckets",
-                f"language_model.neuron.buckets is {list(buckets)}, with max_model_len = {model.max_model_len}",
+                f"{placed.key}.buckets is {list(model.buckets)}, with max_model_len = {model.max_model_len}",
                 "nothing can be compiled for the longest prompts",
                 f"rising lengths that end at {model.max_model_len} or above",
             )
@@ -176,14 +176,14 @@ def _haproxy_has_room_for_all_calls(inspection: Inspection) -> Iterator[Finding]
         )
 
 
-def _placed(config: VoxrayConfig) -> Iterator[tuple[Placed, PoolConfig]]:
+def _placed(config: VoxrayConfig) -> Iterator[tuple[Placed, NodePoolConfig]]:
     pools = config.topology.pools()
     for placed in deployments_of(config):
-        if placed.pool in pools:
-            yield placed, pools[placed.pool]
+        if placed.machine in pools:
+            yield placed, pools[placed.machine]
 
 
-def _is_too_large(replica: ReplicaConfig, pool: PoolConfig) -> bool:
+def _is_too_large(replica: ReplicaConfig, pool: NodePoolConfig) -> bool:
     return any(getattr(replica, want) > getattr(pool, _OFFERS[want]) for want in _WANTS)
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from cluster.catalog.catalog import names_used_by
 from cluster.catalog.entries import HuggingFaceSource
+from cluster.config.uses import model_uses
 from cluster.preflight.finding import Finding, Inspection, Rule
 from cluster.render.images import image_of
 from cluster.render.placement import deployments_of
+from pipelines.errors import Component
 
 # 4 MiB is what one gRPC message between replicas holds; an utterance is sent whole, at 32,000 bytes a second.
 MESSAGE_BYTES = 4 * 1024 * 1024
 UTTERANCE_BYTES_PER_S = 32_000
-_KINDS = {
-    ("transcriber", "model"): "recognition",
-    ("language_model", "model"): "language-model",
-    ("retriever", "embedding_model"): "embedding",
-    ("synthesizer", "model"): "speech",
-    ("gateway", "vad_model"): "voice-activity",
-    ("gateway", "turn_model"): "turn-end",
-}
 
 
 def _models_are_known(inspection: Inspection) -> Iterator[Finding]:
@@ -36,40 +31,41 @@ def _models_are_known(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _models_do_what_they_are_for(inspection: Inspection) -> Iterator[Finding]:
-    used = names_used_by(inspection.config)
-    for (section, key), kind in _KINDS.items():
-        name = getattr(getattr(inspection.config, section), key)
-        entry = inspection.catalog.entries.get(name)
-        if entry is not None and name in used and entry.kind != kind:
+    for path, model in model_uses(inspection.config):
+        entry = inspection.catalog.entries.get(model.name)
+        if entry is not None and entry.kind != model.kind:
             yield Finding(
                 "wrong-kind",
-                f"{section}.{key} names {name}, whose kind is {entry.kind}",
+                f"{'.'.join(path)} names {model.name}, whose kind is {entry.kind}",
                 "the engine fails while it loads",
-                f"a model of the kind {kind} (`voxray models list`)",
+                f"a model of the kind {model.kind} (`voxray models list`)",
             )
 
 
-def _recognizer_fits_its_engine(inspection: Inspection) -> Iterator[Finding]:
-    transcriber = inspection.config.transcriber
-    entry = inspection.catalog.entries.get(transcriber.model)
-    if entry is None or entry.kind != "recognition" or transcriber.engine.startswith("scripted"):
-        return
-    if entry.is_streaming != transcriber.is_streaming:
-        other = "nemo" if entry.is_streaming else "whisper-ct2"
-        yield Finding(
-            "recognizer",
-            f"transcriber.model {entry.name} is not for transcriber.engine {transcriber.engine}",
-            "no replica of the recogniser starts",
-            f"transcriber.engine: {other}, or a model of the other kind (`voxray models list`)",
-        )
-    elif entry.chunks_ms and transcriber.is_streaming and transcriber.chunk_ms not in entry.chunks_ms:
-        known = ", ".join(str(chunk_ms) for chunk_ms in entry.chunks_ms)
-        yield Finding(
-            "chunk",
-            f"transcriber.chunk_ms is {transcriber.chunk_ms}, and {entry.name} was trained for {known}",
-            "no replica of the recogniser starts, or it mishears",
-            f"transcriber.chunk_ms: one of {known}",
-        )
+def _recognizers_fit_their_engines(inspection: Inspection) -> Iterator[Finding]:
+    for placed in deployments_of(inspection.config):
+        if placed.component is not Component.TRANSCRIBER or placed.spec is None or not placed.spec.has_models:
+            continue
+        pool: Any = placed.pool
+        entry = inspection.catalog.entries.get(pool.model)
+        if entry is None or entry.kind != "recognition":
+            continue
+        if entry.is_streaming != placed.spec.is_streaming:
+            other = "nemo" if entry.is_streaming else "whisper-ct2"
+            yield Finding(
+                "recognizer",
+                f"{placed.key}.model {entry.name} is not for the engine {pool.engine}",
+                "no replica of the recogniser starts",
+                f"{placed.key}.engine: {other}, or a model of the other kind (`voxray models list`)",
+            )
+        elif entry.chunks_ms and placed.spec.is_streaming and pool.chunk_ms not in entry.chunks_ms:
+            known = ", ".join(str(chunk_ms) for chunk_ms in entry.chunks_ms)
+            yield Finding(
+                "chunk",
+                f"{placed.key}.chunk_ms is {pool.chunk_ms}, and {entry.name} was trained for {known}",
+                "no replica of the recogniser starts, or it mishears",
+                f"{placed.key}.chunk_ms: one of {known}",
+            )
 
 
 def _weights_can_be_had(inspection: Inspection) -> Iterator[Finding]:
@@ -95,23 +91,26 @@ def _weights_can_be_had(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _compiled_engines_lie_where_nodes_look(inspection: Inspection) -> Iterator[Finding]:
-    neuron = inspection.config.language_model.neuron
-    uses = any(placed.pool == "neuron" for placed in deployments_of(inspection.config))
-    url = neuron.artifacts_url
-    if uses and inspection.is_on_nodes and url and urlsplit(url).scheme != "s3":
-        yield Finding(
-            "artifacts",
-            f"language_model.neuron.artifacts_url is {url!r}, a folder of each node by itself",
-            "no replica finds a compiled engine, and none starts",
-            "s3://BUCKET/PREFIX, or empty: neuron/ of services.objects.url",
-        )
-    if uses and inspection.is_on_nodes and neuron.device != "neuron":
-        yield Finding(
-            "rehearsal",
-            f"language_model.neuron.device is {neuron.device}, which is for rehearsals",
-            "the Inferentia machines are paid for, and their CPUs do the work",
-            "language_model.neuron.device: neuron",
-        )
+    if not inspection.is_on_nodes:
+        return
+    for placed in deployments_of(inspection.config):
+        if placed.spec is None or not placed.spec.needs_neuron:
+            continue
+        pool: Any = placed.pool
+        if pool.artifacts_url and urlsplit(pool.artifacts_url).scheme != "s3":
+            yield Finding(
+                "artifacts",
+                f"{placed.key}.artifacts_url is {pool.artifacts_url!r}, a folder of each node by itself",
+                "no replica finds a compiled engine, and none starts",
+                "s3://BUCKET/PREFIX, or empty: neuron/ of services.objects.url",
+            )
+        if pool.device != "neuron":
+            yield Finding(
+                "rehearsal",
+                f"{placed.key}.device is {pool.device}, which is for rehearsals",
+                "the Inferentia machines are paid for, and their CPUs do the work",
+                f"{placed.key}.device: neuron",
+            )
 
 
 def _images_are_named(inspection: Inspection) -> Iterator[Finding]:
@@ -128,7 +127,8 @@ def _images_are_named(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
-    if inspection.config.transcriber.is_streaming:
+    engines = [placed.spec for placed in deployments_of(inspection.config) if placed.spec is not None]
+    if all(spec.is_streaming for spec in engines if spec.component is Component.TRANSCRIBER):
         return
     longest_s = inspection.config.turn.max_utterance_s
     if longest_s * UTTERANCE_BYTES_PER_S > MESSAGE_BYTES:
@@ -144,7 +144,7 @@ def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
 RULES: tuple[Rule, ...] = (
     _models_are_known,
     _models_do_what_they_are_for,
-    _recognizer_fits_its_engine,
+    _recognizers_fit_their_engines,
     _weights_can_be_had,
     _compiled_engines_lie_where_nodes_look,
     _images_are_named,

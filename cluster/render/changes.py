@@ -1,19 +1,22 @@
 """What a new configuration would do to a cluster that runs another: pure, from two rendered configurations.
 
-Serve replaces every replica when the application's arguments change, a deployment's replicas when its actor options
+Serve replaces every replica of an application when its arguments change, a deployment's replicas when its actor options
 do, and applies the rest in place (`serve_config` says what stands where, for this reason).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from cluster.render.placement import GATEWAY
 
 # Of the whole application: with any of them every replica is new.
 _STRUCTURE = ("import_path", "args", "runtime_env", "route_prefix", "autoscaling_policy")
 # The same, although they stand in a deployment: Serve counts them to the application's version.
 _STRUCTURE_IN_DEPLOYMENTS = ("request_router_config", "deployment_actors")
+_NO_APPLICATION: Mapping[str, Any] = {"deployments": ()}
 # Serve takes them only when it starts.
 _AT_START = ("proxy_location", "http_options")
 
@@ -34,11 +37,13 @@ class Changes:
     Attributes:
         deployments: those that change, by name.
         keeps_calls: open calls stay where they are; else their gateways drain.
+        leaving: applications of engine pools that are removed; the calls that hold them must end first.
         needs_restart: keys that Serve takes only at its start.
     """
 
     deployments: tuple[Change, ...]
     keeps_calls: bool
+    leaving: tuple[str, ...]
     needs_restart: tuple[str, ...]
 
     @property
@@ -48,26 +53,34 @@ class Changes:
 
 def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Return what deploying `new` does to a cluster that runs `old` (both rendered)."""
-    before, after = old["applications"][0], new["applications"][0]
+    before, after = _by_name(old["applications"]), _by_name(new["applications"])
+    found = [
+        change
+        for name in dict.fromkeys([*before, *after])
+        for change in _changes_of(before.get(name, _NO_APPLICATION), after.get(name, _NO_APPLICATION))
+    ]
+    return Changes(
+        deployments=tuple(sorted(found, key=lambda change: change.deployment)),
+        keeps_calls=not any(item.deployment == GATEWAY and item.effect != "in place" for item in found),
+        leaving=tuple(name for name in before if name not in after),
+        needs_restart=tuple(key for key in _AT_START if old.get(key) != new.get(key)),
+    )
+
+
+def _changes_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return what happens to the deployments of one application."""
     structure = (
         *(key for key in _STRUCTURE if before.get(key) != after.get(key)),
         *(key for key in _STRUCTURE_IN_DEPLOYMENTS if _set(before, key) != _set(after, key)),
         *(("policy",) if _policies(before) != _policies(after) else ()),
     )
-    found = [
-        change
-        for name in sorted({*_by_name(before), *_by_name(after)})
-        if (change := _change(name, _by_name(before).get(name), _by_name(after).get(name), structure))
-    ]
-    return Changes(
-        deployments=tuple(found),
-        keeps_calls=not any(item.deployment == "Gateway" and item.effect != "in place" for item in found),
-        needs_restart=tuple(key for key in _AT_START if old.get(key) != new.get(key)),
-    )
+    old, new = _by_name(before["deployments"]), _by_name(after["deployments"])
+    changes = (_change(name, old.get(name), new.get(name), structure) for name in dict.fromkeys([*old, *new]))
+    return [change for change in changes if change is not None]
 
 
-def _by_name(application: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {item["name"]: item for item in application["deployments"]}
+def _by_name(items: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {item["name"]: item for item in items}
 
 
 def _set(application: Mapping[str, Any], key: str) -> list[Any]:

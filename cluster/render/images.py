@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.catalog.catalog import names_used_by
+from cluster.config.environment import KeyPath
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import engine_uses, jobs_encoder
 from cluster.render.placement import deployments_of
 
 
@@ -17,11 +18,13 @@ def image_of(config: VoxrayConfig, pool: str) -> str:
 
 def models_of(config: VoxrayConfig, pool: str) -> tuple[str, ...]:
     """Return the models that nodes of a pool must hold before Ray starts there, sorted."""
-    named: set[str] = set()
-    for placed in deployments_of(config):
-        if placed.pool == pool:
-            section = config.gateway if not placed.section else getattr(config, placed.section)
-            named |= {value for key, value in section.model_dump().items() if key == "model" or key.endswith("_model")}
+    placed = {each.path: each.machine for each in deployments_of(config)}
+    named = {model.name for use in engine_uses(config) if placed[_owner(use.path)] == pool for model in use.models}
     if pool == "ingest":
-        named.add(config.retriever.embedding_model)
-    return tuple(sorted(named & set(names_used_by(config))))
+        named.add(jobs_encoder(config))
+    return tuple(sorted(named))
+
+
+def _owner(path: KeyPath) -> KeyPath:
+    """Return the path of the deployment in whose processes an engine runs."""
+    return path if path[0] == "pools" else path[:1]

@@ -20,9 +20,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cluster.config.paths import AGENTS_FOLDER
 from cluster.config.schema import VoxrayConfig
-from cluster.config.topology import PoolConfig
-from cluster.render.config_file import config_file
+from cluster.config.topology import NodePoolConfig
+from cluster.render.config_file import agent_texts, config_file
 from cluster.render.environment import node_environment, redis_address
 from cluster.render.images import models_of
 from cluster.render.placement import INGEST_RESOURCE, POOL_LABEL, offered
@@ -151,8 +152,8 @@ def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, s
 
     `ray.yaml` (the head's autoscaler), `voxray.yaml` (the tree, for `voxray models fetch` and jobs on nodes),
     `models-POOL.txt` (what a machine of a pool fetches before Ray starts), `catalog.yaml` (own entries, if there are),
-    `serve.yaml` (what `voxray deploy` submits), `ray.auto.tfvars.json` and `ray.env` (the switches, for Terraform and
-    for machines of one's own), `start-POOL.sh` (for machines of one's own).
+    `serve.yaml` (what `voxray deploy` submits), `agents/NAME.yaml`, `ray.auto.tfvars.json` and `ray.env` (the switches,
+    for Terraform and for machines of one's own), `start-POOL.sh` (for machines of one's own).
     """
     pools = config.topology.pools()
     files = {
@@ -163,6 +164,7 @@ def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, s
         "serve.yaml": render_yaml(config, configured_addresses(config)),
         **{f"models-{pool}.txt": "".join(f"{name}\n" for name in models_of(config, pool)) for pool in pools},
     }
+    files |= {f"{AGENTS_FOLDER}/{name}": text for name, text in agent_texts(config).items()}
     if config.paths.catalog is not None:
         files[CATALOG_FILE] = config.paths.catalog.read_text(encoding="utf-8")
     return {**files, **{f"start-{pool}.sh": start_script(config, pool) for pool in (HEAD, *pools)}}
@@ -231,7 +233,7 @@ def start_command(config: VoxrayConfig, pool: str, *, head_address: str = "$RAY_
     return " ".join(["ray start", "--block", "--disable-usage-stats", *options])
 
 
-def _refuse_mismatch(pools: Mapping[str, PoolConfig], terraform: RayClusterOutput) -> None:
+def _refuse_mismatch(pools: Mapping[str, NodePoolConfig], terraform: RayClusterOutput) -> None:
     if terraform.head_node_type not in terraform.node_types:
         raise ConfigError(f"ray_cluster of Terraform's output has no head ({terraform.head_node_type!r})")
     for name, pool in pools.items():

@@ -1,7 +1,7 @@
 """The parts of a Serve configuration that say how many replicas there are: fixed, by Ray's rule, or by our policy.
 
-With `scaling.policy: calls` the application gets `autoscaling.ray_adapter:CallsPolicy`, and Serve's own delays are set
-to nothing: the policy holds what it has decided by itself.
+With `scaling.policy: calls` the gateways' application gets `autoscaling.ray_adapter:CallsPolicy` and each pool's
+`PoolPolicy`, and Serve's own delays are set to nothing: the policy holds what it has decided by itself.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from autoscaling.policy.stages import TARGETS
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
-from cluster.render.placement import Placed, deployments_of
+from cluster.config.pools import ReplicaConfig
+from cluster.config.schema import VoxrayConfig
+from cluster.render.placement import Placed
+from pipelines.errors import Component
 
 POLICY = "autoscaling.ray_adapter:CallsPolicy"
+POOL_POLICY = "autoscaling.ray_adapter:PoolPolicy"
 # Metrics are pushed every 2 s (`lifecycle.head`) and the last one counts; Serve wants to look back for more than 10 s.
 LOOK_BACK_S = 12
 _MIB = 2**20
@@ -34,17 +37,15 @@ def replica_range(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     return {"autoscaling_config": bounds}
 
 
-def application_policy(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the application's `autoscaling_policy`, or nothing when Ray's rule scales (or nothing does)."""
-    if config.scaling.policy != "calls":
+def application_policy(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
+    """Return the `autoscaling_policy` of a deployment's application; nothing where Ray's own rule scales, or none."""
+    if config.scaling.policy != "calls" or not _is_scaled(config, placed):
         return {}
+    if placed.pool is not None:
+        return _policy(POOL_POLICY, {"share": _share(placed)})
     scaling = config.scaling
     arguments: dict[str, Any] = {
-        "stages": {
-            placed.name: _share(config, placed)
-            for placed in deployments_of(config)
-            if _is_scaled(config, placed)
-        },
+        "stages": {placed.name: _share(placed)},
         "limits": scaling.model_dump(
             include={
                 "lead_s", "headroom", "deviations", "warm_calls", "hold_s", "period_s", "ceiling_per_hour",
@@ -54,44 +55,31 @@ def application_policy(config: VoxrayConfig) -> dict[str, Any]:
         "utc_offset_min": scaling.utc_offset_min,
         "variant_idle_s": scaling.variant_idle_s,
     }  # fmt: skip
-    return {"autoscaling_policy": {"policy_function": POLICY, "policy_kwargs": arguments}}
+    return _policy(POLICY, arguments)
+
+
+def _policy(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"autoscaling_policy": {"policy_function": function, "policy_kwargs": arguments}}
 
 
 def _is_scaled(config: VoxrayConfig, placed: Placed) -> bool:
     """Whether Serve's policy sees a deployment; it sees the gateways even in a fixed number, since they count calls."""
     replicas = placed.replicas
-    counts_calls = not placed.section and config.scaling.policy == "calls"
+    counts_calls = placed.pool is None and config.scaling.policy == "calls"
     return replicas.min_replicas < replicas.max_replicas or counts_calls
 
 
-def _share(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
+def _share(placed: Placed) -> dict[str, Any]:
     replicas = placed.replicas
-    signals = dict(TARGETS[placed.section]) if placed.section else {}
-    model = config.language_model
-    if placed.section == "language_model":
-        # The batch of the Neuron pool is compiled, and much smaller.
-        is_compiled = placed.is_second_pool or model.engine == "neuron"
-        signals["in_flight"] = float(model.neuron.max_num_seqs if is_compiled else model.max_num_seqs)
-    share: dict[str, Any] = {
+    signals = {} if placed.pool is None else dict(TARGETS[placed.component.value])
+    if placed.component is Component.LANGUAGE_MODEL:
+        # Requests beyond the engine's batch wait; an engine that has no batch is never full.
+        signals["in_flight"] = float(getattr(placed.pool, "max_num_seqs", replicas.max_ongoing_requests))
+    return {
         "calls_per_replica": replicas.calls,
         "price_per_hour": replicas.price_per_hour,
         "signals": signals,
     }
-    return share | ({"overflow_of": _filled_first(config)} if placed.name == _filled_last(config) else {})
-
-
-def _filled_first(config: VoxrayConfig) -> str:
-    """Return the pool of the language model that the router asks first, as long as it answers in time."""
-    routing = config.language_model.routing
-    return "LanguageModelNeuron" if routing.neuron_price < routing.main_price else "LanguageModel"
-
-
-def _filled_last(config: VoxrayConfig) -> str:
-    """Return the pool that gets the calls beyond that; "" when there is one pool, or the first cannot be counted on."""
-    pools = [placed for placed in deployments_of(config) if placed.section == "language_model"]
-    if len(pools) < 2 or not all(_is_scaled(config, placed) for placed in pools):
-        return ""
-    return next(placed.name for placed in pools if placed.name != _filled_first(config))
 
 
 def sharing_variables(config: VoxrayConfig, replicas: ReplicaConfig) -> dict[str, str]:

@@ -1,15 +1,17 @@
 """The Ray Serve configuration (a ServeDeploySchema) of a profile.
 
-Who says what: `deployments.app:build` sets the structure (which deployment calls which), the `deployments` list here
-carries the numbers (replicas, resources, threads). What Serve does with a change depends on where it stands, so each
-setting stands where its change costs least:
+One application holds the gateways, and each engine pool is an application of its own: Serve replaces every replica of
+an application when its arguments change, and no replica of another. So each setting stands where its change costs
+least:
 
 | stands in | holds | a change |
 |---|---|---|
 | `deployments[].num_replicas` and the like | counts, limits, time-outs | in place |
-| the gateway's `user_config` | names shown to clients, whether calls are accepted | in place; calls go on |
-| an engine's runtime environment | its own section, the paths of its models | replaces that engine's replicas |
-| `args` | what the gateway reads, addresses of services, the code's fingerprint | replaces every replica |
+| the gateway's `user_config` | the pools and their routes, whether calls are accepted | in place; calls go on |
+| `args` of a pool's application | what a replica of the pool reads (`PoolPart`) | replaces that pool's replicas |
+| `args` of the gateways' application | what a gateway reads (`GatewayPart`) | replaces the gateways |
+
+The code's fingerprint is in the arguments of all of them. Agents are in none: they are files (`cluster.config.agents`).
 
 Pure and deterministic: the same configuration and addresses render the same text, byte for byte.
 """
@@ -18,40 +20,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cluster.catalog.catalog import ModelCatalog, names_used_by
+from cluster.config.parts import Addresses, GatewayPart, PoolPart
+from cluster.config.paths import AGENTS_FOLDER
+from cluster.config.pools import STAGES
 from cluster.config.schema import VoxrayConfig
-from cluster.render.placement import POOL_LABEL, Placed, deployments_of
+from cluster.render.placement import POOL_LABEL, Placed, deployments_of, placed_pool
 from cluster.render.scaling import application_policy, replica_range, sharing_variables
 from cluster.render.times import call_times
 from cluster.render.yaml_text import yaml_text
 
-APPLICATION = "voxray"
 IMPORT_PATH = "deployments.app:build"
-# The variable in an engine's runtime environment that holds its own section of the tree, and its models, as JSON.
-ENGINE_VARIABLE = "VOXRAY_ENGINE"
-# Keys of the engines' sections that the gateway reads: with them it decides, so they are the same for all its calls.
-GATEWAY_READS = {
-    "transcriber": {"partial_interval_ms", "engine", "link"},
-    "language_model": {"max_tokens", "first_clause_budget_ms", "routing", "neuron"},
-    "retriever": {"limit", "budget_ms"},
-    "synthesizer": set[str](),
-}
-# Serve applies these itself, in place; no replica reads them.
-_COUNTS = {
-    "calls",
-    "gpu_memory_bytes",
-    "max_ongoing_requests",
-    "max_replicas",
-    "min_replicas",
-    "num_cpus",
-    "price_per_hour",
-    "surge_percent",
-}
+# Where machines find the agents' files, unless whoever renders says otherwise.
+NODE_AGENTS_FOLDER = "/etc/voxray/agents"
+POOL_IMPORT_PATH = "deployments.pool_app:build"
+# Weights come from the catalog only: a library that would look on the network is a defect, and a delay.
+_ENGINE_VARIABLES = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +53,7 @@ class ServeAddresses:
         sql_url: SQLAlchemy URL.
         objects_url: folder or s3:// URL.
         http_port: port of the ingress.
+        agents_folder: folder of the agents' files as gateways see it.
         models: path of each model by its catalog name; empty where nodes fetch models themselves.
     """
 
@@ -72,7 +62,18 @@ class ServeAddresses:
     sql_url: str
     objects_url: str
     http_port: int
+    agents_folder: str
     models: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def services(self) -> Addresses:
+        """The addresses of the services alone."""
+        return Addresses(
+            redis_url=self.redis_url,
+            milvus_uri=self.milvus_uri,
+            sql_url=self.sql_url,
+            objects_url=self.objects_url,
+        )
 
 
 def render_serve_config(
@@ -83,19 +84,9 @@ def render_serve_config(
     Args:
         config: the tree.
         addresses: see there.
-        import_path: the application builder.
+        import_path: builder of the gateways' application.
         build: fingerprint of the code; a change makes Serve replace the replicas. Empty: left out.
     """
-    gateway = config.gateway
-    named = ((gateway.vad_engine, gateway.vad_model), (gateway.turn_engine, gateway.turn_model))
-    gateway_models = [model for engine, model in named if engine != "scripted"]
-    args: dict[str, Any] = {
-        "config": gateway_settings(config),
-        "addresses": {key: value for key, value in asdict(addresses).items() if key not in ("http_port", "models")},
-        "models": _paths(addresses, gateway_models),
-    }
-    if build:
-        args["build"] = build
     return {
         "proxy_location": "EveryNode" if config.ray.address else "HeadOnly",
         "http_options": {
@@ -105,64 +96,58 @@ def render_serve_config(
         },
         "logging_config": {"log_level": config.telemetry.log_level, "enable_access_log": False},
         "applications": [
-            {
-                "name": APPLICATION,
-                "route_prefix": "/",
-                "import_path": import_path,
-                "args": args,
-                "deployments": [_deployment(config, placed, addresses) for placed in deployments_of(config)],
-                **application_policy(config),
-            }
+            _application(config, placed, addresses, import_path=import_path, build=build)
+            for placed in deployments_of(config)
         ],
     }
 
 
-def gateway_settings(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the part of the tree that the gateway reads, as plain data; what is left out has no effect on it."""
-    tree = config.model_dump(mode="json", exclude={"ray": True, "topology": True, "paths": True, "scaling": True})
-    for section, read in GATEWAY_READS.items():
-        tree[section] = {key: value for key, value in tree[section].items() if key in read}
-    tree["transcriber"] = _hearing_settings(config, tree["transcriber"])
-    second_pool = tree["language_model"]["neuron"]["is_second_pool"]
-    tree["language_model"]["neuron"] = {"is_second_pool": second_pool}
-    tree["gateway"]["replicas"] = _without_counts(tree["gateway"]["replicas"])
-    tree["ingress"].pop("port")
-    return tree
+def _application(
+    config: VoxrayConfig, placed: Placed, addresses: ServeAddresses, *, import_path: str, build: str
+) -> dict[str, Any]:
+    is_gateway = placed.pool is None
+    args: dict[str, Any] = {"part": part_of(config, placed, addresses).model_dump(mode="json")}
+    return {
+        "name": placed.application,
+        "route_prefix": "/" if is_gateway else None,
+        "import_path": import_path if is_gateway else POOL_IMPORT_PATH,
+        "args": args | ({"build": build} if build else {}),
+        "deployments": [_deployment(config, placed)],
+        **application_policy(config, placed),
+    }
 
 
-def _hearing_settings(config: VoxrayConfig, read: dict[str, Any]) -> dict[str, Any]:
-    """Return what the gateway reads of the recogniser: of one that streams that it does, not which one it is."""
-    if config.transcriber.is_streaming:
-        return {"engine": "nemo", "link": read["link"]}
-    return {"partial_interval_ms": read["partial_interval_ms"]}
+def part_of(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> GatewayPart | PoolPart:
+    """Return what the replicas of a deployment read."""
+    if placed.pool is None:
+        return GatewayPart.of(config, addresses.agents_folder, addresses.services, addresses.models)
+    return PoolPart.of(config, placed.component, placed.pool_name, addresses.services, addresses.models)
 
 
-def engine_settings(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
-    """Return what the replicas of one engine read besides the gateway's part: their section, and their models."""
-    own: dict[str, Any] = getattr(config, placed.section).model_dump(mode="json", exclude={"routing": True})
-    own["replicas"] = _without_counts(own["replicas"])
-    if placed.section == "language_model":
-        own["neuron"]["replicas"] = _without_counts(own["neuron"]["replicas"])
-        own = {key: value for key, value in own.items() if _is_read_by(placed, key)}
-    names = [value for key, value in own.items() if key == "model" or key.endswith("_model")]
-    return {"section": placed.section, "settings": own, "models": _paths(addresses, names)}
-
-
-def _is_read_by(placed: Placed, key: str) -> bool:
-    # What only the other pool of the language model reads must not replace this one's replicas.
-    if placed.pool == "neuron":
-        return key in ("engine", "model", "max_model_len", "neuron", *(() if placed.is_second_pool else ("replicas",)))
-    return key != "neuron"
-
-
-def told_to_gateway(config: VoxrayConfig, *, accepts_calls: bool = True) -> dict[str, Any]:
+def live_settings(config: VoxrayConfig, *, accepts_calls: bool = True) -> dict[str, Any]:
     """Return the gateway's `user_config`: what may change under calls in progress."""
     return {
         "accepts_calls": accepts_calls,
-        "model": config.language_model.model,
-        "transcription_model": config.transcriber.model,
-        "voice": config.synthesizer.model,
+        "offer": {
+            "pools": {stage.value: {} for stage in STAGES} | _entries(config),
+            "routes": {stage.value: list(config.routes.of(stage)) for stage in STAGES},
+        },
     }
+
+
+def _entries(config: VoxrayConfig) -> dict[str, dict[str, Any]]:
+    entries: dict[str, dict[str, Any]] = {}
+    for component, name, pool in config.pools.each():
+        placed = placed_pool(component, name, pool)
+        assert placed.spec is not None
+        uses = placed.spec.models(pool)
+        entries.setdefault(component.value, {})[name] = {
+            "application": placed.application,
+            "deployment": placed.name,
+            "model": uses[0].name if uses else getattr(pool, "model", ""),
+            "is_streaming": placed.spec.is_streaming,
+        }
+    return entries
 
 
 def render_yaml(config: VoxrayConfig, addresses: ServeAddresses) -> str:
@@ -175,8 +160,13 @@ def fingerprint(rendered: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rendered, sort_keys=True).encode()).hexdigest()
 
 
-def configured_addresses(config: VoxrayConfig) -> ServeAddresses:
-    """Return the addresses that the configuration alone gives; what a local start would choose shows as port 0."""
+def configured_addresses(config: VoxrayConfig, agents_folder: str = NODE_AGENTS_FOLDER) -> ServeAddresses:
+    """Return the addresses that the configuration alone gives; what a local start would choose shows as port 0.
+
+    Args:
+        config: the tree.
+        agents_folder: folder of the agents' files on the nodes of a cluster.
+    """
     services = config.services
     return ServeAddresses(
         redis_url=services.redis.url or "redis://127.0.0.1:0/0",
@@ -184,6 +174,7 @@ def configured_addresses(config: VoxrayConfig) -> ServeAddresses:
         sql_url=services.sql.url or "sqlite:///voxray.sqlite",
         objects_url=services.objects.url or "objects",
         http_port=config.ingress.port or 8000,
+        agents_folder=agents_folder if config.ray.address else AGENTS_FOLDER,
         models=node_models(config) if config.ray.address else {},
     )
 
@@ -195,27 +186,13 @@ def node_models(config: VoxrayConfig) -> dict[str, str]:
     return {name: str(catalog.place(name)) for name in names_used_by(config)}
 
 
-def _paths(addresses: ServeAddresses, names: Iterable[str]) -> dict[str, str]:
-    return {name: addresses.models[name] for name in sorted(set(names)) if name in addresses.models}
-
-
-def _without_counts(replicas: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in replicas.items() if key not in _COUNTS}
-
-
-# Weights come from the catalog only: a library that would look on the network is a defect, and a delay.
-_ENGINE_VARIABLES = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-# NeMo registers a vLLM plugin that breaks vLLM's start; on Neuron, vLLM's plugin is what makes it run.
-_VLLM_VARIABLES = {**_ENGINE_VARIABLES, "VLLM_PLUGINS": ""}
-
-
-def _deployment(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
+def _deployment(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     times = call_times(config)
-    is_gateway = not placed.section
+    is_gateway = placed.pool is None
     return {
         "name": placed.name,
         **replica_range(config, placed),
-        **({"user_config": told_to_gateway(config)} if is_gateway else {}),
+        **({"user_config": live_settings(config)} if is_gateway else {}),
         "max_ongoing_requests": placed.replicas.max_ongoing_requests,
         # The gateway keeps its sockets for the drain; the others only finish what runs.
         "graceful_shutdown_timeout_s": times.gateway_shutdown_s if is_gateway else times.engine_shutdown_s,
@@ -223,21 +200,20 @@ def _deployment(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses)
         "max_surge_percent": placed.replicas.surge_percent,
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
-        "ray_actor_options": _actor_options(config, placed, addresses),
+        "ray_actor_options": _actor_options(config, placed),
     }
 
 
-def _actor_options(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> dict[str, Any]:
+def _actor_options(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     replicas = placed.replicas
-    variables = {"OMP_NUM_THREADS": str(replicas.threads), **sharing_variables(config, replicas)}
-    if placed.section:
-        has_plugins = placed.pool == "neuron" and config.language_model.neuron.device == "neuron"
-        variables |= _VLLM_VARIABLES if placed.is_vllm and not has_plugins else _ENGINE_VARIABLES
-        variables[ENGINE_VARIABLE] = json.dumps(engine_settings(config, placed, addresses), sort_keys=True)
+    threads = config.gateway.threads if placed.pool is None else placed.pool.threads
+    variables = {"OMP_NUM_THREADS": str(threads), **sharing_variables(config, replicas)}
+    if placed.spec is not None:
+        variables |= {**_ENGINE_VARIABLES, **placed.spec.variables}
     options: dict[str, Any] = {"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus}
     if replicas.neuron_cores:
         options["resources"] = {"neuron_cores": replicas.neuron_cores}
     # Nodes of a local head carry no labels.
     if config.topology.pools():
-        options["label_selector"] = {POOL_LABEL: placed.pool}
+        options["label_selector"] = {POOL_LABEL: placed.machine}
     return {**options, "runtime_env": {"env_vars": variables}}

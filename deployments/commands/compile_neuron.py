@@ -18,10 +18,12 @@ from rich.console import Console
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
+from cluster.config.pools import engine_settings_of, spec_of_pool
 from cluster.config.schema import VoxrayConfig
-from deployments.engine_choice import artifacts_url
+from deployments.engines.neuron import NeuronSettings
 from deployments.engines.neuron.artifacts import ArtifactKey, open_store, publish_artifacts
-from deployments.engines.neuron.engine import artifact_key, neuron_arguments, neuron_environment, neuron_settings
+from deployments.engines.neuron.engine import artifact_key, compiled_model, neuron_arguments, neuron_environment
+from pipelines.errors import Component, ConfigError
 
 
 def compile_neuron(
@@ -34,12 +36,13 @@ def compile_neuron(
     """Compile the language model for the shapes of a configuration, and publish the result under its key."""
     config = load_config(profile, file, process_environment())
     catalog = ModelCatalog.load(config, process_environment())
-    key = _key_of(config, catalog.place(config.language_model.model))
-    url = artifacts_url(config, config.services.objects.url)
+    settings, cores = _pool(config)
+    key = artifact_key(catalog.place(settings.model), settings, cores)
+    url = settings.artifacts_from(config.services.objects.url)
     if only_key:
         typer.echo(json.dumps({"url": f"{url}/{key.path}", "compiled_for": key.parts}, indent=1))
         return
-    model_dir = catalog.path(config.language_model.model)
+    model_dir = catalog.path(settings.model)
     console = Console()
     with tempfile.TemporaryDirectory() as made:
         with console.status(f"compiling {key.path}: many minutes"):
@@ -49,19 +52,23 @@ def compile_neuron(
     console.print(f"published {url}/{key.path}", soft_wrap=True)
 
 
-def _key_of(config: VoxrayConfig, model_dir: Path) -> ArtifactKey:
-    model = config.language_model
-    cores = (model.replicas if model.engine == "neuron" else model.neuron.replicas).neuron_cores
-    return artifact_key(model_dir, model, cores)
+def _pool(config: VoxrayConfig) -> tuple[NeuronSettings, int]:
+    """Return the pool of the language model that runs on NeuronCores: its settings, and the cores of a replica."""
+    for pool in config.pools.of(Component.LANGUAGE_MODEL).values():
+        if pool.engine == "neuron":
+            settings = engine_settings_of(pool, spec_of_pool(Component.LANGUAGE_MODEL, pool))
+            assert isinstance(settings, NeuronSettings)
+            return settings, pool.replicas.neuron_cores
+    raise ConfigError("no pool of pools.language_model has the engine neuron: there is nothing to compile")
 
 
 def _compile(model_dir: Path, target: Path, key: ArtifactKey) -> None:
     """Let vLLM's Neuron plugin compile into `target`: it does when NEURON_COMPILED_ARTIFACTS names an empty folder."""
     from deployments.engines.vllm.engine import AsyncDeltaSource
 
-    settings = neuron_settings(model_dir, target, key)
-    os.environ.update(neuron_environment(settings))
-    AsyncDeltaSource(neuron_arguments(settings)).close()
+    compiled = compiled_model(model_dir, target, key)
+    os.environ.update(neuron_environment(compiled))
+    AsyncDeltaSource(neuron_arguments(compiled)).close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Prints how many calls are open on all gateways, until none is (`voxray drain` runs it in the cluster as a job).
+"""Prints how many calls are open on all gateways, until none is; run in the cluster as a job.
+
+    python -m deployments.commands.drain_watch SECONDS [APPLICATION ...]
+
+`voxray drain` waits so for all calls, `voxray deploy` for those that hold an engine pool (by its application) that is
+about to be removed.
 
 Only a process within the cluster can ask every gateway: the ingress passes a request to one of them, to the least busy.
 One JSON object a line: {"calls": 3, "gateways": 2}.
@@ -13,18 +18,19 @@ import time
 import ray
 from ray import serve
 
-APPLICATION = "voxray"
+from cluster.render.placement import APPLICATION, GATEWAY
+
 POLL_S = 1.0
 
 
 def main() -> None:
-    """Watch until no call is open; the argument is the longest time in seconds. Exit code 1: calls are left."""
-    deadline = time.monotonic() + float(sys.argv[1])
+    """Watch until no call is open; the first argument is the longest time in seconds. Exit code 1: calls are left."""
+    deadline, pools = time.monotonic() + float(sys.argv[1]), sys.argv[2:] or [""]
     ray.init(log_to_driver=False, logging_level="ERROR")
-    gateways = serve.get_deployment_handle("Gateway", APPLICATION)
+    gateways = serve.get_deployment_handle(GATEWAY, APPLICATION)
     while True:
-        calls: list[int] = gateways.broadcast("open_calls").results()
-        print(json.dumps({"calls": sum(calls), "gateways": len(calls)}), flush=True)  # noqa: T201 -- its only output
+        calls: list[int] = [count for pool in pools for count in gateways.broadcast("open_calls", pool).results()]
+        print(json.dumps({"calls": sum(calls), "gateways": len(calls) // len(pools)}), flush=True)  # noqa: T201 -- its only output
         if not sum(calls):
             return
         if time.monotonic() > deadline:

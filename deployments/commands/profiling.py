@@ -26,11 +26,11 @@ from typing import Any
 
 import psutil
 
-from autoscaling.engine_profile import EngineProfile, LoadPoint, MemoryControl, dump_profile
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
-from deployments.engine_choice import EngineChoice
+from autoscaling.engine_profile import EngineProfile, LoadPoint, dump_profile
+from cluster.config.parts import PoolPart
 from deployments.stage_link.local import WholeUtterances
 from pipelines.audio.wav import pcm_16k_from_wav
+from pipelines.errors import Component
 from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
 
 WORKERS = (1, 4, 16)
@@ -56,65 +56,101 @@ class Subject:
     engine: str
     ask: Ask
     requests_per_call_s: float
-    memory_control: MemoryControl
-    replicas: ReplicaConfig
     remark: str = ""
 
 
-def open_subject(stage: str, choice: EngineChoice, recording: Path) -> Subject:
+@dataclass(frozen=True, slots=True)
+class MeasuringRequest:
+    """What the request file says.
+
+    Attributes:
+        stage: the component that is measured, or "speak": let the voice say the question into `recording`.
+        part: its pool, as a replica of it would be told.
+        recording: WAV file of the question, for recognisers.
+        seconds: length of the measurement at each load.
+        max_tokens: of an answer.
+        partial_interval_ms: new audio after which an utterance is recognised again, where it is recognised as a whole.
+    """
+
+    stage: str
+    part: PoolPart
+    recording: Path
+    seconds: float
+    max_tokens: int
+    partial_interval_ms: int
+
+    @classmethod
+    def read(cls, file: Path) -> MeasuringRequest:
+        """Read a request file."""
+        told = json.loads(file.read_text(encoding="utf-8"))
+        part = PoolPart.model_validate(told.pop("part"))
+        return cls(**{**told, "part": part, "recording": Path(told["recording"])})
+
+    def opened(self) -> Any:
+        """Open the engine, not warmed up."""
+        return self.part.spec.open(self.part.settings, self.part.site(""))
+
+
+def open_subject(request: MeasuringRequest) -> Subject:
     """Make the engine of a stage, warm, and say how it is asked."""
-    config = choice.config
-    answers_s = _ANSWERS_A_TURN / _TURN_S
-    if stage == "transcriber":
-        is_streaming = config.transcriber.is_streaming
-        recognizer = WholeUtterances(choice.streaming_recognizer()) if is_streaming else choice.recognizer()
-        recognizer.warm_up()
-        pcm = pcm_16k_from_wav(recording.read_bytes())
-        # A stream is heard once as it comes, whole utterances again and again.
-        again_s = 0.0 if is_streaming else _VOICED_SHARE / (config.transcriber.partial_interval_ms / 1000)
-        often = again_s + answers_s
-        return Subject(
-            config.transcriber.model,
-            lambda _: _when_done(recognizer.recognize(pcm)),
-            often,
-            "torch" if is_streaming else "ctranslate2",
-            config.transcriber.replicas,
-            f"an utterance of {len(pcm) / 32_000:.1f} s",
-        )
-    if stage == "retriever":
-        return _encoder_subject(choice, answers_s)
-    if stage == "language_model":
-        model = choice.language_model()
-        model.warm_up()
-        prompt = (ChatMessage("system", _PASSAGE), ChatMessage("user", SPOKEN))
-        limit = config.language_model.max_tokens
-        return Subject(
-            config.language_model.model,
-            lambda number: _first(model.generate(GenerationRequest(f"profile-{number}", prompt, max_tokens=limit))),
-            answers_s, "vllm", config.language_model.replicas, "first clause of an answer from a passage",
-        )  # fmt: skip
-    synthesizer = choice.synthesizer()
+    opening = {
+        Component.TRANSCRIBER: _recognizer_subject,
+        Component.RETRIEVER: _encoder_subject,
+        Component.LANGUAGE_MODEL: _language_model_subject,
+        Component.SYNTHESIZER: _voice_subject,
+    }
+    return opening[request.part.component](request, _ANSWERS_A_TURN / _TURN_S)
+
+
+def _recognizer_subject(request: MeasuringRequest, answers_s: float) -> Subject:
+    is_streaming = request.part.spec.is_streaming
+    engine = request.opened()
+    recognizer = WholeUtterances(engine) if is_streaming else engine
+    recognizer.warm_up()
+    pcm = pcm_16k_from_wav(request.recording.read_bytes())
+    # A stream is heard once as it comes, whole utterances again and again.
+    again_s = 0.0 if is_streaming else _VOICED_SHARE / (request.partial_interval_ms / 1000)
+    remark = f"an utterance of {len(pcm) / 32_000:.1f} s"
+    return Subject(_model_of(request), lambda _: _when_done(recognizer.recognize(pcm)), again_s + answers_s, remark)
+
+
+def _language_model_subject(request: MeasuringRequest, answers_s: float) -> Subject:
+    model = request.opened()
+    model.warm_up()
+    prompt = (ChatMessage("system", _PASSAGE), ChatMessage("user", SPOKEN))
+
+    def ask(number: int) -> Awaitable[float]:
+        return _first(model.generate(GenerationRequest(f"profile-{number}", prompt, max_tokens=request.max_tokens)))
+
+    return Subject(_model_of(request), ask, answers_s, "first clause of an answer from a passage")
+
+
+def _voice_subject(request: MeasuringRequest, answers_s: float) -> Subject:
+    synthesizer = request.opened()
     synthesizer.warm_up()
+    often = answers_s * _CLAUSES_AN_ANSWER
+    speaking = SpeechRequest(_CLAUSE)
     return Subject(
-        config.synthesizer.model,
-        lambda _: _first(synthesizer.synthesize(SpeechRequest(_CLAUSE))),
-        answers_s * _CLAUSES_AN_ANSWER, "onnxruntime", config.synthesizer.replicas, "first audio of a clause",
-    )  # fmt: skip
+        _model_of(request), lambda _: _first(synthesizer.synthesize(speaking)), often, "first audio of a clause"
+    )
 
 
-def _encoder_subject(choice: EngineChoice, often: float) -> Subject:
+def _encoder_subject(request: MeasuringRequest, answers_s: float) -> Subject:
     from deployments.engines.embedding.embedder import SentenceEncoder
 
-    config = choice.config.retriever
-    encoder = SentenceEncoder(Path(choice.models[config.embedding_model]), threads=config.replicas.threads)
+    model = _model_of(request)
+    encoder = SentenceEncoder(Path(request.part.models[model]), threads=request.part.settings.threads)
     encoder.encode(["warm up"])
 
     async def ask(number: int) -> float:
         await asyncio.to_thread(encoder.encode, [f"{SPOKEN} {number}"])
         return time.perf_counter()
 
-    remark = "the embedding of a question; the search in the vector store is not in it"
-    return Subject(config.embedding_model, ask, often, "torch", config.replicas, remark)
+    return Subject(model, ask, answers_s, "the embedding of a question; the search in the vector store is not in it")
+
+
+def _model_of(request: MeasuringRequest) -> str:
+    return request.part.spec.models(request.part.settings)[0].name
 
 
 async def _when_done(work: Awaitable[Any]) -> float:
@@ -183,10 +219,10 @@ def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
     return tuple(reversed(kept))
 
 
-def device_of(replicas: ReplicaConfig) -> tuple[str, int]:
+def device_of(num_gpus: float) -> tuple[str, int]:
     """Return the kind of device that the engine is on, and the memory that this process and its children hold of it."""
     pids = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    if replicas.num_gpus <= 0:
+    if num_gpus <= 0:
         return "cpu", sum(process.memory_full_info().pss for process in pids)
     name = _smi("--query-gpu=name").splitlines()[0].lower().replace("nvidia ", "").replace(" ", "-")
     wanted = {process.pid for process in pids}
@@ -202,10 +238,11 @@ def _smi(query: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
-def profile_engine(stage: str, choice: EngineChoice, recording: Path, seconds: float) -> EngineProfile:
+def profile_engine(request: MeasuringRequest) -> EngineProfile:
     """Measure the engine of a stage; prints its steps."""
-    began_s = time.perf_counter()
-    subject = open_subject(stage, choice, recording)
+    began_s, seconds = time.perf_counter(), request.seconds
+    part = request.part
+    subject = open_subject(request)
     start_s = time.perf_counter() - began_s
     steps = len(WORKERS) + len(LOADS)
     top = 0.0
@@ -216,34 +253,34 @@ def profile_engine(stage: str, choice: EngineChoice, recording: Path, seconds: f
     for step, load in enumerate(LOADS, start=len(WORKERS)):
         _say({"step": step, "of": steps, "what": f"{subject.engine}: {load:.0%} of {top:.1f} requests/s"})
         points.append(asyncio.run(measure(subject.ask, top * load, seconds)))
-    device, memory_bytes = device_of(subject.replicas)
+    device, memory_bytes = device_of(part.num_gpus)
     source = (
         f"measured {date.today().isoformat()} on {psutil.cpu_count()} cores {platform.machine()}, "
-        f"{subject.replicas.threads} thread(s), device {device}, {seconds:g} s a load, "
+        f"{part.settings.threads} thread(s), device {device}, {seconds:g} s a load, "
         f"requests by chance at shares of the most that 1 to {WORKERS[-1]} askers got: {subject.remark}"
     )
     return EngineProfile(
         engine=subject.engine,
-        stage=stage,
+        stage=request.stage,
         device=device,
         source=source,
         memory_bytes=memory_bytes,
-        cpu_cores=float(subject.replicas.threads),
+        cpu_cores=float(part.settings.threads),
         requests_per_call_s=round(subject.requests_per_call_s, 3),
         points=rising(points),
-        memory_control=subject.memory_control,
+        memory_control=part.spec.memory_control,
         start_s=round(start_s, 1),
     )
 
 
-def speak(choice: EngineChoice, text: str, file: Path) -> None:
+def speak(request: MeasuringRequest, text: str) -> None:
     """Let the voice say a text into a WAV file: what a recogniser is measured with."""
     from pipelines.audio.wav import write_wav
 
     async def collect() -> bytes:
-        return b"".join([chunk.pcm_24k async for chunk in choice.synthesizer().synthesize(SpeechRequest(text))])
+        return b"".join([chunk.pcm_24k async for chunk in request.opened().synthesize(SpeechRequest(text))])
 
-    file.write_bytes(write_wav(asyncio.run(collect()), 24_000))
+    request.recording.write_bytes(write_wav(asyncio.run(collect()), 24_000))
 
 
 def _say(line: dict[str, Any]) -> None:
@@ -253,14 +290,11 @@ def _say(line: dict[str, Any]) -> None:
 
 def main() -> None:
     """Do what the request file says."""
-    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    choice = EngineChoice(VoxrayConfig.model_validate(request["config"]), request["models"])
-    recording = Path(request["recording"])
-    if request["stage"] == "speak":
-        speak(choice, SPOKEN, recording)
+    request = MeasuringRequest.read(Path(sys.argv[1]))
+    if request.stage == "speak":
+        speak(request, SPOKEN)
         return
-    profile = profile_engine(request["stage"], choice, recording, request["seconds"])
-    _say({"profile": json.loads(dump_profile(profile))})
+    _say({"profile": json.loads(dump_profile(profile_engine(request)))})
     # Engines may hold threads that would keep the process.
     sys.stdout.flush()
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from deployments.gateway import knowledge, realtime, rest
 from deployments.gateway.knowledge import ChangeFeed
 from deployments.gateway.service import GatewayService
+from pipelines.agents.directory import UnknownAgentError
 from pipelines.errors import CapacityError, EngineError
 
 OpenService = Callable[[], AbstractAsyncContextManager[GatewayService]]
@@ -42,6 +43,7 @@ def create_app(open_service: OpenService, change_feed: ChangeFeed | None = None)
     app.include_router(knowledge.router)
     app.add_exception_handler(EngineError, _engine_failed)
     app.add_exception_handler(CapacityError, _full)
+    app.add_exception_handler(UnknownAgentError, _no_agent)
     return app
 
 
@@ -59,6 +61,11 @@ async def _engine_failed(_request: Request, error: Exception) -> JSONResponse:
     engine = error.engine.label if isinstance(error, EngineError) else "engine"
     body = {"error": {"type": "server_error", "code": "engine_failed", "message": f"The {engine} failed; try again."}}
     return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
+
+
+async def _no_agent(_request: Request, error: Exception) -> JSONResponse:
+    body = {"error": {"type": "invalid_request_error", "code": "model_not_found", "message": str(error)}}
+    return JSONResponse(body, status_code=404)
 
 
 async def _full(_request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,10 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from deployments.gateway.access import Principal
 from deployments.gateway.metrics import GatewayMetrics
+from deployments.pools.routing import RoutedTranscriber
+from pipelines.agents.definition import Agent
 from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.call.trace import TurnTrace, TurnTracer
@@ -33,27 +36,53 @@ CLOSE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class HeldEngines:
+    """What one agent's call runs on.
+
+    Attributes:
+        engines: for the session.
+        transcriber: the same as that of the engines; it recognises whole recordings too.
+        transcription_model, voice: the names that clients are shown.
+    """
+
+    engines: Engines
+    transcriber: RoutedTranscriber
+    transcription_model: str
+    voice: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallParty:
+    """Who is in a call: the agent, in the version that it began with, who opened it, and what the agent runs on."""
+
+    agent: Agent
+    principal: Principal
+    held: HeldEngines
+
+
+@dataclass(frozen=True, slots=True)
 class CallSettings:
     """What a gateway tells every call.
 
     Attributes:
-        model: name shown to clients that do not ask for one.
-        transcription_model: the recogniser's name, shown to clients.
         idle_timeout_s: a socket without any message for this long is closed.
         longest_call_s: a call is ended after this long.
         speculate_up_to_calls: calls that begin while more are open answer only when the turn is over.
     """
 
     defaults: SessionSettings
-    model: str
-    transcription_model: str
     idle_timeout_s: float
     longest_call_s: float
     speculate_up_to_calls: int
 
-    def session_defaults(self, open_calls: int) -> SessionSettings:
+    def session_defaults(self, party: CallParty, open_calls: int) -> SessionSettings:
         """Return the defaults of a call that begins beside `open_calls` others."""
-        return replace(self.defaults, speculate=open_calls < self.speculate_up_to_calls)
+        return replace(
+            self.defaults,
+            instructions=party.agent.instructions,
+            voice=party.held.voice,
+            speculate=open_calls < self.speculate_up_to_calls,
+        )
 
 
 class Call:
@@ -63,7 +92,7 @@ class Call:
         self,
         websocket: WebSocket,
         session_id: str,
-        engines: Engines,
+        party: CallParty,
         settings: CallSettings,
         metrics: GatewayMetrics,
         *,
@@ -77,16 +106,16 @@ class Call:
         self._longest_call_s = settings.longest_call_s
         self._wire = WireTranslator(
             session_id,
-            model=query.get("model", settings.model),
-            defaults=settings.session_defaults(other_calls),
+            model=query.get("model", party.agent.name),
+            defaults=settings.session_defaults(party, other_calls),
             expires_at_s=int(time.time() + settings.longest_call_s),
-            transcription_model=settings.transcription_model,
+            transcription_model=party.held.transcription_model,
             is_transcription=query.get("intent") == "transcription",
             private_events="voxray.trace" in query.get("include", "").split(","),
         )
         session = Session.start(session_id.removeprefix("sess_"), self._wire.settings())
         observers = ObserverChain([TurnTracer(session, self._on_turn)], metrics.count_observer_failure)
-        self._runner = SessionRunner(session, engines, self._on_notice, self._fail, observers)
+        self._runner = SessionRunner(session, party.held.engines, self._on_notice, self._fail, observers)
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._messages = 0

@@ -17,8 +17,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from cluster.config.environment import process_environment, secret
-from cluster.config.schema import VoxrayConfig
-from deployments.gateway.rest import Service
+from cluster.config.parts import GatewayPart
+from deployments.gateway.rest import Caller, Service
 from deployments.stores.change_log import (
     ENGINE,
     MAX_TEXT_CHARS,
@@ -38,10 +38,9 @@ _MAX_ID_CHARS = 250
 class ChangeFeed:
     """Writes to one collection's change log from an event loop. Connects on first use."""
 
-    def __init__(self, redis_url: str, password: str, *, alias: str, tenant: str) -> None:
+    def __init__(self, redis_url: str, password: str, *, alias: str) -> None:
         self._redis = redis.asyncio.Redis.from_url(redis_url, password=password or None, decode_responses=True)
         self._alias = alias
-        self.tenant = tenant
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -71,11 +70,10 @@ class ChangeFeed:
         return str(state), json.loads(receipt) if receipt else None
 
 
-def change_feed(config: VoxrayConfig, redis_url: str) -> ChangeFeed:
-    """Return the feed of the configured collection, for the agent's tenant."""
-    services = config.services
-    password = secret(process_environment(), services.redis.password_env, needed_by="services.redis.password_env")
-    return ChangeFeed(redis_url, password, alias=services.milvus.alias, tenant=config.agent.tenant)
+def change_feed(part: GatewayPart) -> ChangeFeed:
+    """Return the feed of the configured collection."""
+    password = secret(process_environment(), part.redis_password_env, needed_by="services.redis.password_env")
+    return ChangeFeed(part.redis_url, password, alias=part.milvus_alias)
 
 
 def feed_of(request: Request) -> ChangeFeed:
@@ -85,7 +83,13 @@ def feed_of(request: Request) -> ChangeFeed:
     return feed
 
 
+def tenant_of(service: Service, caller: Caller) -> str:
+    """Return the tenant that a request acts for: the caller's, or that of the default agent for a key of them all."""
+    return caller.tenant or service.agents.find("", tenant=None).tenant
+
+
 Feed = Annotated[ChangeFeed, Depends(feed_of)]
+Tenant = Annotated[str, Depends(tenant_of)]
 router = APIRouter(prefix="/v1/knowledge")
 
 
@@ -108,32 +112,32 @@ class ErasureIn(BaseModel):
 
 
 @router.put("/documents/{document_id:path}", status_code=202)
-async def put_document(document_id: str, body: DocumentIn, _service: Service, feed: Feed) -> dict[str, str]:
+async def put_document(document_id: str, body: DocumentIn, tenant: Tenant, feed: Feed) -> dict[str, str]:
     """Add a document, or replace the one of this id, whatever source it came from."""
     fields = json.dumps(body.fields) if body.fields else ""
     plain = body.model_dump(exclude={"fields"})
-    change = DocumentChange(feed.tenant, _checked(document_id), "put", **plain, fields=fields)
+    change = DocumentChange(tenant, _checked(document_id), "put", **plain, fields=fields)
     return {"change": await feed.append(change), "state": "queued"}
 
 
 @router.delete("/documents/{document_id:path}", status_code=202)
-async def delete_document(document_id: str, _service: Service, feed: Feed) -> dict[str, str]:
+async def delete_document(document_id: str, tenant: Tenant, feed: Feed) -> dict[str, str]:
     """Remove a document. One that a source has stays away until the source's content changes."""
     return {
-        "change": await feed.append(DocumentChange(feed.tenant, _checked(document_id), "delete")),
+        "change": await feed.append(DocumentChange(tenant, _checked(document_id), "delete")),
         "state": "queued",
     }
 
 
 @router.post("/erasures", status_code=202)
-async def erase_person(body: ErasureIn, _service: Service, feed: Feed) -> dict[str, str]:
+async def erase_person(body: ErasureIn, tenant: Tenant, feed: Feed) -> dict[str, str]:
     """Erase a person's documents everywhere; the change's state holds the receipt when it is done."""
-    change = DocumentChange(feed.tenant, "", "erase", subject=body.subject)
+    change = DocumentChange(tenant, "", "erase", subject=body.subject)
     return {"change": await feed.append(change), "state": "queued"}
 
 
 @router.get("/changes/{change_id}")
-async def change_state(change_id: str, _service: Service, feed: Feed) -> dict[str, Any]:
+async def change_state(change_id: str, _caller: Caller, feed: Feed) -> dict[str, Any]:
     """Say what became of a change; states are kept for a day."""
     found = await feed.state(change_id) if _CHANGE_ID.fullmatch(change_id) else None
     if found is None:

@@ -11,42 +11,99 @@ import argparse
 import os
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 import uvloop
 
-from cluster.config.schema import VoxrayConfig
-from deployments.engine_choice import EngineChoice
+from cluster.config.engines import EngineSettings, default_settings, spec_of
+from cluster.config.parts import GatewayPart
+from cluster.config.paths import SAMPLE_AGENTS
+from cluster.config.pools import DEFAULT_POOL, STAGES
 from deployments.engines.scripted.engines import ScriptedLanguageModel, ScriptedRetriever, ScriptedSynthesizer
 from deployments.engines.scripted.recognizer import ScriptedRecognizer
+from deployments.gateway.access import Access
 from deployments.gateway.asgi import create_app
-from deployments.gateway.opening import RemoteEngines, service_opener
-from pipelines.ports import Passage
+from deployments.gateway.opening import service_opener
+from deployments.gateway.service import GatewayService, LiveSettings
+from deployments.pools.hearing import RemoteRecognition, WindowedPool
+from deployments.pools.offer import PoolEntry, PoolOffer
+from pipelines.errors import Component
+from pipelines.ports import LanguageModel, Passage, Retriever, Synthesizer
 
 QUESTION = "How many days do I have to return an item?"
 ANSWER = "You can return unused items within 30 days of delivery."
 MAX_CALLS = 2_000
 
 
-def local_config() -> VoxrayConfig:
+@dataclass(frozen=True, slots=True)
+class EnginesHere:
+    """Engines of this process in place of pools: a `deployments.pools.pools.ConnectPool`."""
+
+    part: GatewayPart
+    recognizer: RemoteRecognition
+    retriever: Retriever
+    language_model: LanguageModel
+    synthesizer: Synthesizer
+
+    def __call__(self, component: Component, name: str, entry: PoolEntry) -> Any:  # noqa: ARG002 - part of the port
+        if component is Component.TRANSCRIBER:
+            return WindowedPool(self.recognizer, self.part.hearing)
+        return {
+            Component.RETRIEVER: self.retriever,
+            Component.LANGUAGE_MODEL: self.language_model,
+            Component.SYNTHESIZER: self.synthesizer,
+        }[component]
+
+
+def offer_of_one() -> PoolOffer:
+    """Return one pool for each stage."""
+    entry = PoolEntry(application="here", deployment="here", model="scripted")
+    return PoolOffer(
+        pools={stage: {DEFAULT_POOL: entry} for stage in STAGES}, routes=dict.fromkeys(STAGES, (DEFAULT_POOL,))
+    )
+
+
+@asynccontextmanager
+async def service_with_engines(connect: EnginesHere, access: Access) -> AsyncIterator[GatewayService]:
+    """Serve with engines of this process."""
+    async with service_opener(connect.part, connect, access) as service:
+        await service.tell(LiveSettings(accepts_calls=True, offer=offer_of_one()))
+        yield service
+
+
+def scripted(component: Component) -> EngineSettings:
+    """Return the settings of a component's scripted engine."""
+    return spec_of(component, "scripted").settings(engine="scripted")
+
+
+def local_part(vad_model: str) -> GatewayPart:
     """Silero as in production; the turn model scripted, since its cost is one judgement a turn, not a frame."""
-    base = VoxrayConfig()
-    changes = {"turn_engine": "scripted", "max_calls": MAX_CALLS, "speculate_up_to_calls": MAX_CALLS}
-    gateway = base.gateway.model_copy(update=changes)
-    return base.model_copy(update={"gateway": gateway})
+    detector = default_settings(Component.SPEECH_DETECTOR)
+    base = GatewayPart(longest_call_s=3600, agents_folder=str(SAMPLE_AGENTS))
+    changes = {
+        "speech_detector": detector,
+        "turn_detector": scripted(Component.TURN_DETECTOR),
+        "max_calls": MAX_CALLS,
+        "speculate_up_to_calls": MAX_CALLS,
+    }
+    models = {use.name: vad_model for use in spec_of(Component.SPEECH_DETECTOR, detector.engine).models(detector)}
+    return base.model_copy(update={"gateway": base.gateway.model_copy(update=changes), "models": models})
 
 
 async def serve(vad_model: str) -> None:
     """Serve until told to stop."""
-    config = local_config()
-    remote = RemoteEngines(
-        ScriptedRecognizer(QUESTION).recognize,
+    connect = EnginesHere(
+        local_part(vad_model),
+        ScriptedRecognizer(QUESTION),
         ScriptedRetriever([Passage(ANSWER, "faq.md", "Returns", 1.0, 0.9, 1.0)]),
         ScriptedLanguageModel(fallback=lambda _messages: ANSWER),
         ScriptedSynthesizer(),
     )
-    choice = EngineChoice(config, {config.gateway.vad_model: vad_model})
-    app = create_app(lambda: service_opener(choice, remote, ""))
+    app = create_app(lambda: service_with_engines(connect, Access("")))
     listener = socket.create_server(("127.0.0.1", 0), backlog=MAX_CALLS)
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter as Counts
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -47,10 +48,9 @@ class GatewayMetrics:
             registry=self.registry,
         )
 
-    def watch_links(self, links: LinkedTranscriber | None) -> None:
-        """Show the links to recognisers, counted where they are kept; None: this gateway has none."""
-        if links is not None:
-            self.registry.register(_LinkCollector(links))
+    def watch_links(self, links: Callable[[], Sequence[LinkedTranscriber]]) -> None:
+        """Show the links to recognisers that stream, counted where they are kept: asked for when a scrape comes."""
+        self.registry.register(_LinkCollector(links))
 
     def count_observer_failure(self, observer: str) -> None:
         self.observer_failures.labels(observer).inc()
@@ -65,11 +65,16 @@ class GatewayMetrics:
 class _LinkCollector(Collector):
     """Reads the counts of the links when a scrape asks."""
 
-    def __init__(self, links: LinkedTranscriber) -> None:
+    def __init__(self, links: Callable[[], Sequence[LinkedTranscriber]]) -> None:
         self._links = links
 
     def collect(self) -> Iterator[Metric]:
-        gauges, counts = self._links.gauges(), self._links.counts
+        links = self._links()
+        if not links:
+            return
+        gauges: Counts[str] = Counts()
+        for each in links:
+            gauges.update(each.gauges())
         yield GaugeMetricFamily("voxray_recognizers", "Recognisers that take streams.", gauges["replicas"])
         streams = GaugeMetricFamily(
             "voxray_recognizer_streams", "Utterances by whether a recogniser has them.", labels=["state"]
@@ -81,6 +86,7 @@ class _LinkCollector(Collector):
             "voxray_recognizer_stream_events", "Utterances that did not stay where they began.", labels=["event"]
         )
         for event in ("moved", "refused", "failed"):
-            moves.add_metric([event], getattr(counts, event))
+            moves.add_metric([event], sum(getattr(each.counts, event) for each in links))
         yield moves
-        yield CounterMetricFamily("voxray_recognizer_links_lost", "Links that broke.", counts.lost_replicas)
+        lost = sum(each.counts.lost_replicas for each in links)
+        yield CounterMetricFamily("voxray_recognizer_links_lost", "Links that broke.", lost)

@@ -1,78 +1,25 @@
-"""Opening a gateway: from configuration and the remote engines to a service on the event loop."""
+"""Opening a gateway: from what it reads of the configuration to a service on the event loop."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from cluster.config.schema import TurnConfig, VoxrayConfig
-from deployments.engine_choice import EngineChoice
+from cluster.config.engines import EngineSettings, spec_of
+from cluster.config.parts import GatewayPart
+from cluster.config.schema import TurnConfig
+from deployments.gateway.access import Access
 from deployments.gateway.admission import Admission
 from deployments.gateway.call import CallSettings
-from deployments.gateway.hearing import Hearing, open_hearing
 from deployments.gateway.metrics import GatewayMetrics
 from deployments.gateway.service import GatewayService
-from deployments.stage_link.keeper import FindReplicas
-from pipelines.answering.answer import GroundedAnswerer
+from deployments.pools.pools import ConnectPool, Pools
+from deployments.stores.agent_files import FileAgents
 from pipelines.answering.events import AnswerLimits
-from pipelines.call.runner import Engines
-from pipelines.hearing.windowed import Recognizer
-from pipelines.ports import (
-    ChatMessage,
-    GenerationRequest,
-    LanguageModel,
-    RetrievalQuery,
-    Retriever,
-    SpeechRequest,
-    Synthesizer,
-)
+from pipelines.errors import Component
 from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
-
-logger = logging.getLogger(__name__)
-
-WARM_UP_S = 240.0
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteEngines:
-    """The engines that gateways share, as ports (Ray handles in the cluster, engines in-process without it).
-
-    `find_recognizers` finds the replicas of a recogniser that streams; None: it takes whole utterances (`recognize`).
-    """
-
-    recognize: Recognizer
-    retriever: Retriever
-    language_model: LanguageModel
-    synthesizer: Synthesizer
-    find_recognizers: FindReplicas | None = None
-
-
-async def _warm_up(hearing: Hearing, remote: RemoteEngines, config: VoxrayConfig) -> None:
-    """Use every remote engine once, all at a time: handles connect on first use, which no caller should wait for.
-
-    The gateway becomes ready when all have answered. One that fails or is slower than a restart takes does not keep
-    it from serving: calls then tell their callers.
-    """
-
-    async def drain(items: AsyncIterator[Any]) -> None:
-        async for _ in items:
-            pass
-
-    prompt = GenerationRequest("warm-up", (ChatMessage("user", "Hello"),), max_tokens=2)
-    uses: dict[str, Awaitable[Any]] = {
-        "transcriber": hearing.warm_up(),
-        "retriever": remote.retriever.search(RetrievalQuery(config.agent.tenant, "hello", 1, 2_000)),
-        "language model": drain(remote.language_model.generate(prompt)),
-        "synthesizer": drain(remote.synthesizer.synthesize(SpeechRequest("Hello."))),
-    }
-    bounded = (asyncio.wait_for(use, WARM_UP_S) for use in uses.values())
-    for name, result in zip(uses, await asyncio.gather(*bounded, return_exceptions=True), strict=True):
-        if isinstance(result, Exception):
-            logger.warning("! warm-up of the %s: %s %s", name, type(result).__name__, result)
 
 
 def turn_detection_from(turn: TurnConfig) -> TurnDetection:
@@ -90,72 +37,65 @@ def turn_detection_from(turn: TurnConfig) -> TurnDetection:
     )
 
 
-def call_settings_from(config: VoxrayConfig) -> CallSettings:
+def call_settings_from(part: GatewayPart) -> CallSettings:
     """Return what every call is told."""
-    defaults = SessionSettings(
-        instructions=f"You answer callers of {config.agent.company} from its own data.",
-        voice=config.synthesizer.model,
-        turn_detection=turn_detection_from(config.turn),
-        max_utterance_ms=config.turn.max_utterance_s * 1000,
-    )
     return CallSettings(
-        defaults,
-        model=config.language_model.model,
-        transcription_model=config.transcriber.model,
-        idle_timeout_s=config.gateway.idle_timeout_s,
-        longest_call_s=config.ingress.longest_call_s,
-        speculate_up_to_calls=config.gateway.speculate_up_to_calls,
+        SessionSettings(
+            turn_detection=turn_detection_from(part.turn), max_utterance_ms=part.turn.max_utterance_s * 1000
+        ),
+        idle_timeout_s=part.gateway.idle_timeout_s,
+        longest_call_s=part.longest_call_s,
+        speculate_up_to_calls=part.gateway.speculate_up_to_calls,
     )
+
+
+def answer_limits_from(part: GatewayPart) -> AnswerLimits:
+    """Return the bounds of every answer."""
+    return AnswerLimits(**part.answering.model_dump())
 
 
 def service_opener(
-    choice: EngineChoice, remote: RemoteEngines, api_key: str, admission: Admission | None = None
+    part: GatewayPart, connect: ConnectPool, access: Access, admission: Admission | None = None
 ) -> AbstractAsyncContextManager[GatewayService]:
-    """Return the context in which a gateway serves; local engines live as long as it is entered.
+    """Return the context in which a gateway serves. It has no pools until it is told of them (`GatewayService.tell`).
 
-    `admission` is for who wants to read its counts; None: one of its own.
+    Args:
+        part: what it reads of the configuration.
+        connect: connects to the engine pools.
+        access: tells who calls.
+        admission: for who wants to read its counts; None: one of its own.
     """
-    return _open_service(choice, remote, api_key, admission or Admission(choice.config.gateway.max_calls))
+    return _open_service(part, connect, access, admission or Admission(part.gateway.max_calls))
 
 
 @asynccontextmanager
 async def _open_service(
-    choice: EngineChoice, remote: RemoteEngines, api_key: str, admission: Admission
+    part: GatewayPart, connect: ConnectPool, access: Access, admission: Admission
 ) -> AsyncIterator[GatewayService]:
-    config = choice.config
-    detector: Any = choice.speech_detector()
-    turn_detector: Any = choice.turn_detector()
-    metrics = GatewayMetrics()
+    detector = _opened(Component.SPEECH_DETECTOR, part.gateway.speech_detector, part)
+    turn_detector = _opened(Component.TURN_DETECTOR, part.gateway.turn_detector, part)
+    pools, metrics = Pools(connect, part), GatewayMetrics()
+    metrics.watch_links(pools.links)
     try:
-        async with open_hearing(config, remote.recognize, remote.find_recognizers) as hearing:
-            await _warm_up(hearing, remote, config)
-            metrics.watch_links(hearing.links)
-            engines = Engines(
+        async with FileAgents(Path(part.agents_folder), part.gateway.default_agent).watched() as agents:
+            yield GatewayService(
+                pools=pools,
+                agents=agents,
                 speech_detector=detector,
                 turn_detector=turn_detector,
-                transcriber=hearing.transcriber,
-                answerer=GroundedAnswerer(
-                    remote.retriever, remote.language_model, config.agent, _answer_limits(config)
-                ),
-                synthesizer=remote.synthesizer,
-            )
-            yield GatewayService(
-                engines=engines,
-                recognize=hearing.recognize,
-                call_settings=call_settings_from(config),
+                call_settings=call_settings_from(part),
+                limits=answer_limits_from(part),
                 admission=admission,
-                api_key=api_key,
+                access=access,
                 metrics=metrics,
             )
     finally:
+        await pools.aclose()
         detector.close()
         turn_detector.close()
 
 
-def _answer_limits(config: VoxrayConfig) -> AnswerLimits:
-    return AnswerLimits(
-        passages=config.retriever.limit,
-        retrieval_budget_ms=config.retriever.budget_ms,
-        max_tokens=config.language_model.max_tokens,
-        first_clause_budget_ms=config.language_model.first_clause_budget_ms,
-    )
+def _opened(component: Component, settings: EngineSettings, part: GatewayPart) -> Any:
+    engine = spec_of(component, settings.engine).open(settings, part.site)
+    engine.warm_up()
+    return engine

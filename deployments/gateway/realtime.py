@@ -4,49 +4,74 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from fastapi import APIRouter, WebSocket
 from starlette.responses import JSONResponse
 
-from deployments.gateway.access import REALTIME_SUBPROTOCOL, is_allowed
-from deployments.gateway.call import Call
+from deployments.gateway.access import REALTIME_SUBPROTOCOL, Principal
+from deployments.gateway.call import Call, CallParty
 from deployments.gateway.service import GatewayService
+from pipelines.agents.definition import Agent
+from pipelines.agents.directory import AgentDirectory, UnknownAgentError
 from pipelines.errors import CapacityError
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
+# What stock clients that must name a model may say for the default agent.
+DEFAULT_MODEL = "voxray"
+
 
 @router.websocket("/v1/realtime")
 async def realtime(websocket: WebSocket) -> None:
-    """Hold one call. Refuses before the handshake: 401 without the key, 503 with `Retry-After` when full."""
+    """Hold one call.
+
+    Refuses before the handshake: 401 without the key, 404 for an agent that there is not, 503 with `Retry-After` when
+    there is no room.
+    """
     service: GatewayService = websocket.app.state.service
     offered = websocket.scope.get("subprotocols") or []
-    if not is_allowed(service.api_key, websocket.headers, offered):
+    principal = service.access.principal(websocket.headers, offered)
+    if principal is None:
         await _refuse(websocket, 401, "invalid_api_key", "Show the API key as a bearer token.")
         return
     try:
-        with service.admission.admit():
+        agent = agent_for(service.agents, principal, websocket.query_params)
+        with service.admission.admit(), service.hold(agent) as held:
             await websocket.accept(subprotocol=REALTIME_SUBPROTOCOL if REALTIME_SUBPROTOCOL in offered else None)
-            await _hold(websocket, service)
+            await _hold(websocket, service, CallParty(agent, principal, held))
+    except UnknownAgentError as error:
+        await _refuse(websocket, 404, "model_not_found", str(error))
     except CapacityError as error:
         service.metrics.refused_calls.inc()
         await _refuse(websocket, 503, "capacity", str(error))
 
 
-async def _hold(websocket: WebSocket, service: GatewayService) -> None:
+def agent_for(agents: AgentDirectory, principal: Principal, query: Mapping[str, str]) -> Agent:
+    """Return the agent that a call's address names: `agent=NAME`, else `model=NAME`; neither, or `voxray`: the default.
+
+    Raises:
+        UnknownAgentError: there is no such agent.
+    """
+    name = query.get("agent") or query.get("model", "")
+    return agents.find("" if name == DEFAULT_MODEL else name, tenant=principal.tenant)
+
+
+async def _hold(websocket: WebSocket, service: GatewayService, party: CallParty) -> None:
     session_id = service.new_session_id()
     call = Call(
         websocket,
         session_id,
-        service.engines,
+        party,
         service.call_settings,
         service.metrics,
         other_calls=service.admission.calls - 1,
     )
     service.live[session_id] = time.time()
     service.metrics.calls.inc()
-    logger.info("= %s open (%d calls)", session_id, service.admission.calls)
+    agent = party.agent
+    logger.info("= %s open with %s %s (%d calls)", session_id, agent.name, agent.version, service.admission.calls)
     try:
         await call.run()
     finally:

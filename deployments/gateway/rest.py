@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, HTTPException, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, UploadFile
 from fastapi.responses import Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from deployments.gateway.access import is_allowed
+from deployments.gateway.access import Principal
+from deployments.gateway.realtime import agent_for
 from deployments.gateway.service import GatewayService
 from pipelines.audio.wav import ENGINE_RATE_HZ, WavError, pcm_16k_from_wav, wav_header
 from pipelines.ports import AnswerClause, AnswerFinished, PassagesFound, SpeechRequest
@@ -29,11 +30,18 @@ SPEECH_RATE_HZ = 24_000
 
 def service_of(request: Request) -> GatewayService:
     service: GatewayService = request.app.state.service
-    if not is_allowed(service.api_key, request.headers):
-        raise HTTPException(401, "Show the API key as a bearer token.")
     return service
 
 
+def principal_of(request: Request) -> Principal:
+    """Return who sent a request; refuses with 401 who shows no key that is known."""
+    principal = service_of(request).access.principal(request.headers)
+    if principal is None:
+        raise HTTPException(401, "Show the API key as a bearer token.")
+    return principal
+
+
+Caller = Annotated[Principal, Depends(principal_of)]
 Service = Annotated[GatewayService, Depends(service_of)]
 open_router = APIRouter()
 router = APIRouter(prefix="/v1")
@@ -55,7 +63,7 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get("/sessions")
-async def sessions(service: Service) -> dict[str, Any]:
+async def sessions(service: Service, _caller: Caller) -> dict[str, Any]:
     """List the open calls of this replica."""
     now_s = time.time()
     return {"data": [{"id": key, "age_s": round(now_s - since_s, 1)} for key, since_s in service.live.items()]}
@@ -75,26 +83,28 @@ class ChatIn(BaseModel):
 
 
 @router.post("/chat/completions")
-async def chat(body: ChatIn, service: Service) -> dict[str, Any]:
+async def chat(body: ChatIn, service: Service, caller: Caller) -> dict[str, Any]:
     """Answer a written question from the company's data, with the passages it rests on."""
     order = _order_from(body)
+    agent = agent_for(service.agents, caller, {"model": body.model})
     text, passages, finished = "", PassagesFound((), None, 0.0), None
-    async with aclosing(service.engines.answerer.answer(order)) as events:  # type: ignore[type-var]
-        async for event in events:
-            match event:
-                case PassagesFound():
-                    passages = event
-                case AnswerClause():
-                    text += event.text
-                case AnswerFinished():
-                    finished = event
+    with service.hold(agent) as held:
+        async with aclosing(held.engines.answerer.answer(order)) as events:  # type: ignore[type-var]
+            async for event in events:
+                match event:
+                    case PassagesFound():
+                        passages = event
+                    case AnswerClause():
+                        text += event.text
+                    case AnswerFinished():
+                        finished = event
     if finished is None:
         raise HTTPException(503, "The answer ended early; try again.")
     return {
         "id": f"chatcmpl-{time.time_ns():x}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": body.model or service.call_settings.model,
+        "model": body.model or agent.name,
         "choices": [
             {"index": 0, "message": {"role": "assistant", "content": text.strip()}, "finish_reason": "stop"},
         ],
@@ -122,14 +132,16 @@ class SpeechIn(BaseModel):
 
 
 @router.post("/audio/speech")
-async def speech(body: SpeechIn, service: Service) -> Response:
+async def speech(body: SpeechIn, service: Service, caller: Caller) -> Response:
     """Speak a text."""
     request = SpeechRequest(body.input, body.voice, body.speed)
+    agent = agent_for(service.agents, caller, {"model": body.model})
 
     async def pieces() -> AsyncIterator[bytes]:
-        async with aclosing(service.engines.synthesizer.synthesize(request)) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk.pcm_24k
+        with service.hold(agent) as held:
+            async with aclosing(held.engines.synthesizer.synthesize(request)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    yield chunk.pcm_24k
 
     if body.response_format == "pcm":
         return StreamingResponse(pieces(), media_type="audio/pcm")
@@ -138,7 +150,9 @@ async def speech(body: SpeechIn, service: Service) -> Response:
 
 
 @router.post("/audio/transcriptions")
-async def transcription(service: Service, file: Annotated[UploadFile, File()]) -> dict[str, str]:
+async def transcription(
+    service: Service, caller: Caller, file: Annotated[UploadFile, File()], model: Annotated[str, Form()] = ""
+) -> dict[str, str]:
     """Recognise a WAV file (any rate, mono or stereo, PCM16)."""
     data = await file.read(MAX_UPLOAD_BYTES + 1)
     if len(data) > MAX_UPLOAD_BYTES:
@@ -149,13 +163,15 @@ async def transcription(service: Service, file: Annotated[UploadFile, File()]) -
         raise HTTPException(400, str(error)) from None
     if len(pcm_16k) > MAX_TRANSCRIPTION_S * 2 * ENGINE_RATE_HZ:
         raise HTTPException(413, f"The recording is longer than {MAX_TRANSCRIPTION_S} s.")
-    return {"text": (await service.recognize(pcm_16k)).text}
+    with service.hold(agent_for(service.agents, caller, {"model": model})) as held:
+        return {"text": (await held.transcriber.recognize(pcm_16k)).text}
 
 
 @router.get("/models")
-async def models(service: Service) -> dict[str, Any]:
-    """List what can be asked for as `model`."""
-    return {"object": "list", "data": [{"id": service.call_settings.model, "object": "model", "owned_by": "voxray"}]}
+async def models(service: Service, caller: Caller) -> dict[str, Any]:
+    """List what can be asked for as `model`: the agents."""
+    names = service.agents.names(tenant=caller.tenant)
+    return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "voxray"} for name in names]}
 
 
 def _order_from(body: ChatIn) -> StartAnswer:

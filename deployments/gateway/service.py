@@ -1,32 +1,37 @@
-"""What a gateway replica holds between requests: engines, open calls, metrics, and the rules for new calls."""
+"""What a gateway replica holds between requests: pools, agents, open calls, metrics, and the rules for new calls."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+from cluster.config.section import Section
+from deployments.gateway.access import Access
 from deployments.gateway.admission import Admission
-from deployments.gateway.call import CallSettings
+from deployments.gateway.call import CallSettings, HeldEngines
 from deployments.gateway.metrics import GatewayMetrics
+from deployments.pools.offer import PoolOffer
+from deployments.pools.pools import Pools
+from pipelines.agents.definition import Agent
+from pipelines.agents.directory import AgentDirectory
+from pipelines.answering.answer import GroundedAnswerer
+from pipelines.answering.events import AnswerLimits
 from pipelines.call.runner import Engines
-from pipelines.hearing.windowed import Recognizer
+from pipelines.ports import SpeechDetector, TurnDetector
 
 
-@dataclass(frozen=True, slots=True)
-class ToldToGateway:
+class LiveSettings(Section):
     """What an operator may change under calls in progress; it holds for the calls that begin after it.
 
     Attributes:
         accepts_calls: False: new calls are refused, open ones go on (a drain).
-        model: name of the language model, shown to clients.
-        transcription_model: name of the recogniser, shown to clients.
-        voice: name of the voice, shown to clients.
+        offer: the pools that there are.
     """
 
     accepts_calls: bool
-    model: str
-    transcription_model: str
-    voice: str
+    offer: PoolOffer
 
 
 @dataclass(slots=True)
@@ -34,30 +39,48 @@ class GatewayService:
     """One gateway's state. Lives on one event loop.
 
     Attributes:
-        engines: shared by all calls.
-        recognize: whole-utterance recognition, for REST transcription.
+        pools: the engine pools.
+        agents: who may answer.
+        speech_detector, turn_detector: shared by all calls, in this process.
         call_settings: what every call is told.
-        api_key: clients must show it; "" lets everybody in.
+        limits: bounds of every answer.
+        access: tells who calls.
         live: open calls by session id, with the time they began.
     """
 
-    engines: Engines
-    recognize: Recognizer
+    pools: Pools
+    agents: AgentDirectory
+    speech_detector: SpeechDetector
+    turn_detector: TurnDetector
     call_settings: CallSettings
+    limits: AnswerLimits
     admission: Admission
-    api_key: str = ""
+    access: Access
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     live: dict[str, float] = field(default_factory=dict)
 
-    def tell(self, told: ToldToGateway) -> None:
+    async def tell(self, settings: LiveSettings) -> None:
         """Take what an operator has changed."""
-        self.admission.is_draining = not told.accepts_calls
-        self.call_settings = replace(
-            self.call_settings,
-            defaults=replace(self.call_settings.defaults, voice=told.voice),
-            model=told.model,
-            transcription_model=told.transcription_model,
-        )
+        self.admission.is_draining = not settings.accepts_calls
+        await self.pools.take(settings.offer)
+
+    @contextmanager
+    def hold(self, agent: Agent) -> Iterator[HeldEngines]:
+        """Hold the engines of an agent's call until the block ends.
+
+        Raises:
+            CapacityError: the agent names a pool that there is not.
+        """
+        with self.pools.hold(agent) as stages:
+            answerer = GroundedAnswerer(stages.retriever, stages.language_model, agent, self.limits)
+            engines = Engines(
+                speech_detector=self.speech_detector,
+                turn_detector=self.turn_detector,
+                transcriber=stages.transcriber,
+                answerer=answerer,
+                synthesizer=stages.synthesizer,
+            )
+            yield HeldEngines(engines, stages.transcriber, stages.transcription_model, stages.voice)
 
     @staticmethod
     def new_session_id() -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ray import serve
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from cluster.config.schema import HearingConfig, TurnConfig
+from deployments.pools.hearing import LinkedPool, WindowedPool
+from deployments.pools.offer import PoolEntry
 from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.keeper import Found
 from pipelines.errors import Component, EngineError
@@ -39,15 +43,36 @@ def engine_errors(engine: Component) -> Iterator[None]:
         raise EngineError(engine, f"cannot be reached ({type(error).__name__})", retryable=True) from error
 
 
+class HandleConnector:
+    """Connects to pools by Ray Serve handles: a `deployments.pools.pools.ConnectPool`.
+
+    Args:
+        hearing, turn: how callers are heard, and how long their utterances may be.
+    """
+
+    def __init__(self, hearing: HearingConfig, turn: TurnConfig) -> None:
+        self._hearing = hearing
+        self._turn = turn
+
+    def __call__(self, component: Component, name: str, entry: PoolEntry) -> Any:  # noqa: ARG002 - part of the port
+        # A pool may be offered a moment before Serve knows its application: the first request waits for it.
+        handle = serve.get_deployment_handle(entry.deployment, entry.application, _check_exists=False)
+        if component is Component.TRANSCRIBER:
+            if entry.is_streaming:
+                return LinkedPool(LinkDirectory(handle).find, self._hearing, self._turn)
+            return WindowedPool(RemoteRecognizer(handle), self._hearing)
+        return _REMOTES[component](handle)
+
+
 class RemoteRecognizer:
-    """Calls the Transcriber deployment; `pipelines.hearing.windowed` makes a streaming transcriber of it."""
+    """Calls a pool's Transcriber; `pipelines.hearing.windowed` makes a streaming transcriber of it."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
 
-    async def recognize(self, pcm_16k: bytes) -> Recognition:
+    async def recognize(self, pcm_16k: bytes, expected_words: str) -> Recognition:
         with engine_errors(Component.TRANSCRIBER):
-            recognition: Recognition = await self._handle.recognize.remote(pcm_16k)
+            recognition: Recognition = await self._handle.recognize.remote(pcm_16k, expected_words)
             return recognition
 
 
@@ -108,6 +133,13 @@ class RemoteSynthesizer:
     async def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
         async for chunk in _stream(Component.SYNTHESIZER, self._handle.synthesize.remote(request)):
             yield chunk
+
+
+_REMOTES: dict[Component, Callable[[DeploymentHandle], Any]] = {
+    Component.RETRIEVER: RemoteRetriever,
+    Component.LANGUAGE_MODEL: RemoteLanguageModel,
+    Component.SYNTHESIZER: RemoteSynthesizer,
+}
 
 
 async def _stream(engine: Component, responses: Any) -> AsyncIterator[Any]:

@@ -1,89 +1,188 @@
-"""The language model on two kinds of machines, behind one port: the cheaper that is fast enough, else the other."""
+"""The ports of the conversation over several pools of a stage: the first of the route that does well, else the next.
+
+A request that fails at one pool before its first output, in a way that another try may mend, goes to the next. After
+the first output it may not: the caller has heard it, and another pool would go on differently.
+"""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any, Protocol
 
-from autoscaling.pool_choice import Candidate, PoolView, RestLimits, order_of_pools
-from cluster.config.schema import VoxrayConfig
+from deployments.pools.health import PoolHealth
 from pipelines.errors import Component, EngineError
-from pipelines.ports import Clause, GenerationRequest, LanguageModel
+from pipelines.hearing.windowed import Recognition
+from pipelines.ports import (
+    Clause,
+    GenerationRequest,
+    Hypothesis,
+    LanguageModel,
+    Passage,
+    RetrievalQuery,
+    Retriever,
+    SpeechChunk,
+    SpeechRequest,
+    Synthesizer,
+    Transcriber,
+    TranscriptStream,
+)
 
-logger = logging.getLogger(__name__)
 
+class RoutedRetriever:
+    """`pipelines.ports.Retriever` over the pools of a route."""
 
-class RoutedLanguageModel:
-    """`pipelines.ports.LanguageModel` over several pools that serve the same model.
+    def __init__(self, pools: Mapping[str, Retriever], route: Sequence[str], health: PoolHealth) -> None:
+        self._pools, self._route, self._health = pools, tuple(route), health
 
-    A request that fails on one pool before its first clause, in a way that another try may mend, goes to the next.
-    After the first clause it may not: the caller has heard it, and another pool would say it differently.
-
-    Args:
-        pools: the pools by name ("main", "neuron").
-        config: prices, budget, and how long a pool that failed rests.
-        now_ms: a monotonic clock.
-    """
-
-    def __init__(
-        self, pools: Mapping[str, LanguageModel], config: VoxrayConfig, now_ms: Callable[[], int] | None = None
-    ) -> None:
-        routing = config.language_model.routing
-        prices = {"main": routing.main_price, "neuron": routing.neuron_price}
-        self._pools = pools
-        self._budget_ms = config.language_model.first_clause_budget_ms
-        self._limits = RestLimits(int(routing.first_retry_s * 1000), int(routing.longest_retry_s * 1000))
-        self._now_ms = now_ms or (lambda: time.monotonic_ns() // 1_000_000)
-        self._views = {name: PoolView(name, prices[name]) for name in pools}
-        # When each request began that waits for its first clause.
-        self._waiting: dict[str, dict[object, int]] = {name: {} for name in pools}
-
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
-        failure = EngineError(Component.LANGUAGE_MODEL, "no pool is configured", retryable=False)
-        for name in self.order():
-            has_begun = False
+    async def search(self, query: RetrievalQuery) -> list[Passage]:
+        failure = _nobody(Component.RETRIEVER)
+        for name in self._health.order(self._route):
             try:
-                async with aclosing(self._watched(name, request)) as clauses:  # type: ignore[type-var]
-                    async for clause in clauses:
-                        has_begun = True
-                        yield clause
-                return
+                with self._health.request(name) as request:
+                    passages = await self._pools[name].search(query)
+                    request.note_output()
+                    return passages
             except EngineError as error:
-                if has_begun or not error.retryable:
+                if not error.retryable:
                     raise
                 failure = error
         raise failure
 
-    def order(self) -> list[str]:
-        """Return the pools in the order in which a request would try them now."""
-        now_ms = self._now_ms()
-        candidates = [
-            Candidate(view, now_ms - min(self._waiting[name].values(), default=now_ms))
-            for name, view in self._views.items()
-        ]
-        return order_of_pools(candidates, now_ms, self._budget_ms)
 
-    async def _watched(self, name: str, request: GenerationRequest) -> AsyncIterator[Clause]:
-        ticket, began_ms = object(), self._now_ms()
-        self._waiting[name][ticket] = began_ms
+class RoutedLanguageModel:
+    """`pipelines.ports.LanguageModel` over the pools of a route."""
+
+    def __init__(self, pools: Mapping[str, LanguageModel], route: Sequence[str], health: PoolHealth) -> None:
+        self._pools, self._route, self._health = pools, tuple(route), health
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
+        answers = _first_that_begins(
+            Component.LANGUAGE_MODEL, self._health, self._route, lambda name: self._pools[name].generate(request)
+        )
+        async with aclosing(answers) as clauses:  # type: ignore[type-var]
+            async for clause in clauses:
+                yield clause
+
+
+class RoutedSynthesizer:
+    """`pipelines.ports.Synthesizer` over the pools of a route."""
+
+    def __init__(self, pools: Mapping[str, Synthesizer], route: Sequence[str], health: PoolHealth) -> None:
+        self._pools, self._route, self._health = pools, tuple(route), health
+
+    async def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
+        spoken = _first_that_begins(
+            Component.SYNTHESIZER, self._health, self._route, lambda name: self._pools[name].synthesize(request)
+        )
+        async with aclosing(spoken) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+
+class Recognizes(Protocol):
+    """A transcriber that also recognises a whole recording."""
+
+    def open(self, on_partial: Callable[[Hypothesis], None]) -> TranscriptStream:
+        """Open a stream; see `pipelines.ports.Transcriber`."""
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        """Recognise a whole recording."""
+
+
+class RoutedTranscriber:
+    """`pipelines.ports.Transcriber` over the pools of a route; an utterance that one pool fails is said to the next."""
+
+    def __init__(self, pools: Mapping[str, Recognizes], route: Sequence[str], health: PoolHealth) -> None:
+        self._pools, self._route, self._health = pools, tuple(route), health
+
+    def open(self, on_partial: Callable[[Hypothesis], None]) -> TranscriptStream:
+        names = self._health.order(self._route)
+        return _RoutedStream(self._pools, names, self._health, on_partial)
+
+    async def recognize(self, pcm_16k: bytes) -> Recognition:
+        """Recognise a whole recording, for REST."""
+        failure = _nobody(Component.TRANSCRIBER)
+        for name in self._health.order(self._route):
+            try:
+                with self._health.request(name) as request:
+                    recognition = await self._pools[name].recognize(pcm_16k)
+                    request.note_output()
+                    return recognition
+            except EngineError as error:
+                if not error.retryable:
+                    raise
+                failure = error
+        raise failure
+
+
+class _RoutedStream:
+    """One utterance, at one pool at a time. Its audio is kept, so that the next pool can hear it from the beginning."""
+
+    def __init__(
+        self,
+        pools: Mapping[str, Transcriber],
+        names: Sequence[str],
+        health: PoolHealth,
+        on_partial: Callable[[Hypothesis], None],
+    ) -> None:
+        self._pools, self._health, self._on_partial = pools, health, on_partial
+        self._name, *self._others = names
+        self._stream = pools[self._name].open(on_partial)
+        self._audio = bytearray()
+
+    def push(self, pcm_16k: bytes) -> None:
+        if self._others:
+            self._audio += pcm_16k
+        self._stream.push(pcm_16k)
+
+    async def finalize(self) -> Hypothesis:
+        while True:
+            stream = self._stream
+            try:
+                with self._health.request(self._name) as request:
+                    heard = await stream.finalize()
+                    request.note_output()
+                    return heard
+            except EngineError as error:
+                if not error.retryable or not (self._others or stream is not self._stream):
+                    raise
+                if stream is self._stream:
+                    await self._move()
+
+    async def aclose(self) -> None:
+        self._audio.clear()
+        self._others = []
+        await self._stream.aclose()
+
+    async def _move(self) -> None:
+        failed, self._name = self._stream, self._others.pop(0)
+        self._stream = self._pools[self._name].open(self._on_partial)
+        self._stream.push(bytes(self._audio))
+        await failed.aclose()
+
+
+async def _first_that_begins(
+    component: Component, health: PoolHealth, route: Sequence[str], start: Callable[[str], AsyncIterator[Any]]
+) -> AsyncIterator[Any]:
+    """Yield what the first pool gives that gives anything."""
+    failure = _nobody(component)
+    for name in health.order(route):
+        has_begun = False
         try:
-            async with aclosing(self._pools[name].generate(request)) as clauses:  # type: ignore[type-var]
-                async for clause in clauses:
-                    if self._waiting[name].pop(ticket, None) is not None:
-                        now_ms = self._now_ms()
-                        self._views[name] = self._views[name].after_first_clause(now_ms - began_ms, now_ms)
-                    yield clause
+            with health.request(name) as request:
+                async with aclosing(start(name)) as items:  # type: ignore[type-var]
+                    async for item in items:
+                        has_begun = True
+                        request.note_output()
+                        yield item
+            return
         except EngineError as error:
-            if error.retryable:
-                self._rest(name, error)
-            raise
-        finally:
-            self._waiting[name].pop(ticket, None)
+            if has_begun or not error.retryable:
+                raise
+            failure = error
+    raise failure
 
-    def _rest(self, name: str, error: EngineError) -> None:
-        now_ms = self._now_ms()
-        self._views[name] = self._views[name].after_failure(now_ms, self._limits)
-        rest_ms = self._views[name].rests_until_ms - now_ms
-        logger.warning("! language model pool %s rests for %d ms: %s", name, rest_ms, error)
+
+def _nobody(component: Component) -> EngineError:
+    return EngineError(component, "no pool of the route can be reached", retryable=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Protocol
 
@@ -34,9 +33,7 @@ class LanguageModel:
 
     def __init__(self, make_engine: Callable[[], LanguageModelEngine]) -> None:
         self._engine = make_engine()
-        # Warming up runs an event loop of its own, and this constructor is called on Serve's.
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            executor.submit(self._engine.warm_up).result()
+        self._engine.warm_up()
         self._load = LoadMeter()
 
     def check_health(self) -> None:

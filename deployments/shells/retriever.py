@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ray.util.metrics import Counter, Histogram
 
 from deployments.shells.load import LoadMeter
 from pipelines.ports import Passage, RetrievalQuery
-from pipelines.ports import Retriever as RetrieverEngine
 
 if TYPE_CHECKING:
     from deployments.engines.milvus.retriever import RetrievalTiming
@@ -55,17 +54,45 @@ class RetrievalMetrics:
                 self._stage_ms.observe(elapsed_ms, tags={"stage": stage})
 
 
+class RetrieverEngine(Protocol):
+    """A `pipelines.ports.Retriever` that can be warmed."""
+
+    async def search(self, query: RetrievalQuery) -> list[Passage]:
+        """Search."""
+
+    def warm_up(self) -> None:
+        """Make the first search as fast as the next, as far as that needs no store. Blocks."""
+
+    async def probe(self) -> None:
+        """Search once as a caller's question does; a store without a collection yet is no failure.
+
+        Raises:
+            EngineError: the store cannot be reached.
+        """
+
+
+class OpenRetriever(Protocol):
+    """Opens the engine in this process."""
+
+    def __call__(self, *, on_timing: Callable[[RetrievalTiming], None]) -> RetrieverEngine:
+        """Return the engine; `on_timing` is called after each search, for metrics."""
+
+
 class Retriever:
-    """Serves one retriever: the query's embedding and the search in the vector store.
+    """Serves one retriever: the query's embedding and the search in the vector store."""
 
-    Args:
-        make_engine: makes the engine; what it is given is called after each search, for metrics.
-    """
-
-    def __init__(self, make_engine: Callable[[Callable[[RetrievalTiming], None]], RetrieverEngine]) -> None:
+    def __init__(self, open_engine: OpenRetriever) -> None:
         # Serve constructs replicas on the event loop that calls them, which is the one the store's client belongs to.
-        self._engine = make_engine(RetrievalMetrics().record)
+        self._engine = open_engine(on_timing=RetrievalMetrics().record)
+        self._engine.warm_up()
+        self._has_searched = False
         self._load = LoadMeter()
+
+    async def check_health(self) -> None:
+        """Search once before the first caller does: Serve sends no requests to a replica whose first check fails."""
+        if not self._has_searched:
+            await self._engine.probe()
+            self._has_searched = True
 
     async def search(self, query: RetrievalQuery) -> list[Passage]:
         with self._load.request():

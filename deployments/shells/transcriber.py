@@ -12,8 +12,8 @@ from pipelines.hearing.windowed import Recognition
 class RecognizerEngine(Protocol):
     """Recognises whole utterances."""
 
-    async def recognize(self, pcm_16k: bytes) -> Recognition:
-        """Recognise one utterance."""
+    async def recognize(self, pcm_16k: bytes, expected_words: str = "") -> Recognition:
+        """Recognise one utterance; `expected_words` are taken as said before it, "" for none."""
 
     def warm_up(self) -> None:
         """Make the first call as fast as the next."""
@@ -27,9 +27,9 @@ class Transcriber:
         self._engine.warm_up()
         self._load = LoadMeter()
 
-    async def recognize(self, pcm_16k: bytes) -> Recognition:
+    async def recognize(self, pcm_16k: bytes, expected_words: str = "") -> Recognition:
         with self._load.request():
-            return await self._engine.recognize(pcm_16k)
+            return await self._engine.recognize(pcm_16k, expected_words)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._load.stats()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from pipelines.answering.events import Agent, AnswerLimits
+from pipelines.agents.definition import Agent
+from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import answer
 from pipelines.ports import AnswerClause, AnswerEvent, AnswerFinished, ChatMessage, Grounding, LanguageModel, Retriever
 from pipelines.session.effects import StartAnswer
@@ -23,7 +24,7 @@ class GroundedAnswerer:
     async def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
         """Stream the answer to `order.question`; without a question (the client asks for an opening) greet."""
         if not order.question.strip():
-            yield AnswerClause(f"Hello, this is {self.agent.company}. How can I help you?", is_last=True)
+            yield AnswerClause(self.agent.greeting, is_last=True)
             yield AnswerFinished(Grounding.COURTESY)
             return
         max_tokens = min(order.max_output_tokens or self.limits.max_tokens, self.limits.max_tokens)

@@ -1,37 +1,8 @@
-"""Who answers, and within which limits."""
+"""The limits that an answer keeps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
-
-
-class Agent(Protocol):
-    """Who answers. `cluster.config.schema.AgentConfig` is one."""
-
-    @property
-    def company(self) -> str:
-        """Company name, spoken and told to the model."""
-
-    @property
-    def tenant(self) -> str:
-        """Whose data is searched."""
-
-    @property
-    def min_similarity(self) -> float:
-        """Passages below this cosine similarity are not near."""
-
-    @property
-    def min_matched_terms(self) -> float:
-        """Passages that hold a smaller share of the question's words are not near."""
-
-    @property
-    def min_evidence(self) -> float:
-        """Least sum of similarity and weighted word coverage of a passage that may answer."""
-
-    @property
-    def refusal(self) -> str:
-        """What is said when nothing is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +17,8 @@ class AnswerLimits:
         max_sentences: the model is stopped after so many; voice answers are short.
     """
 
-    passages: int = 6
-    retrieval_budget_ms: int = 400
-    first_clause_budget_ms: int = 1500
-    max_tokens: int = 48
+    passages: int
+    retrieval_budget_ms: int
+    first_clause_budget_ms: int
+    max_tokens: int
     max_sentences: int = 1

@@ -253,7 +253,7 @@ class SessionRunner:
             ended_ms = order.start_ms + heard.audio_ms if heard.ends_utterance else None
             self.feed(TranscriptHeard(order.item_id, heard.text, heard.stable_chars, ended_ms))
 
-        stream = self._engines.transcriber.open(self._session.state.session_id, on_partial)
+        stream = self._engines.transcriber.open(on_partial)
         self._streams[order.item_id] = stream
         stream.push(self._history.since(order.start_ms, order.end_ms))
 

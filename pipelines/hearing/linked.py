@@ -100,7 +100,6 @@ class LinkedTranscriber:
     """Implements `pipelines.ports.Transcriber` over replicas of a streaming recogniser. Used on one event loop.
 
     Args:
-        tenant: whose phrases the recogniser prefers.
         patience: times and bounds.
 
     Attributes:
@@ -108,9 +107,8 @@ class LinkedTranscriber:
         has_replica: set while there is a replica.
     """
 
-    def __init__(self, tenant: str = "", patience: LinkPatience | None = None) -> None:
-        self._tenant = tenant
-        self._patience = patience or LinkPatience()
+    def __init__(self, patience: LinkPatience) -> None:
+        self._patience = patience
         self._replicas: dict[str, _Replica] = {}
         self._pins: dict[LinkedStream, _Pin] = {}
         self._waiting: dict[LinkedStream, None] = {}
@@ -118,15 +116,20 @@ class LinkedTranscriber:
         self.counts = LinkCounts()
         self.has_replica = asyncio.Event()
 
-    def open(self, call_id: str, on_partial: Callable[[Hypothesis], None]) -> LinkedStream:  # noqa: ARG002 (port)
-        """Open a stream. Must be called on the event loop's thread."""
-        stream = LinkedStream(self, self._patience, on_partial)
+    def open(self, on_partial: Callable[[Hypothesis], None], *, tenant: str = "") -> LinkedStream:
+        """Open a stream. Must be called on the event loop's thread.
+
+        Args:
+            on_partial: called with what has been heard, as it is heard.
+            tenant: whose phrases the recogniser prefers; "" for those of nobody in particular.
+        """
+        stream = LinkedStream(self, self._patience, on_partial, tenant)
         self._place(stream)
         return stream
 
-    async def recognize(self, pcm_16k: bytes) -> Recognition:
+    async def recognize(self, pcm_16k: bytes, *, tenant: str = "") -> Recognition:
         """Recognise a whole utterance (for REST); see `LinkedStream.finalize` for errors."""
-        stream = self.open("", lambda _heard: None)
+        stream = self.open(lambda _heard: None, tenant=tenant)
         try:
             stream.push(pcm_16k)
             return Recognition((await stream.finalize()).text)
@@ -274,7 +277,7 @@ class LinkedTranscriber:
         late_s = asyncio.get_running_loop().time() + self._patience.answer_s + _CATCH_UP * stream.audio_s
         pin = _Pin(stream, replica, number, late_s)
         replica.pins[number] = self._pins[stream] = pin
-        replica.outbox.append(OpenStream(number, self._tenant))
+        replica.outbox.append(OpenStream(number, stream.tenant))
         replica.outbox.extend(stream.replay(number))
         if stream.awaits_answer:
             self._flush(replica)

@@ -94,7 +94,14 @@ class _Published:
 class LinkedStream:
     """One utterance; see `pipelines.ports.TranscriptStream`. Used on one event loop."""
 
-    def __init__(self, placement: Placement, patience: LinkPatience, on_partial: Callable[[Hypothesis], None]) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        patience: LinkPatience,
+        on_partial: Callable[[Hypothesis], None],
+        tenant: str = "",
+    ) -> None:
+        self.tenant = tenant
         self._placement = placement
         self._patience = patience
         self._on_partial = on_partial

@@ -53,11 +53,11 @@ class WindowedTranscriber:
         partial_interval_ms: audio that must be new before the next partial is recognised.
     """
 
-    def __init__(self, recognize: Recognizer, *, partial_interval_ms: int = 700) -> None:
+    def __init__(self, recognize: Recognizer, *, partial_interval_ms: int) -> None:
         self._recognize = recognize
         self._partial_interval_ms = partial_interval_ms
 
-    def open(self, call_id: str, on_partial: Callable[[Hypothesis], None]) -> WindowedStream:  # noqa: ARG002 (port)
+    def open(self, on_partial: Callable[[Hypothesis], None]) -> WindowedStream:
         """Open a stream. Must be called on the event loop's thread."""
         return WindowedStream(self._recognize, self._partial_interval_ms, on_partial)
 

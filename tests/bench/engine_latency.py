@@ -48,7 +48,7 @@ async def bench_silero() -> None:
     from deployments.engines.vad.silero import SileroSpeechDetector
     from pipelines.ports import SpeechScore
 
-    detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=1)
+    detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=1, threads=1)
     detector.warm_up()
     for calls in (1, 10, 50, 100):
         queue: asyncio.Queue[SpeechScore] = asyncio.Queue()
@@ -68,7 +68,7 @@ async def bench_smart_turn() -> None:
     from deployments.engines.turn_end.smart_turn import SmartTurnDetector, log_mel_features
 
     pcm = (await speech(" ".join(WORDS) + "."))[-96_000:]
-    detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx")
+    detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx", threads=1)
 
     async def features() -> None:
         log_mel_features(pcm)
@@ -85,7 +85,7 @@ async def bench_smart_turn() -> None:
 async def bench_whisper() -> None:
     from deployments.engines.whisper.recognizer import WhisperRecognizer
 
-    recognizer = WhisperRecognizer(model_dir("whisper-tiny"))
+    recognizer = WhisperRecognizer(model_dir("whisper-tiny"), threads=1, language="en")
     recognizer.warm_up()
     for text in ("What is your return policy?", " ".join(WORDS) + "."):
         pcm = await speech(text)
@@ -97,7 +97,7 @@ async def bench_piper() -> None:
     from deployments.engines.piper.synthesizer import PiperSynthesizer
     from pipelines.ports import SpeechRequest
 
-    voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+    voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")), threads=1)
     voice.warm_up()
     for count in (2, 4, 8, 12):
         request = SpeechRequest(" ".join(WORDS[:count]) + ".")
@@ -115,7 +115,7 @@ async def bench_piper() -> None:
 async def bench_embedder() -> None:
     from deployments.engines.embedding.embedder import SentenceEncoder
 
-    encoder = SentenceEncoder(model_dir("all-minilm-l6-v2"))
+    encoder = SentenceEncoder(model_dir("all-minilm-l6-v2"), threads=1)
 
     async def query() -> None:
         encoder.encode(["How long do I have to return a pair of boots?"])
@@ -124,12 +124,12 @@ async def bench_embedder() -> None:
 
 
 async def bench_vllm() -> None:
+    from deployments.engines.vllm import VllmSettings
     from deployments.engines.vllm.engine import VllmLanguageModel
-    from deployments.engines.vllm.settings import VllmSettings
     from pipelines.ports import ChatMessage, GenerationRequest
 
     start = time.perf_counter()
-    model = VllmLanguageModel(VllmSettings(model_dir("smollm2-135m-instruct")))
+    model = VllmLanguageModel(VllmSettings(), model_dir("smollm2-135m-instruct"), num_gpus=0)
     model.warm_up()
     sys.stdout.write(
         f"| vLLM, start to first token (s) | {time.perf_counter() - start:.1f} | | {time.process_time():.1f} |\n"
@@ -161,7 +161,7 @@ async def speech(text: str) -> bytes:
     from deployments.engines.piper.synthesizer import PiperSynthesizer
     from pipelines.ports import SpeechRequest
 
-    voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+    voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")), threads=1)
     pcm = b"".join([chunk.pcm_24k async for chunk in voice.synthesize(SpeechRequest(text))])
     voice.close()
     lower = soxr.resample(np.frombuffer(pcm, "<i2").astype(np.float32), 24_000, 16_000)

@@ -18,6 +18,7 @@ from cluster.catalog.catalog import ModelCatalog
 from cluster.cli.ingest.screen import described, progress_of, told
 from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import embedding_model
 from ingest_jobs.knowledge.run.reporting import REPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ Watch = Callable[[subprocess.Popen[bytes], dict[str, Any]], None]
 
 def model_dir() -> Path:
     config = VoxrayConfig()
-    return ModelCatalog.load(config, process_environment()).fetch(config.retriever.embedding_model)
+    return ModelCatalog.load(config, process_environment()).fetch(embedding_model(config))
 
 
 class Screen:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.engines.embedding.embedder import SentenceEncoder
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport
 from pipelines.ports import RetrievalQuery
 from tests.bench.ingest_bench import ALIAS, Bench, model_dir
@@ -45,7 +46,7 @@ class Caller:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     async def ask(self) -> None:
-        retriever = MilvusRetriever(self.uri, ALIAS, SentenceEncoder(model_dir(), 1))
+        retriever = MilvusRetriever(self.uri, ALIAS, SentenceEncoder(model_dir(), 1), settings=MilvusSettings())
         for question in self.questions[:WARM_UP]:
             await retriever.search(RetrievalQuery("default", question, 5, 10_000))
         number, due = WARM_UP, time.perf_counter()

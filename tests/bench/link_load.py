@@ -211,4 +211,4 @@ class OneEachTranscriber(LinkedTranscriber):
 def transcriber(tick_ms: int) -> LinkedTranscriber:
     """A linked transcriber that keeps long utterances; `tick_ms` 0: a message for each call, at once."""
     patience = LinkPatience(tick_ms=tick_ms, max_utterance_s=600)
-    return LinkedTranscriber("", patience) if tick_ms else OneEachTranscriber("", patience)
+    return LinkedTranscriber(patience) if tick_ms else OneEachTranscriber(patience)

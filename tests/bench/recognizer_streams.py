@@ -33,7 +33,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cluster.bench.figures import spread
-from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
+from deployments.engines.nemo import NemoSettings
+from deployments.engines.nemo.recognizer import make_stepper
 from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.streaming.chunk_stepper import SlotAudio
 from deployments.engines.streaming.loop import Link, LoopLimits, StreamLoop
@@ -301,10 +302,9 @@ def pipeline_config(model: Path, chunk_ms: int, size: int) -> dict[str, Any]:
 
 def load(options: argparse.Namespace) -> NemoStepper:
     limits = StepperLimits(slots=max(CALLERS), max_batch=max(BATCHES))
-    settings = NemoSettings(
-        chunk_ms=options.chunk_ms, device="cpu", threads=1, stepper=limits, language_model=options.language_model
-    )
-    return make_stepper(options.model, settings)
+    language_model = str(options.language_model or "auto")
+    settings = NemoSettings(chunk_ms=options.chunk_ms, device="cpu", threads=1, language_model=language_model)
+    return make_stepper(options.model, settings, limits)
 
 
 def measure(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:

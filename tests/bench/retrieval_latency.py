@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.bench.figures import spread
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus import store as milvus_store
 from deployments.engines.milvus.index_plan import IndexPlan
-from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, RetrievalSettings, Stage
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, Stage
 from deployments.engines.milvus.store import IndexedPassage, KnowledgeStore
 from ingest_jobs.measuring.retrieval import docstrings
 from ingest_jobs.measuring.retrieval.evaluation_set import make_evaluation_set
@@ -156,7 +157,7 @@ def fill(uri: str, variant: Variant, rows: list[tuple[str, str]], vectors: Vecto
 
 
 async def measure(uri: str, stage: Stage, encoder: KnownVectors, questions: list[str]) -> list[RetrievalReport]:
-    retriever = MilvusRetriever(uri, "bench", encoder, settings=RetrievalSettings(stage=stage))
+    retriever = MilvusRetriever(uri, "bench", encoder, settings=MilvusSettings(), stage=stage)
     asked = [*questions[:WARM_UP], *questions]
     reports = [await retriever.report(RetrievalQuery(TENANT, text, 6, 60_000)) for text in asked]
     await retriever.aclose()

@@ -126,7 +126,7 @@ async def by_socket(variant: str, tick_ms: int, calls: int, seconds: float, base
     keeper = LinkKeeper(linked, find)
     keeper.start()
     await linked.has_replica.wait()
-    speaking = SpeakingCalls(lambda on_partial: linked.open("", on_partial), calls)
+    speaking = SpeakingCalls(lambda on_partial: linked.open(on_partial), calls)
     await asyncio.sleep(0.5)
     ours.send("figures")
     before, _ = await asyncio.to_thread(ours.recv)

@@ -91,7 +91,7 @@ class Mouth:
         await answers.__anext__()
         linked.join("ear", HandleLink(self._ear, one_each=tick_ms == 0), streams=0, slots=10_000)
         listening = asyncio.create_task(self._listen(answers, linked))
-        speaking = SpeakingCalls(lambda on_partial: linked.open("", on_partial), calls)
+        speaking = SpeakingCalls(lambda on_partial: linked.open(on_partial), calls)
         await asyncio.sleep(0.5)
         before, _ = await self._ear.figures.remote()
         began_s = time.monotonic()

@@ -13,29 +13,31 @@ import pytest
 
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.environment import process_environment
-from cluster.config.schema import AgentConfig, VoxrayConfig
+from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import embedding_model
 from deployments.engines.embedding.embedder import SentenceEncoder
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever
 from ingest_jobs.knowledge.run.job import ReindexRequest
 from ingest_jobs.knowledge.run.reindex import reindex_in_process
 from ingest_jobs.measuring.answers.answer_locally import NoLanguageModel
 from pipelines.answering.evaluation import Judged, evaluate, tally
-from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import answer
 from pipelines.answering.scoring import Verdict, load_questions
 from pipelines.ports import AnswerClause
+from tests.agents import AGENT, limits
 from tests.contract.milvus_server import milvus_server
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
 
 SAMPLE = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data"
-PATIENT = AnswerLimits(retrieval_budget_ms=30_000)
+PATIENT = limits(retrieval_budget_ms=30_000)
 
 
 @pytest.fixture(scope="module")
 def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, SentenceEncoder]]:
     config = VoxrayConfig()
-    model_dir = ModelCatalog.load(config, process_environment()).fetch(config.retriever.embedding_model)
+    model_dir = ModelCatalog.load(config, process_environment()).fetch(embedding_model(config))
     encoder = SentenceEncoder(model_dir, 1)
     with milvus_server(tmp_path_factory.mktemp("milvus")) as uri:
         request = ReindexRequest(SAMPLE, uri, "sample", model_dir)
@@ -49,11 +51,11 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sen
 
 async def judged(indexed: tuple[str, SentenceEncoder], name: str) -> list[Judged]:
     uri, encoder = indexed
-    retriever = MilvusRetriever(uri, "sample", encoder)
+    retriever = MilvusRetriever(uri, "sample", encoder, settings=MilvusSettings())
 
     async def ask(question: str) -> str:
         events = answer(
-            question, [], retriever=retriever, language_model=NoLanguageModel(), agent=AgentConfig(), limits=PATIENT
+            question, [], retriever=retriever, language_model=NoLanguageModel(), agent=AGENT, limits=PATIENT
         )
         return "".join([event.text async for event in events if isinstance(event, AnswerClause)])
 

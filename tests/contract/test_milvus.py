@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTiming
 from deployments.engines.milvus.store import (
     IndexedPassage,
@@ -83,7 +84,7 @@ def store(uri: str, alias: str) -> Iterator[KnowledgeStore]:
 
 @pytest.fixture
 async def retriever(uri: str, alias: str) -> AsyncIterator[MilvusRetriever]:
-    opened = MilvusRetriever(uri, alias, WordEncoder())
+    opened = MilvusRetriever(uri, alias, WordEncoder(), settings=MilvusSettings())
     yield opened
     await opened.aclose()
 
@@ -149,9 +150,9 @@ async def test_writing_twice_leaves_one_row(store: KnowledgeStore) -> None:
 async def test_slow_search_is_given_up_and_counted(uri: str, store: KnowledgeStore, alias: str) -> None:
     build(store, ["A fact."])
     timings: list[RetrievalTiming] = []
-    retriever = MilvusRetriever(uri, alias, WordEncoder(), on_timing=timings.append)
+    retriever = MilvusRetriever(uri, alias, WordEncoder(), settings=MilvusSettings(), on_timing=timings.append)
     with pytest.raises(EngineError) as failure:
-        await retriever.search(RetrievalQuery("alpha", "fact", budget_ms=0))
+        await retriever.search(RetrievalQuery("alpha", "fact", limit=3, budget_ms=0))
     assert failure.value.retryable
     assert timings[0].is_over_budget
     await retriever.aclose()
@@ -159,7 +160,7 @@ async def test_slow_search_is_given_up_and_counted(uri: str, store: KnowledgeSto
 
 async def test_missing_index_is_an_engine_error(retriever: MilvusRetriever) -> None:
     with pytest.raises(EngineError):
-        await retriever.search(RetrievalQuery("alpha", "fact", budget_ms=10_000))
+        await retriever.search(RetrievalQuery("alpha", "fact", limit=3, budget_ms=10_000))
 
 
 def test_sentence_vectors_survive_packing() -> None:

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.fields import as_property, lay_out_fields
-from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, RetrievalSettings
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport
 from deployments.engines.milvus.store import FIELDS_PROPERTY, IndexedPassage
 from deployments.engines.milvus.versions import VersionStore
 from pipelines.errors import EngineError
@@ -125,7 +126,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture(scope="module")
 def retriever(uri: str, loop: asyncio.AbstractEventLoop) -> Iterator[MilvusRetriever]:
     async def opened() -> MilvusRetriever:
-        return MilvusRetriever(uri, ALIAS, WordEncoder(), settings=RetrievalSettings(cached_vectors=8))
+        return MilvusRetriever(uri, ALIAS, WordEncoder(), settings=MilvusSettings(cached_vectors=8))
 
     made = loop.run_until_complete(opened())
     yield made
@@ -174,7 +175,7 @@ def test_what_one_tenant_asked_is_not_known_for_another(
     loop: asyncio.AbstractEventLoop, uri: str, asked: list[tuple[str, str]]
 ) -> None:
     async def play() -> None:
-        retriever = MilvusRetriever(uri, ALIAS, WordEncoder())
+        retriever = MilvusRetriever(uri, ALIAS, WordEncoder(), settings=MilvusSettings())
         before: set[tuple[str, str]] = set()
         for tenant, text in asked:
             report = await retriever.report(RetrievalQuery(tenant, text, 3, 20_000))

@@ -175,13 +175,14 @@ def test_rendered_configuration_is_accepted_by_ray_serve(profile: str) -> None:
 
     config = load_config(profile, None, {})
     schema = ServeDeploySchema.model_validate(render_serve_config(config, configured_addresses(config)))
-    assert [deployment.name for deployment in schema.applications[0].deployments] == [
-        "Gateway",
-        "Transcriber",
-        "Retriever",
-        "LanguageModel",
-        "Synthesizer",
-    ]
+    deployments = {each.name: [deployment.name for deployment in each.deployments] for each in schema.applications}
+    assert deployments == {
+        "voxray": ["Gateway"],
+        "transcriber-default": ["Transcriber"],
+        "retriever-default": ["Retriever"],
+        "language-model-default": ["LanguageModel"],
+        "synthesizer-default": ["Synthesizer"],
+    }
 
 
 def _make_collection(uri: str) -> None:

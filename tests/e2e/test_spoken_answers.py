@@ -14,6 +14,7 @@ from openai import AsyncOpenAI
 from cluster.caller.line import TurnResult, open_line
 from cluster.caller.questions import speak_question
 from cluster.caller.recording import BYTES_PER_MS, RATE_HZ, Recording
+from cluster.config.agents import agent_of
 from pipelines.answering.scoring import comparable
 from pipelines.audio.wav import write_wav
 from tests.e2e.conftest import Embedded
@@ -53,7 +54,7 @@ async def test_answer_audio_holds_the_fact(embedded: Embedded, question: str, fa
 
 async def test_question_that_the_data_does_not_answer_is_refused(embedded: Embedded) -> None:
     result = await ask(embedded, "Who won the football world cup in nineteen ninety eight?")
-    assert result.answer.strip() == embedded.config.agent.refusal
+    assert result.answer.strip() == agent_of(embedded.config).refusal
 
 
 async def test_answer_is_a_voice_at_a_sound_level(embedded: Embedded) -> None:

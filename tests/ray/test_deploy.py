@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,28 @@ from tests.ray.spoken_calls import SpokenCall
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 CONSOLE = Console()
+WAIT_S = 120
 # A second pool of the language model, on NeuronCores that this machine only claims to have; two more for roll-outs.
 # Two recognisers that stream, each linked to the gateway.
 CHANGES = {
-    "VOXRAY__LANGUAGE_MODEL__NEURON__IS_SECOND_POOL": "true",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__ENGINE": "scripted",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__REPLICAS__NEURON_CORES": "2",
+    "VOXRAY__ROUTES__LANGUAGE_MODEL": '["neuron", "default"]',
     "VOXRAY__RAY__NEURON_CORES": "4",
-    "VOXRAY__TRANSCRIBER__ENGINE": "scripted-streaming",
-    "VOXRAY__TRANSCRIBER__REPLICAS__MIN_REPLICAS": "2",
-    "VOXRAY__TRANSCRIBER__REPLICAS__MAX_REPLICAS": "2",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__ENGINE": "scripted-streaming",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__REPLICAS__MIN_REPLICAS": "2",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__REPLICAS__MAX_REPLICAS": "2",
     # A recogniser that was killed is back within seconds, on a busy machine within a minute.
-    "VOXRAY__TRANSCRIBER__LINK__WAIT_S": "120",
+    "VOXRAY__HEARING__LINK__WAIT_S": "120",
+}
+ANOTHER_NAME = {"pools__language_model__default__model": "another-name"}
+BROKEN_VOICE = {
+    "pools__synthesizer__default__engine": "piper",
+    "pools__synthesizer__default__model": "smart-turn-v3.2",
+}
+EXTRA_POOL = {
+    "pools__language_model__extra__engine": "scripted",
+    "routes__language_model": '["extra", "default"]',
 }
 
 
@@ -60,6 +74,12 @@ class OpenCall:
     def close(self) -> None:
         self._socket.close()
 
+    def __enter__(self) -> OpenCall:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _send(self, event: dict[str, Any]) -> None:
         self._socket.send(json.dumps(event))
 
@@ -71,6 +91,13 @@ class OpenCall:
                 return event
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def _noise_24k() -> bytes:
     """Three seconds in which a scripted recogniser hears words."""
     noise = np.random.default_rng(7).normal(scale=4000, size=3 * 24_000)
@@ -79,12 +106,20 @@ def _noise_24k() -> bytes:
 
 @pytest.fixture(scope="module")
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("deploy") / "state"
+    folder = tmp_path_factory.mktemp("deploy") / "state"
+    agents_of(folder).mkdir()
+    (agents_of(folder) / "default.yaml").write_text("company: Fernhollow Outfitters\n")
+    return folder
 
 
 def _config(state_folder: Path, **changes: str) -> VoxrayConfig:
     variables = {f"VOXRAY__{key.upper()}": value for key, value in changes.items()}
-    return load_config("scripted", None, {"VOXRAY_STATE": str(state_folder), **CHANGES, **variables})
+    here = {"VOXRAY_STATE": str(state_folder), "VOXRAY__PATHS__AGENTS": str(agents_of(state_folder))}
+    return load_config("scripted", None, {**here, **CHANGES, **variables})
+
+
+def agents_of(state_folder: Path) -> Path:
+    return state_folder.parent / "agents"
 
 
 @pytest.fixture(scope="module")
@@ -104,19 +139,27 @@ def call(state: ClusterState) -> Iterator[OpenCall]:
     opened.close()
 
 
-def _replicas(state: ClusterState) -> dict[str, set[str]]:
+def _applications(state: ClusterState) -> dict[str, Any]:
     with ServeApi(state.dashboard_url, state.token()) as api:
-        found = api.status()["applications"]["voxray"]["deployments"]
+        found: dict[str, Any] = api.status()["applications"]
+    return found
+
+
+def _running(state: ClusterState) -> dict[str, list[dict[str, Any]]]:
+    """Return the running replicas of each deployment of all applications."""
     return {
-        name: {replica["replica_id"] for replica in item["replicas"] if replica["state"] == "RUNNING"}
-        for name, item in found.items()
+        name: [replica for replica in deployment["replicas"] if replica["state"] == "RUNNING"]
+        for application in _applications(state).values()
+        for name, deployment in application["deployments"].items()
     }
 
 
+def _replicas(state: ClusterState) -> dict[str, set[str]]:
+    return {name: {replica["replica_id"] for replica in found} for name, found in _running(state).items()}
+
+
 def _deployed(state: ClusterState) -> dict[str, Any]:
-    with ServeApi(state.dashboard_url, state.token()) as api:
-        deployments = api.status()["applications"]["voxray"]["deployed_app_config"]["deployments"]
-    return {item["name"]: item for item in deployments}
+    return {name: application["deployed_app_config"] for name, application in _applications(state).items()}
 
 
 def test_call_survives_a_deploy_that_changes_an_engine_only(
@@ -124,7 +167,7 @@ def test_call_survives_a_deploy_that_changes_an_engine_only(
 ) -> None:
     assert call.ask("What do you sell?")
     before, seen = _replicas(state), list[Changes]()
-    config = _config(state_folder, language_model__max_num_seqs="3", language_model__model="another-name")
+    config = _config(state_folder, **ANOTHER_NAME)
 
     made = operations.deploy(config, CONSOLE, show=lambda changes: not seen.append(changes))
 
@@ -132,28 +175,24 @@ def test_call_survives_a_deploy_that_changes_an_engine_only(
     assert made.number == 2
     assert {(change.deployment, change.effect) for change in seen[0].deployments} == {
         ("LanguageModel", "replaced"),
-        ("LanguageModelNeuron", "replaced"),
         ("Gateway", "in place"),
     }
     assert seen[0].keeps_calls
     after = _replicas(state)
-    assert {name for name in after if after[name] != before[name]} == {"LanguageModel", "LanguageModelNeuron"}
+    assert {name for name in after if after[name] != before[name]} == {"LanguageModel"}
     assert call.ask("And what does it cost?")
-    late = OpenCall(state.ws_url.split("?")[0])
-    assert late.first["session"]["model"] == "another-name"
-    late.close()
 
 
 def test_same_configuration_again_changes_nothing(state: ClusterState, state_folder: Path) -> None:
     before = _replicas(state)
-    config = _config(state_folder, language_model__max_num_seqs="3", language_model__model="another-name")
+    config = _config(state_folder, **ANOTHER_NAME)
     assert operations.deploy(config, CONSOLE) is None
     assert _replicas(state) == before
 
 
 def test_preflight_and_a_needed_restart_refuse_before_anything_changes(state: ClusterState, state_folder: Path) -> None:
     before = _deployed(state)
-    mistaken = _config(state_folder, turn__max_utterance_s="150", transcriber__engine="scripted")
+    mistaken = _config(state_folder, turn__max_utterance_s="150", pools__transcriber__default__engine="scripted")
     with pytest.raises(ConfigError, match=r"utterance: .*Fix: turn\.max_utterance_s at most 131"):
         operations.deploy(mistaken, CONSOLE)
     with pytest.raises(ConfigError, match="http_options only when it starts"):
@@ -167,16 +206,14 @@ def test_rollback_restores_the_former_configuration(state: ClusterState, state_f
     assert made is not None
     assert made.what == "rollback to 1"
     assert made.rendered == first.rendered != second.rendered
-    engine = _deployed(state)["LanguageModel"]["ray_actor_options"]["runtime_env"]["env_vars"]["VOXRAY_ENGINE"]
-    assert json.loads(engine)["settings"]["max_num_seqs"] == 8
+    assert _deployed(state)["language-model-default"]["args"]["part"]["settings"]["model"] == "scripted"
     assert call.ask("Are you still there?")
     with pytest.raises(ServiceError, match="no deployment before number 3"):
         operations.rollback(_config(state_folder), CONSOLE)
 
 
 def test_second_pool_runs_on_its_own_resource_and_calls_outlive_it(state: ClusterState, call: OpenCall) -> None:
-    with ServeApi(state.dashboard_url, state.token()) as api:
-        pool = api.status()["applications"]["voxray"]["deployments"]["LanguageModelNeuron"]
+    pool = _applications(state)["language-model-neuron"]["deployments"]["LanguageModel-neuron"]
     assert pool["deployment_config"]["ray_actor_options"]["resources"] == {"neuron_cores": 2}
     (running,) = [replica for replica in pool["replicas"] if replica["state"] == "RUNNING"]
     process = psutil.Process(running["pid"])
@@ -190,9 +227,7 @@ def test_spoken_call_loses_nothing_when_its_recognisers_are_killed_in_mid_uttera
     assert len(undisturbed.split()) > 10
 
     def kill() -> None:
-        with ServeApi(state.dashboard_url, state.token()) as api:
-            found = api.status()["applications"]["voxray"]["deployments"]["Transcriber"]["replicas"]
-        for replica in found:
+        for replica in _running(state)["Transcriber"]:
             psutil.Process(replica["pid"]).kill()
 
     assert SpokenCall(state.ws_url, _noise_24k()).say(at_half=kill).transcripts == [undisturbed]
@@ -205,13 +240,63 @@ def test_spoken_call_loses_nothing_when_its_recognisers_are_killed_in_mid_uttera
 def test_deploy_that_does_not_come_up_is_undone(state: ClusterState, state_folder: Path, call: OpenCall) -> None:
     before = _deployed(state)
     # A voice whose weights are of something else.
-    broken = _config(state_folder, synthesizer__engine="piper", synthesizer__model="smart-turn-v3.2")
+    broken = _config(state_folder, **BROKEN_VOICE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "inspect", lambda *_args, **_options: [])
         with pytest.raises(ServiceError, match="number 3, which was in force before, is so again"):
             operations.deploy(broken, CONSOLE)
     assert _deployed(state) == before
     assert call.ask("Did you notice?")
+
+
+def test_pool_is_added_and_removed_while_calls_are_open(
+    state: ClusterState, state_folder: Path, call: OpenCall
+) -> None:
+    before = _replicas(state)
+    assert operations.deploy(_config(state_folder, **EXTRA_POOL), CONSOLE)
+    assert {name for name, replicas in _replicas(state).items() if replicas != before.get(name)} == {
+        "LanguageModel-extra"
+    }
+    assert call.ask("Is there more of it?")
+    with OpenCall(state.ws_url) as late, ThreadPoolExecutor(1) as threads:
+        assert late.ask("Does the new one answer?")
+        removal = threads.submit(operations.deploy, _config(state_folder), CONSOLE)
+        # The route is taken from new calls first; the pool stays for the call that holds it.
+        wait_until(lambda: "extra" not in _offered(state))
+        assert late.ask("Do you stay while I do?")
+        assert not removal.done()
+        assert "language-model-extra" in _applications(state)
+        late.close()
+        assert removal.result(timeout=120)
+    assert "language-model-extra" not in _applications(state)
+    assert _replicas(state) == before
+    assert call.ask("Are you still the same?")
+
+
+def _offered(state: ClusterState) -> list[str]:
+    (gateway,) = _deployed(state)["voxray"]["deployments"]
+    offered: list[str] = gateway["user_config"]["offer"]["routes"]["language_model"]
+    return offered
+
+
+def test_file_of_an_agent_is_in_force_for_the_next_call_without_a_deploy(
+    state: ClusterState, state_folder: Path
+) -> None:
+    before = _replicas(state)
+    with pytest.raises(InvalidStatus) as refusal:
+        OpenCall(f"{state.ws_url}?agent=night-desk")
+    assert refusal.value.response.status_code == 404
+    assert b"There is no agent 'night-desk'; agents: default." in refusal.value.response.body
+    (agents_of(state_folder) / "night-desk.yaml").write_text("company: Another Company\n")
+
+    def is_known() -> bool:
+        listed = httpx.get(f"{state.http_url}/v1/models", trust_env=False).json()["data"]
+        return "night-desk" in [model["id"] for model in listed]
+
+    wait_until(is_known)
+    with OpenCall(f"{state.ws_url}?agent=night-desk") as late:
+        assert late.ask("Are you there at night?")
+    assert _replicas(state) == before
 
 
 def test_drain_refuses_new_calls_and_lets_the_present_ones_end(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import PathsConfig, VoxrayConfig
@@ -63,7 +64,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 def texts(config: VoxrayConfig, state: ClusterState) -> set[str]:
     store = VersionStore(state.milvus_uri, config.services.milvus.alias)
     try:
-        return {row["text"] for row in store.scan(store.live_collection() or "", config.agent.tenant, ["text"])}
+        return {row["text"] for row in store.scan(store.live_collection() or "", agent_of(config).tenant, ["text"])}
     finally:
         store.close()
 
@@ -89,7 +90,7 @@ def test_document_put_over_rest_is_live_and_deleted_again(state: ClusterState, c
 def test_change_that_was_set_aside_is_applied_when_tried_again(state: ClusterState, config: VoxrayConfig) -> None:
     client = open_redis(state.redis_url, config.services.redis.password_env)
     assert client is not None
-    change = DocumentChange(config.agent.tenant, "news/2", "put", title="News", text="We close at six.")
+    change = DocumentChange(agent_of(config).tenant, "news/2", "put", title="News", text="We close at six.")
     # As the follower leaves it when the store refuses it: what was wrong with the store is over now.
     ChangeLog(client, config.services.milvus.alias).set_aside("1-1", change, "Milvus: no room")
     client.close()

@@ -27,12 +27,12 @@ from tests.ray.spoken_calls import SpokenCall
 # Two replicas import NeMo and warm up on few cores; after a kill another one does.
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 CHANGES = {
-    "VOXRAY__TRANSCRIBER__ENGINE": "nemo",
-    "VOXRAY__TRANSCRIBER__MODEL": "voxray-asr-small-en",
-    "VOXRAY__TRANSCRIBER__DEVICE": "cpu",
-    "VOXRAY__TRANSCRIBER__REPLICAS__MIN_REPLICAS": "2",
-    "VOXRAY__TRANSCRIBER__REPLICAS__MAX_REPLICAS": "2",
-    "VOXRAY__TRANSCRIBER__LINK__WAIT_S": "120",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__ENGINE": "nemo",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__MODEL": "voxray-asr-small-en",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__DEVICE": "cpu",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__REPLICAS__MIN_REPLICAS": "2",
+    "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__REPLICAS__MAX_REPLICAS": "2",
+    "VOXRAY__HEARING__LINK__WAIT_S": "120",
     # The scripted turn model ends a turn at the earliest silence: longer than any within the sentence.
     "VOXRAY__TURN__MIN_SILENCE_MS": "500",
 }
@@ -52,7 +52,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> VoxrayConfig:
 def speech_24k() -> bytes:
     """The sentence in the product's voice."""
     folder: Path = ModelCatalog.load(VoxrayConfig(), process_environment()).fetch("piper-en-us-joe-medium")
-    voice = PiperSynthesizer(next(folder.glob("*.onnx")))
+    voice = PiperSynthesizer(next(folder.glob("*.onnx")), threads=1)
 
     async def synthesize() -> bytes:
         return b"".join([chunk.pcm_24k async for chunk in voice.synthesize(SpeechRequest(f"{SENTENCE}."))])
@@ -71,7 +71,8 @@ def state(config: VoxrayConfig) -> Iterator[ClusterState]:
 
 def _recognizer_pids(state: ClusterState) -> list[int]:
     with ServeApi(state.dashboard_url, state.token()) as api:
-        replicas = api.status()["applications"]["voxray"]["deployments"]["Transcriber"]["replicas"]
+        application = api.status()["applications"]["transcriber-default-streams"]
+    replicas = application["deployments"]["Transcriber"]["replicas"]
     return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
 
 

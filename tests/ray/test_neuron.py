@@ -15,10 +15,13 @@ import pytest
 
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.environment import process_environment
-from cluster.config.schema import LanguageModelConfig, NeuronEngineConfig, VoxrayConfig
-from deployments.engine_choice import EngineChoice
+from cluster.config.parts import Addresses, PoolPart
+from cluster.config.schema import VoxrayConfig
+from deployments.engines.neuron import NeuronSettings
 from deployments.engines.neuron.artifacts import FolderStore, publish_artifacts
 from deployments.engines.neuron.engine import artifact_key
+from deployments.shells.opener import EngineOpener
+from pipelines.errors import Component
 from pipelines.ports import ChatMessage, GenerationRequest
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
@@ -32,14 +35,19 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def choice(objects: Path, tmp_path_factory: pytest.TempPathFactory) -> EngineChoice:
+def part(objects: Path, tmp_path_factory: pytest.TempPathFactory) -> PoolPart:
     # Compiled engines are kept beside the model's files; those of a test must not stay in the user's cache.
     model = tmp_path_factory.mktemp("models") / MODEL / "revision" / "files"
     model.parent.mkdir(parents=True)
     model.symlink_to(ModelCatalog.load(VoxrayConfig(), process_environment()).fetch(MODEL))
-    neuron = NeuronEngineConfig(is_second_pool=True, device="cpu", max_num_seqs=2, buckets=(512,))
-    language_model = LanguageModelConfig(max_model_len=512, kv_cache_bytes=64 << 20, neuron=neuron)
-    return EngineChoice(VoxrayConfig(language_model=language_model), {MODEL: str(model)}, "", str(objects))
+    return PoolPart(
+        component=Component.LANGUAGE_MODEL,
+        pool="neuron",
+        settings=NeuronSettings(model=MODEL, device="cpu", max_model_len=512, max_num_seqs=2, buckets=(512,)),
+        neuron_cores=CORES,
+        addresses=Addresses(objects_url=str(objects)),
+        models={MODEL: str(model)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +83,9 @@ def replica(ray_cluster: Any) -> Any:
 
 
 def test_replica_without_a_compiled_engine_refuses_and_says_what_to_compile(
-    ray_cluster: Any, replica: Any, choice: EngineChoice
+    ray_cluster: Any, replica: Any, part: PoolPart
 ) -> None:
-    refused = replica.remote(choice.neuron_language_model)
+    refused = replica.remote(EngineOpener(part))
     with pytest.raises(ray_cluster.exceptions.RayActorError) as refusal:
         ray_cluster.get(refused.visible_cores.remote(), timeout=120)
     assert "no compiled engine smollm2-135m-instruct/" in str(refusal.value)
@@ -86,15 +94,16 @@ def test_replica_without_a_compiled_engine_refuses_and_says_what_to_compile(
 
 
 def test_replica_answers_on_whole_cores_and_a_second_waits_for_them(
-    ray_cluster: Any, replica: Any, choice: EngineChoice, objects: Path, tmp_path: Path
+    ray_cluster: Any, replica: Any, part: PoolPart, objects: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "graph.neff").write_bytes(b"nothing reads it here: the CPU build compiles by itself")
-    key = artifact_key(Path(choice.models[MODEL]), choice.config.language_model, CORES)
+    settings = NeuronSettings.model_validate(part.settings.model_dump())
+    key = artifact_key(Path(part.models[MODEL]), settings, CORES)
     publish_artifacts(FolderStore(str(objects / "neuron")), key, tmp_path)
 
-    served = replica.remote(choice.neuron_language_model)
+    served = replica.remote(EngineOpener(part))
     assert ray_cluster.get(served.visible_cores.remote(), timeout=300) == "0,1"
-    second = replica.remote(choice.neuron_language_model)
+    second = replica.remote(EngineOpener(part))
     ready, _ = ray_cluster.wait([second.visible_cores.remote()], timeout=1)
     assert ready == []
     ray_cluster.kill(second)
@@ -104,4 +113,4 @@ def test_replica_answers_on_whole_cores_and_a_second_waits_for_them(
     clauses = [ray_cluster.get(item) for item in served.generate.options(num_returns="streaming").remote(request)]
     assert clauses[-1].is_last
     assert "nine" in "".join(clause.text for clause in clauses).lower()
-    assert (Path(choice.models[MODEL]).parent / "compiled" / key.path / "graph.neff").exists()
+    assert (Path(part.models[MODEL]).parent / "compiled" / key.path / "graph.neff").exists()

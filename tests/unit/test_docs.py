@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from pydantic import BaseModel
 
 from cluster.cli import COMMANDS, app
+from cluster.config.agents import AgentFile
 from pipelines.session.transitions import mermaid
 
 pytestmark = pytest.mark.unit
@@ -24,6 +26,21 @@ PAGES = sorted([README, ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _ADR_NAME = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
+
+
+def keys_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the keys of a section and of those below it, with dots."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_key_of_an_agents_file_is_described() -> None:
+    page = text_of(ROOT / "docs" / "agents.md")
+    missing = [key for key in keys_of(AgentFile) if f"`{key}`" not in page]
+    assert missing == []
 
 
 def text_of(page: Path) -> str:

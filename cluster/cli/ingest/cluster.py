@@ -15,9 +15,11 @@ from typing import Any
 import typer
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import jobs_encoder
 from cluster.lifecycle import ClusterState, attach
 from cluster.lifecycle.ray.jobs_api import JobsApi, JobState
 from pipelines.errors import ConfigError
@@ -33,11 +35,16 @@ class IngestCluster:
     state: ClusterState
     model_dir: Path
 
+    @property
+    def tenant(self) -> str:
+        """The tenant of commands that are told none: that of the default agent."""
+        return agent_of(self.config).tenant
+
     def store_arguments(self, tenant: str | None) -> list[str]:
         """Return the options that every module of the jobs takes."""
         services = self.config.services
         arguments = ["--milvus", self.state.milvus_uri, "--alias", services.milvus.alias]
-        arguments += ["--tenant", tenant or self.config.agent.tenant, "--model-dir", str(self.model_dir)]
+        arguments += ["--tenant", tenant or self.tenant, "--model-dir", str(self.model_dir)]
         arguments += ["--objects", self.state.objects_url, "--redis", self.state.redis_url]
         if self.config.knowledge.bulk_url:
             arguments += ["--bulk", self.config.knowledge.bulk_url]
@@ -58,7 +65,7 @@ class IngestCluster:
         if name == "ingest":
             command += ["--job", job, "--progress", "json"]
         variables = {"PYTHONPATH": self.state.ray_environment()["PYTHONPATH"]}
-        metadata = {"kind": KIND, "name": name, "tenant": tenant or self.config.agent.tenant}
+        metadata = {"kind": KIND, "name": name, "tenant": tenant or self.tenant}
         with self.jobs() as jobs:
             jobs.submit(job, shlex.join(command), variables, metadata)
         return job
@@ -119,5 +126,5 @@ def open_cluster(profile: str | None, file: Path | None) -> IngestCluster:
     config = load_config(profile, file, environment)
     if (state := attach(config)) is None:
         raise ConfigError("the cluster is not running: `voxray up` starts it")
-    model_dir = ModelCatalog.load(config, environment).fetch(config.retriever.embedding_model)
+    model_dir = ModelCatalog.load(config, environment).fetch(jobs_encoder(config))
     return IngestCluster(config, state, model_dir)

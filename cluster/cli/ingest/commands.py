@@ -229,7 +229,7 @@ def rollback(
     """Take a tenant's last run back, in one step; other tenants' data stay as they are."""
     cluster = open_cluster(profile, file)
     if not yes:
-        typer.confirm(f"Take back the last run of tenant {tenant or cluster.config.agent.tenant}?", abort=True)
+        typer.confirm(f"Take back the last run of tenant {tenant or cluster.tenant}?", abort=True)
     typer.echo(cluster.ask("rollback", [], tenant)["done"])
 
 

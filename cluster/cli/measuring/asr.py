@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.paths import resolve_paths
@@ -72,7 +73,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
         arguments += [part for each in language_model or ["auto"] for part in ("--language-model", each)]
         arguments += [part for each in chunk_ms or [160] for part in ("--chunk-ms", str(each))]
     if engine != "nemo":
-        words = config.agent.expected_words if prompt is None else prompt
+        words = agent_of(config).expected_words if prompt is None else prompt
         arguments += ["--whisper", str(_catalog(config).fetch(whisper)), f"--prompt={words}"]
     _run("ingest_jobs.speech.evaluation.command", arguments)
 
@@ -132,7 +133,9 @@ def language_model(  # noqa: PLR0917 - one argument per command-line option
         typer.Argument(help="What callers may say, a sentence a line; default: the sample company's."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The recogniser's .nemo; default: the one that ships.")] = None,
-    out: Annotated[Path, typer.Option(help="transcriber.language_model; .arpa for text.")] = Path("language.lm"),
+    out: Annotated[
+        Path, typer.Option(help="File to write, for `language_model` of a pool with NeMo; .arpa for text.")
+    ] = Path("language.lm"),
     order: Annotated[int, typer.Option(min=2, max=10, help="Longest sequence of word pieces.")] = 6,
     profile: ProfileOption = None,
     file: FileOption = None,

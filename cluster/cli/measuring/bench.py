@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cluster.config.uses import embedding_model, gateway_engines
+
 if TYPE_CHECKING:
     from cluster.bench.calls import CallPlan
     from cluster.bench.figures import CallFigures, LoadFigures
@@ -73,7 +75,7 @@ def _measure_calls(config: VoxrayConfig, calls: list[int], turns: int, progress:
     from cluster.lifecycle import up
 
     state, key = up(config, progress.console), api_key_of(config)
-    if config.retriever.engine != "scripted":
+    if embedding_model(config):
         index_sample_data(config, state, progress.console.print)
     plans = [CallPlan(f"{number} at once", number, turns) for number in calls]
     plans.append(CallPlan("1, fixed 500 ms silence", 1, max(turns // 2, 1), _FIXED_SILENCE))
@@ -114,7 +116,10 @@ def _measure_load(
     from cluster.catalog.catalog import ModelCatalog
     from cluster.config.environment import process_environment
 
-    vad_model = str(ModelCatalog.load(config, process_environment()).fetch(config.gateway.vad_model, None))
+    detector = next(use for use in gateway_engines(config.gateway))
+    (vad_model,) = (
+        str(ModelCatalog.load(config, process_environment()).fetch(model.name, None)) for model in detector.models
+    )
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, set(cores[:-1]) or {cores[-1]})
     task, results = progress.add_task("calls on one core", total=len(calls)), []

@@ -16,14 +16,18 @@ from rich.table import Table
 
 from cluster.catalog.catalog import ModelCatalog
 from cluster.cli.measuring.asking import ask_in_child, ask_over_http
+from cluster.config.agents import agent_of, agents_folder
 from cluster.config.environment import process_environment, secret
 from cluster.config.loading import load_config
+from cluster.config.parts import PoolPart
+from cluster.config.pools import engine_settings_of, spec_of_pool
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import jobs_encoder
 from cluster.lifecycle import ClusterState, attach
 from pipelines.answering.evaluation import Ask, Judged, Tally, by_kind, tally
 from pipelines.answering.evaluation import evaluate as ask_all
 from pipelines.answering.scoring import EvalQuestion, Verdict, load_questions
-from pipelines.errors import ConfigError
+from pipelines.errors import Component, ConfigError
 
 SAMPLE_QUESTIONS = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample_data" / "questions.jsonl"
 _COLOURS = {Verdict.RIGHT: "green", Verdict.WRONG: "red", Verdict.REFUSED: "yellow"}
@@ -98,10 +102,17 @@ def _counts(counted: Tally) -> dict[str, float]:
 def _child_arguments(config: VoxrayConfig, state: ClusterState, *, is_extractive: bool) -> list[str]:
     catalog = ModelCatalog.load(config, process_environment())
     arguments = ["--milvus", state.milvus_uri, "--alias", config.services.milvus.alias]
-    arguments += ["--encoder-dir", str(catalog.fetch(config.retriever.embedding_model))]
+    arguments += ["--encoder-dir", str(catalog.fetch(jobs_encoder(config)))]
     if not is_extractive:
-        arguments += ["--model-dir", str(catalog.fetch(config.language_model.model))]
-    return [*arguments, "--agent", config.agent.model_dump_json(), "--token-env", config.services.milvus.token_env]
+        pool = config.pools.of(Component.LANGUAGE_MODEL)[config.routes.of(Component.LANGUAGE_MODEL)[0]]
+        spec = spec_of_pool(Component.LANGUAGE_MODEL, pool)
+        settings = engine_settings_of(pool, spec)
+        models = {use.name: str(catalog.fetch(use.name)) for use in spec.models(settings)}
+        part = PoolPart(component=spec.component, pool="local", settings=settings, models=models)
+        arguments += ["--language-model", part.model_dump_json()]
+    arguments += ["--limits", config.answering.model_dump_json()]
+    agent_file = agents_folder(config) / f"{agent_of(config).name}.yaml"
+    return [*arguments, "--agent", str(agent_file), "--token-env", config.services.milvus.token_env]
 
 
 async def _evaluated(

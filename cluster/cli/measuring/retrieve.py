@@ -11,11 +11,14 @@ import typer
 import typer.core
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
+from cluster.config.pools import engine_settings_of, spec_of_pool
 from cluster.config.schema import VoxrayConfig
+from cluster.config.uses import jobs_encoder
 from cluster.lifecycle import attach
-from pipelines.errors import ConfigError
+from pipelines.errors import Component, ConfigError
 
 SAMPLE_DATA = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample_data"
 
@@ -126,11 +129,11 @@ def _place(config: VoxrayConfig, milvus: str) -> list[str]:
 
 def _engines(config: VoxrayConfig, tenant: str | None, rerank: str | None) -> list[str]:
     catalog = ModelCatalog.load(config, process_environment())
-    retriever = config.retriever
-    arguments = ["--tenant", tenant or config.agent.tenant, "--token-env", config.services.milvus.token_env]
-    arguments += ["--candidates", str(retriever.candidates)]
-    arguments += ["--encoder-dir", str(catalog.fetch(retriever.embedding_model))]
-    reranker = retriever.rerank_model if rerank is None else rerank
+    pool = config.pools.of(Component.RETRIEVER)[config.routes.of(Component.RETRIEVER)[0]]
+    arguments = ["--tenant", tenant or agent_of(config).tenant, "--token-env", config.services.milvus.token_env]
+    arguments += ["--settings", engine_settings_of(pool, spec_of_pool(Component.RETRIEVER, pool)).model_dump_json()]
+    arguments += ["--encoder-dir", str(catalog.fetch(jobs_encoder(config)))]
+    reranker = getattr(pool, "rerank_model", "") if rerank is None else rerank
     return [*arguments, "--rerank-dir", str(catalog.fetch(reranker))] if reranker else arguments
 
 

@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from autoscaling.machines import MACHINES_FILE, Isolation
+from autoscaling.planning import HEADROOM
+from cluster.cli.scaling.profile import stage_models
+from cluster.config.pools import DEFAULT_POOL
 from cluster.config.schema import VoxrayConfig
 from pipelines.errors import ConfigError
 
@@ -37,7 +40,7 @@ def plan(  # noqa: PLR0917 - one argument per command-line option
     slo: Annotated[str, typer.Option(help="Voice to voice, p95, the end-of-turn wait included: 500ms or 0.8s.")] = (
         "800ms"
     ),
-    headroom: Annotated[float, typer.Option(min=0, max=5, help="Share of the calls that is kept free.")] = 0.15,
+    headroom: Annotated[float, typer.Option(min=0, max=5, help="Share of the calls that is kept free.")] = HEADROOM,
     devices: DeviceOption = "",
     isolation: Annotated[Isolation, typer.Option(help="How GPUs are shared, where they can be.")] = (
         Isolation.TIME_SLICE
@@ -83,13 +86,7 @@ def planned_config(profile: str, file: Path | None) -> VoxrayConfig:
 
 def engines_of(config: VoxrayConfig) -> dict[str, str]:
     """Return the model of each stage; the gateway's own work counts too."""
-    return {
-        "gateway": "gateway",
-        "transcriber": config.transcriber.model,
-        "retriever": config.retriever.embedding_model,
-        "language_model": config.language_model.model,
-        "synthesizer": config.synthesizer.model,
-    }
+    return {"gateway": "gateway", **stage_models(config)}
 
 
 def milliseconds(text: str) -> float:
@@ -109,7 +106,10 @@ def settings_of(found: Plan) -> dict[str, Any]:
     """Return the plan as settings, to be laid over a settings file."""
     sections: dict[str, Any] = {"scaling": {"gpu_isolation": str(found.request.isolation)}}
     for stage in found.stages:
-        sections[stage.stage] = _section(stage)
+        if stage.stage == "gateway":
+            sections["gateway"] = _section(stage)
+        else:
+            sections.setdefault("pools", {})[stage.stage] = {DEFAULT_POOL: _section(stage)}
     return sections
 
 

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipelines.errors import ConfigError, EngineError
+from cluster.config.parts import Addresses, PoolPart
+from cluster.config.uses import model_uses
+from pipelines.errors import Component, ConfigError, EngineError
 
 if TYPE_CHECKING:
     from cluster.config.schema import VoxrayConfig
@@ -42,14 +44,17 @@ def profile_command(
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         request = {
-            "config": config.model_dump(mode="json"),
-            "models": _models(stage, config),
+            "stage": stage,
+            "part": _part(stage, config),
             "recording": str(Path(folder) / "question.wav"),
             "seconds": seconds,
+            "max_tokens": config.answering.max_tokens,
+            "partial_interval_ms": config.hearing.partial_interval_ms,
         }
-        if stage == "transcriber":
-            _measured({**request, "stage": "speak"}, Path(folder), console)
-        found = _measured({**request, "stage": stage}, Path(folder), console)
+        if stage == Component.TRANSCRIBER:
+            speaking = {"stage": "speak", "part": _part(Component.SYNTHESIZER.value, config)}
+            _measured({**request, **speaking}, Path(folder), console)
+        found = _measured(request, Path(folder), console)
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{found['engine']}.{found['device']}.json"
     target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -63,38 +68,40 @@ def stage_of(engine: str, config: VoxrayConfig) -> str:
     Raises:
         ConfigError: no stage is called so or has this model, or it is scripted.
     """
-    models = {
-        "transcriber": config.transcriber.model,
-        "retriever": config.retriever.embedding_model,
-        "language_model": config.language_model.model,
-        "synthesizer": config.synthesizer.model,
-    }
+    models = stage_models(config)
     if engine == "gateway":
         raise ConfigError("the gateway is measured by `voxray bench --load`")
-    stage = next((name for name in STAGES if engine in (name, models[name])), None)
+    stage = next((name for name in STAGES if engine in (name, models.get(name))), None)
     if stage is None:
         known = ", ".join([*STAGES, *models.values()])
         raise ConfigError(f"'{engine}' is no stage and no configured model; known: {known}")
-    if getattr(config, stage).engine.startswith("scripted"):
+    if stage not in models:
         raise ConfigError(f"{stage} is scripted in this configuration; there is no engine to measure")
     return stage
 
 
-def _models(stage: str, config: VoxrayConfig) -> dict[str, str]:
-    """Fetch the weights of a stage, and those of the voice that speaks the question."""
+def stage_models(config: VoxrayConfig) -> dict[str, str]:
+    """Return the model of each stage, of the first pool of its route; a scripted stage has none."""
+    models: dict[str, str] = {}
+    for path, model in model_uses(config):
+        if path[0] == "pools" and path[2] == config.routes.of(Component(path[1]))[0]:
+            models.setdefault(path[1], model.name)
+    return models
+
+
+def _part(stage: str, config: VoxrayConfig) -> dict[str, Any]:
+    """Fetch the weights of the first pool of a stage's route; return what its replicas read."""
     from cluster.catalog.catalog import ModelCatalog
     from cluster.cli.models import shown_progress
     from cluster.config.environment import process_environment
 
-    wanted = {
-        "transcriber": (config.transcriber.model, config.synthesizer.model),
-        "retriever": (config.retriever.embedding_model,),
-        "language_model": (config.language_model.model,),
-        "synthesizer": (config.synthesizer.model,),
-    }[stage]
+    component = Component(stage)
+    name = config.routes.of(component)[0]
+    wanted = [model.name for path, model in model_uses(config) if path[:3] == ("pools", stage, name)]
     catalog = ModelCatalog.load(config, process_environment())
     with shown_progress() as progress:
-        return {name: str(catalog.fetch(name, progress)) for name in wanted}
+        models = {model: str(catalog.fetch(model, progress)) for model in wanted}
+    return PoolPart.of(config, component, name, Addresses(), models).model_dump(mode="json")
 
 
 def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,10 @@ class DeploymentProgress:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationProgress:
-    """One application. `state` is Serve's, or "NOT_STARTED" when Serve does not know it (yet)."""
+    """One application, or several together (`together`).
+
+    `state` is Serve's, or "NOT_STARTED" when Serve does not know it (yet).
+    """
 
     state: str
     message: str
@@ -46,8 +49,26 @@ class ApplicationProgress:
         return "\n".join(f"{line.name}: {line.message or line.state}" for line in failed) or self.message or self.state
 
 
-def read_progress(status: Mapping[str, Any], application: str) -> ApplicationProgress:
-    """Read the answer of `GET /api/serve/applications/`."""
+def read_progress(status: Mapping[str, Any], applications: Iterable[str]) -> ApplicationProgress:
+    """Read the answer of `GET /api/serve/applications/`: how all of these applications are together."""
+    return together([_read_application(status, name) for name in applications])
+
+
+def together(found: Sequence[ApplicationProgress]) -> ApplicationProgress:
+    """Return several applications as one: failed when one has failed, running when all are."""
+    states = [application.state for application in found]
+    worst = next((state for state in states if state in FAILED_STATES), None)
+    state = worst or next((state for state in states if state != "RUNNING"), "RUNNING" if states else "NOT_STARTED")
+    messages = [application.message for application in found if application.message and application.state == state]
+    return ApplicationProgress(state, "\n".join(messages), tuple(line for each in found for line in each.deployments))
+
+
+def applications_of(rendered: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the applications of a rendered configuration."""
+    return tuple(application["name"] for application in rendered["applications"])
+
+
+def _read_application(status: Mapping[str, Any], application: str) -> ApplicationProgress:
     details = status.get("applications", {}).get(application)
     if details is None:
         return ApplicationProgress("NOT_STARTED", "", ())

@@ -23,12 +23,15 @@ from cluster.lifecycle.rollouts.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.running import RunningCluster, running_cluster
 from cluster.preflight import inspect, refuse
 from cluster.render.changes import Changes, changes_between
-from cluster.render.serve_config import APPLICATION, IMPORT_PATH, fingerprint
+from cluster.render.placement import APPLICATION, GATEWAY
+from cluster.render.serve_config import IMPORT_PATH, fingerprint
 from cluster.services.errors import ServiceError
 from pipelines.errors import ConfigError
 
 INGRESS_WAIT_S = 60.0
 POLL_S = 1.0
+# What parts say of the cluster and not of the roll-out (`cluster.config.parts`).
+_OF_THE_CLUSTER = ("addresses", "redis_url", "agents_folder")
 
 
 def deploy(
@@ -41,8 +44,9 @@ def deploy(
 ) -> DeployedConfig | None:
     """Put a configuration into force on the running cluster; return its record, or None when nothing was to do.
 
-    Open calls go on, as far as the change lets them (`cluster.render.changes`). A deployment that fails is undone: the
-    configuration before it is put back.
+    Open calls go on, as far as the change lets them (`cluster.render.changes`). A pool that is removed gets no new
+    calls and stays until those that hold it have ended. A deployment that fails is undone: the configuration before it
+    is put back.
 
     Args:
         config: the tree.
@@ -63,10 +67,13 @@ def deploy(
         rendered = cluster.rendered(import_path, progress)
         current = cluster.history.last()
         if current is not None:
-            changes = changes_between(_in_force(api, current.rendered), rendered)
+            in_force = _in_force(api, current.rendered)
+            changes = changes_between(in_force, rendered)
             _refuse_restart(changes)
             if not show(changes) or changes.is_empty:
                 return None
+            if changes.leaving:
+                _let_calls_leave(cluster, api, (in_force, rendered), changes.leaving, console)
         return _put_into_force(cluster, api, rendered, ("deploy", None), console)
 
 
@@ -129,7 +136,7 @@ def drain(
         if current is None:
             raise ServiceError("history", "nothing was deployed here yet")
         drained = copy.deepcopy(current.rendered)
-        _gateway(drained)["user_config"]["accepts_calls"] = False
+        _gateway_deployment(drained)["user_config"]["accepts_calls"] = False
         _submit(cluster, api, drained, console)
         cluster.remember(fingerprint(drained))
         return _wait_for_calls(cluster, timeout_s, show)
@@ -178,7 +185,7 @@ def _undo(
 def _submit(cluster: RunningCluster, api: ServeApi, rendered: dict[str, Any], console: Console) -> None:
     # Whatever happens from here on, `voxray up` must not take the old configuration for granted.
     cluster.remember("")
-    Rollout(api, APPLICATION, cluster.logs, console).submit_and_wait(rendered, cluster.config.ray.deploy_timeout_s)
+    Rollout(api, cluster.logs, console).submit_and_wait(rendered, cluster.config.ray.deploy_timeout_s)
     if cluster.http_url:
         wait_for_ingress(cluster.http_url, INGRESS_WAIT_S)
 
@@ -194,11 +201,12 @@ def _refuse_restart(changes: Changes) -> None:
 def _in_force(api: ServeApi, deployed: dict[str, Any]) -> dict[str, Any]:
     """Return what runs: what was deployed last, with what a drain has changed since."""
     application = api.status().get("applications", {}).get(APPLICATION, {}).get("deployed_app_config") or {}
-    found = next((item for item in application.get("deployments", []) if item["name"] == "Gateway"), None)
-    if found is None:
-        return {**deployed, "applications": [{**deployed["applications"][0], "deployments": []}]}
+    found = next((item for item in application.get("deployments", []) if item["name"] == GATEWAY), None)
     running = copy.deepcopy(deployed)
-    _gateway(running)["user_config"] = found.get("user_config")
+    if found is None:
+        _gateway_application(running)["deployments"] = []
+    else:
+        _gateway_deployment(running)["user_config"] = found.get("user_config")
     return running
 
 
@@ -207,23 +215,65 @@ def _with_cluster_of(target: dict[str, Any], current: dict[str, Any]) -> dict[st
     made = copy.deepcopy(target)
     for key in ("proxy_location", "http_options"):
         made[key] = current[key]
-    args, now = made["applications"][0]["args"], current["applications"][0]["args"]
-    args["addresses"] = now["addresses"]
-    if "build" in now:
-        args["build"] = now["build"]
+    now = {application["name"]: application["args"] for application in current["applications"]}
+    for application in made["applications"]:
+        # A pool that does not run now was on this cluster when it did: its addresses are as good as known.
+        args = application["args"]
+        present = now.get(application["name"], args)
+        args["part"].update({key: present["part"][key] for key in _OF_THE_CLUSTER if key in args["part"]})
+        if "build" in now[APPLICATION]:
+            args["build"] = now[APPLICATION]["build"]
     return made
 
 
-def _gateway(rendered: dict[str, Any]) -> dict[str, Any]:
+def _gateway_application(rendered: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in rendered["applications"] if item["name"] == APPLICATION)
+    return found
+
+
+def _gateway_deployment(rendered: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = next(
-        item for item in rendered["applications"][0]["deployments"] if item["name"] == "Gateway"
+        item for item in _gateway_application(rendered)["deployments"] if item["name"] == GATEWAY
     )
     return found
 
 
-def _wait_for_calls(cluster: RunningCluster, timeout_s: float, show: Callable[[int], None]) -> int:
+def _let_calls_leave(
+    cluster: RunningCluster,
+    api: ServeApi,
+    renders: tuple[dict[str, Any], dict[str, Any]],
+    leaving: tuple[str, ...],
+    console: Console,
+) -> None:
+    """Offer the pools of the new configuration alone, and wait until no call holds one that is about to go.
+
+    Its new pools come up first, so that new calls have somewhere to go.
+    """
+    in_force, rendered = renders
+    between = copy.deepcopy(rendered)
+    old = {application["name"]: application for application in in_force["applications"]}
+    between["applications"] += [copy.deepcopy(old[name]) for name in leaving]
+    # The gateways themselves change with the rest, after the wait: replaced now, they would cut the wait short.
+    gateway = _gateway_application(between)
+    settings = gateway["deployments"][0]["user_config"]
+    gateway.update(copy.deepcopy(_gateway_application(in_force)))
+    gateway["deployments"][0]["user_config"] = settings
+    _submit(cluster, api, between, console)
+    longest_s = float(cluster.config.ingress.longest_call_s)
+
+    def show(calls: int) -> None:
+        if calls:
+            console.print(f"  {calls} calls hold {', '.join(leaving)}, which goes when they have ended")
+
+    _wait_for_calls(cluster, longest_s, show, leaving)
+
+
+def _wait_for_calls(
+    cluster: RunningCluster, timeout_s: float, show: Callable[[int], None], pools: tuple[str, ...] = ()
+) -> int:
+    """Wait until no call is open, or none that holds one of these pools (applications); return how many are left."""
     python = sys.executable if cluster.local else "python"
-    command = f"{shlex.quote(python)} -m deployments.commands.drain_watch {timeout_s:g}"
+    command = shlex.join([python, "-m", "deployments.commands.drain_watch", f"{timeout_s:g}", *pools])
     calls = -1
     with JobsApi(cluster.dashboard_url, cluster.token) as jobs:
         job = f"voxray-drain-{secrets.token_hex(6)}"

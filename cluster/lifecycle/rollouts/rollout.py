@@ -1,4 +1,4 @@
-"""Submits the application and watches it until it serves, or until it is clear that it will not."""
+"""Submits the applications and watches it until it serves, or until it is clear that it will not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from rich.console import Console
 from rich.live import Live
 
 from cluster.lifecycle.ray.serve_api import ServeApi
-from cluster.lifecycle.rollouts.deployment import ApplicationProgress, DeploymentProgress, read_progress
+from cluster.lifecycle.rollouts.deployment import (
+    ApplicationProgress,
+    DeploymentProgress,
+    applications_of,
+    read_progress,
+)
 from cluster.lifecycle.steps import progress_line, progress_table
 from cluster.services.errors import ServiceError
 from cluster.services.supervisor import tail
@@ -28,14 +33,13 @@ class Rollout:
 
     Args:
         api: the cluster's Serve.
-        application: its name in the rendered configuration.
         ray_logs: the head's log folder, where a failed replica's log is looked for.
         console: where progress is shown.
     """
 
-    def __init__(self, api: ServeApi, application: str, ray_logs: Path, console: Console) -> None:
+    def __init__(self, api: ServeApi, ray_logs: Path, console: Console) -> None:
         self._api = api
-        self._application = application
+        self._applications: tuple[str, ...] = ()
         self._ray_logs = ray_logs
         self._console = console
         self._started = time.monotonic()
@@ -50,6 +54,7 @@ class Rollout:
             ServiceError: a deployment failed (with its reason and the end of its replica's log), or time ran out.
         """
         self._started = time.monotonic()
+        self._applications = applications_of(rendered)
         self._api.deploy(rendered)
         if not self._console.is_terminal:
             return self._watch(timeout_s, self._print_changes)
@@ -59,7 +64,7 @@ class Rollout:
     def _watch(self, timeout_s: float, show: Callable[[ApplicationProgress], None]) -> ApplicationProgress:
         progress = ApplicationProgress("NOT_STARTED", "", ())
         while self._elapsed_s() < timeout_s:
-            progress = read_progress(self._api.status(), self._application)
+            progress = read_progress(self._api.status(), self._applications)
             self._count(progress)
             show(progress)
             if not progress.failure:

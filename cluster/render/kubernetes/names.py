@@ -10,6 +10,7 @@ HEAD = "head"
 # The node group of Terraform for operators, names and the head.
 SYSTEM_NODES = "system"
 CONFIG_MOUNT = "/etc/voxray"
+AGENTS_MOUNT = "/etc/voxray-agents"
 CONFIG_KEY = "voxray.yaml"
 DEFAULT_INGRESS_PORT = 8000
 

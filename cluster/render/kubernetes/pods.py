@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.config.schema import VoxrayConfig
-from cluster.config.topology import PoolConfig
+from cluster.config.topology import NodePoolConfig
 from cluster.render.environment import node_environment, secret_variables
 from cluster.render.images import image_of, models_of
 from cluster.render.kubernetes.names import (
+    AGENTS_MOUNT,
     CONFIG_KEY,
     CONFIG_MOUNT,
     HEAD,
@@ -52,7 +53,7 @@ def head_template(config: VoxrayConfig) -> dict[str, Any]:
     return template
 
 
-def worker_template(config: VoxrayConfig, name: str, pool: PoolConfig) -> dict[str, Any]:
+def worker_template(config: VoxrayConfig, name: str, pool: NodePoolConfig) -> dict[str, Any]:
     """Return the pod of a pool's nodes."""
     count = pool.gpus or pool.neuron_cores
     accelerator = {_ACCELERATORS[pool.accelerator]: count} if pool.accelerator in _ACCELERATORS else {}
@@ -108,6 +109,7 @@ def _template(
             "containers": [container],
             "volumes": [
                 {"name": "config", "configMap": {"name": metadata(config, "config")["name"]}},
+                {"name": "agents", "configMap": {"name": metadata(config, "agents")["name"]}},
                 {"name": "models", "emptyDir": {}},
                 {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared_mib}Mi"}},
                 {"name": "temporary", "emptyDir": {}},
@@ -153,6 +155,7 @@ def _container_basics(
         },
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_MOUNT, "readOnly": True},
+            {"name": "agents", "mountPath": AGENTS_MOUNT, "readOnly": True},
             {"name": "models", "mountPath": config.topology.models_folder},
             {"name": "shared-memory", "mountPath": "/dev/shm"},
             {"name": "temporary", "mountPath": "/tmp"},

@@ -12,7 +12,7 @@ from typing import Any
 
 from cluster.config.schema import VoxrayConfig
 from cluster.render.environment import redis_address
-from cluster.render.kubernetes.names import ingress_port, metadata, own_labels
+from cluster.render.kubernetes.names import AGENTS_MOUNT, ingress_port, metadata, own_labels
 from cluster.render.kubernetes.pods import head_template, ray_labels, worker_template
 from cluster.render.placement import offered
 from cluster.render.serve_config import configured_addresses, render_yaml
@@ -34,7 +34,7 @@ def ray_service(config: VoxrayConfig) -> dict[str, Any]:
             "rayClusterDeletionDelaySeconds": call_times(config).cluster_deletion_s,
             "excludeHeadPodFromServeSvc": True,
             **({} if config.topology.balancer.node_port else {"serveService": _own_balancer(config)}),
-            "serveConfigV2": render_yaml(config, configured_addresses(config)),
+            "serveConfigV2": render_yaml(config, configured_addresses(config, AGENTS_MOUNT)),
             "rayClusterConfig": _labelled(_cluster(config)),
         },
     }

@@ -25,7 +25,7 @@ class CrossEncoder:
         ConfigError: the checkpoint has more than two outputs, so that none of them says "answers".
     """
 
-    def __init__(self, model_dir: Path, threads: int = 1) -> None:
+    def __init__(self, model_dir: Path, threads: int) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

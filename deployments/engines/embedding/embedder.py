@@ -32,7 +32,7 @@ class SentenceEncoder:
         threads: CPU threads of one call (a setting of the whole process).
     """
 
-    def __init__(self, model_dir: Path, threads: int = 1) -> None:
+    def __init__(self, model_dir: Path, threads: int) -> None:
         import torch
 
         from deployments.engines.embedding.bert import load_bert

@@ -19,15 +19,19 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.engines.embedding.cache import MAX_VECTORS, EmbeddingCache
+from deployments.engines.embedding.cache import EmbeddingCache
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.searches import Hit, MilvusSearches, passage_of
 from deployments.engines.milvus.store import search_terms
+from pipelines.agents.definition import DEFAULT_TENANT
 from pipelines.errors import Component, EngineError
 from pipelines.ports import Passage, RetrievalQuery, StageScores
 from pipelines.retrieval.duplicates import first_distinct
 from pipelines.retrieval.fusion import RRF_K, fuse_rankings
 
 Stage = Literal["hybrid", "meaning", "words"]
+# A search that finds nothing warms the connection as well as one that does.
+_PROBE_MS = 10_000
 # What fusing, comparing and the way back may take of the budget, kept out of the searches' share.
 _RESERVE = 0.1
 
@@ -44,24 +48,6 @@ class Reranker(Protocol):
 
     def score(self, question: str, texts: list[str]) -> list[float]:
         """Return the probability (0.0 to 1.0) that each text answers the question."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalSettings:
-    """How passages are found.
-
-    Attributes:
-        stage: both searches, or one alone (for measuring).
-        candidates: rows that each search gives to the fusion.
-        rerank_candidates: passages that the cross-encoder reads, the first of the fused order.
-        cached_vectors: questions whose vectors are kept.
-    """
-
-    stage: Stage = "hybrid"
-    candidates: int = 12
-    rrf_k: int = RRF_K
-    rerank_candidates: int = 8
-    cached_vectors: int = MAX_VECTORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +119,8 @@ class MilvusRetriever:
         alias: the live collection's alias; a switch takes effect with the next search.
         encoder: embeds questions; runs in a thread of its own, so the event loop never waits for it.
         token: credential, "" for none.
+        settings: how many candidates are taken, and how many vectors kept.
+        stage: both searches, or one alone (for measuring).
         reranker: judges the first passages anew, in the encoder's thread; None leaves the fused order.
         on_timing: called on the event loop's thread after each search, for metrics.
     """
@@ -144,13 +132,15 @@ class MilvusRetriever:
         encoder: QueryEncoder,
         *,
         token: str = "",
-        settings: RetrievalSettings | None = None,
+        settings: MilvusSettings,
+        stage: Stage = "hybrid",
         reranker: Reranker | None = None,
         on_timing: Callable[[RetrievalTiming], None] | None = None,
     ) -> None:
         self._searches = MilvusSearches(uri, alias, token=token)
         self._encoder = encoder
-        self._settings = settings or RetrievalSettings()
+        self._settings = settings
+        self._stage = stage
         self._reranker = reranker
         self._on_timing = on_timing or (lambda _: None)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="query-encoder")
@@ -180,6 +170,25 @@ class MilvusRetriever:
         self._on_timing(report.timing)
         return report
 
+    def warm_up(self) -> None:
+        """Use the encoder, and the cross-encoder if there is one, once. Blocks."""
+        self._encoder.encode(["warm up"])
+        if self._reranker is not None:
+            self._reranker.score("warm up", ["warm up"])
+
+    async def probe(self) -> None:
+        """Search once; a store in which nothing has been indexed yet answers too.
+
+        Raises:
+            EngineError: Milvus cannot be reached, or is too slow.
+        """
+        query = RetrievalQuery(DEFAULT_TENANT, "warm up", limit=1, budget_ms=_PROBE_MS)
+        try:
+            await self.search(query)
+        except EngineError as error:
+            if error.retryable:
+                raise
+
     async def aclose(self) -> None:
         """Close the connection and the encoder's thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -189,7 +198,7 @@ class MilvusRetriever:
         """Return the live collection's name and the question's vector."""
         vectoring = asyncio.create_task(self._vector(search))
         try:
-            collection = await self._searches.live_collection()
+            collection = await self._searches.live_collection(search.query.alias)
             vector = await vectoring
         finally:
             vectoring.cancel()
@@ -202,11 +211,11 @@ class MilvusRetriever:
         """Fuse the lists, leave out duplicates, and let the cross-encoder judge, if there is one."""
         query = search.query
         wanted = max(query.limit, self._settings.rerank_candidates if self._reranker else 0)
-        passages, duplicates = first_distinct(_fused(lists, query.text, vector, self._settings.rrf_k), wanted)
+        passages, duplicates = first_distinct(_fused(lists, query.text, vector, RRF_K), wanted)
         fused = time.perf_counter()
         if self._reranker is not None:
             passages = await self._reranked(search, passages)
-        stages = {"meaning", "words"} if self._settings.stage == "hybrid" else {self._settings.stage}
+        stages = {"meaning", "words"} if self._stage == "hybrid" else {self._stage}
         timing = search.timing(fused=fused, is_partial=not stages <= set(lists))
         return RetrievalReport(tuple(passages[: query.limit]), timing, collection, duplicates)
 
@@ -226,10 +235,10 @@ class MilvusRetriever:
         """Run the searches at once; return the lists of those that came in time, at least one."""
         query, n = search.query, max(self._settings.candidates, search.query.limit)
         running: dict[str, asyncio.Task[list[Hit]]] = {}
-        if self._settings.stage != "words":
+        if self._stage != "words":
             asked = self._searches.by_meaning(collection, query, vector, n)
             running["meaning"] = asyncio.create_task(_timed(search, "meaning", asked))
-        if self._settings.stage != "meaning":
+        if self._stage != "meaning":
             asked = self._searches.by_words(collection, query, search_terms(query.text), n)
             running["words"] = asyncio.create_task(_timed(search, "words", asked))
         try:

@@ -31,6 +31,8 @@ from deployments.engines.milvus.store import (
 from pipelines.language.en.terms import coverage
 from pipelines.ports import Passage, RetrievalQuery
 
+_MOST_KNOWN = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -67,14 +69,14 @@ class MilvusSearches:
         self._alias = alias
         self._known: dict[str, _Described] = {}
 
-    async def live_collection(self) -> str:
-        """Return the name of the collection that the alias stands for now.
+    async def live_collection(self, alias: str = "") -> str:
+        """Return the name of the collection that an alias stands for now; "" is the alias of these searches.
 
         Raises:
             EngineError: there is none, or Milvus cannot be reached.
         """
         with milvus_errors():
-            described = await self._client.describe_alias(self._alias)
+            described = await self._client.describe_alias(alias or self._alias)
         return str(described["collection_name"])
 
     async def by_meaning(
@@ -120,8 +122,10 @@ class MilvusSearches:
                 any(column["name"] == "expires_at" for column in described["fields"]),
                 dict(described.get("properties", {})),
             )
-            # One collection is live, another may be on its way out: older ones are not asked for again.
-            self._known = {collection: known}
+            # A few collections are live, another may be on its way out: older ones are not asked for again.
+            while len(self._known) >= _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[collection] = known
         return self._known[collection]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from deployments.engines.nemo import NemoSettings
 from deployments.engines.nemo.beam import BeamCtcDecoder
 from deployments.engines.nemo.boosting import NO_PHRASES, PhraseBook, new_trees, number_of, phrase_tree
 from deployments.engines.nemo.decoding import CtcDecoder, FrameDecoder, RnntDecoder
@@ -17,52 +18,30 @@ from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.streaming.loop import LoopLimits, StreamLoop
 from pipelines.errors import Component, EngineError
 
-
-@dataclass(frozen=True, slots=True)
-class NemoSettings:
-    """How a model is run.
-
-    Attributes:
-        chunk_ms: 80, 160, 560 or 1120 for models with 80 ms frames and right contexts of 0, 1, 6 and 13: the longer,
-            the fewer errors and the later the words.
-        decoder: of a hybrid model; "auto" takes RNN-T where there is one.
-        device: "cpu", "cuda", "cuda:1", ..., or "auto".
-        dtype: "float32", "bfloat16", or "auto": bfloat16 where the GPU computes in it.
-        threads: of a step on a CPU.
-        phrases: names and words to expect, by tenant; those of "" hold for tenants that have none.
-        phrase_weight: how much a piece of an expected phrase is preferred, in natural log; 0 to 5.
-        language_model: n-gram model of the recogniser's word pieces (.arpa or NeMo's format); None: CTC takes the
-            likeliest piece of each frame.
-        beam: how texts are searched with a language model.
-        stepper: slots, batch, silence, digits.
-        loop: admission, waiting, health.
-    """
-
-    chunk_ms: int = 160
-    decoder: Literal["auto", "ctc", "rnnt"] = "auto"
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: int = 1
-    phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    phrase_weight: float = 1.0
-    language_model: Path | None = None
-    beam: BeamHabits = field(default_factory=BeamHabits)
-    stepper: StepperLimits = field(default_factory=StepperLimits)
-    loop: LoopLimits = field(default_factory=LoopLimits)
+# Streams whose caches are allocated where `max_streams` is 0; how many are admitted, the warm-up measures.
+DEFAULT_SLOTS = 64
 
 
-def open_nemo_recognizer(model_path: Path, *, settings: NemoSettings | None = None) -> StreamLoop:
+def open_nemo_recognizer(model_path: Path, settings: NemoSettings) -> StreamLoop:
     """Load a `.nemo` file in a thread of its own and return the recogniser; not warmed up yet. Blocks for a minute.
 
     Raises:
         EngineError: there is no such file, it is no cache-aware model, or not one for these settings.
     """
-    chosen = settings or NemoSettings()
-    return StreamLoop(lambda: make_stepper(model_path, chosen), chosen.loop)
+    return StreamLoop(lambda: make_stepper(model_path, settings), LoopLimits(max_streams=settings.max_streams))
 
 
-def make_stepper(model_path: Path, settings: NemoSettings) -> NemoStepper:
-    """Load a model for the calling thread."""
+def make_stepper(
+    model_path: Path, settings: NemoSettings, limits: StepperLimits | None = None, beam: BeamHabits | None = None
+) -> NemoStepper:
+    """Load a model for the calling thread.
+
+    Args:
+        model_path: the `.nemo` file.
+        settings: how it is run.
+        limits: bounds of the stepper; None: those of a replica.
+        beam: how widely a search with a language model looks; its weight is the settings'. None: as a replica does.
+    """
     model = load_model(
         model_path,
         chunk_ms=settings.chunk_ms,
@@ -70,11 +49,17 @@ def make_stepper(model_path: Path, settings: NemoSettings) -> NemoStepper:
         dtype=settings.dtype,
         threads=settings.threads,
     )
-    decoder, phrases_of = _decoder(model, settings)
-    return NemoStepper(model, decoder, settings.stepper, phrases_of)
+    chosen = limits or StepperLimits(
+        slots=settings.max_streams or DEFAULT_SLOTS, end_silence_ms=settings.end_silence_ms
+    )
+    habits = replace(beam or BeamHabits(), weight=settings.language_weight)
+    decoder, phrases_of = _decoder(model, settings, settings.language_model_file(model_path), habits)
+    return NemoStepper(model, decoder, chosen, phrases_of)
 
 
-def _decoder(model: StreamingModel, settings: NemoSettings) -> tuple[FrameDecoder, Callable[[str], int]]:
+def _decoder(
+    model: StreamingModel, settings: NemoSettings, language_model: Path | None, habits: BeamHabits
+) -> tuple[FrameDecoder, Callable[[str], int]]:
     """Return the decoder, and the number of a tenant's phrases in it."""
     network = model.network
     has_rnnt = hasattr(network, "joint")
@@ -82,11 +67,12 @@ def _decoder(model: StreamingModel, settings: NemoSettings) -> tuple[FrameDecode
     kind = settings.decoder if settings.decoder != "auto" else ("rnnt" if has_rnnt else "ctc")
     if not (has_rnnt if kind == "rnnt" else has_ctc):
         raise EngineError(Component.TRANSCRIBER, f"the model has no {kind} decoder", retryable=False)
-    if settings.language_model is not None:
+    if language_model is not None:
         if kind == "rnnt":
             raise EngineError(Component.TRANSCRIBER, "a language model needs the ctc decoder", retryable=False)
-        return _beam_decoder(network, settings, settings.language_model)
-    has_phrases = any(settings.phrases.values())
+        return _beam_decoder(network, settings, language_model, habits)
+    phrases = phrases_by_tenant(settings)
+    has_phrases = any(phrases.values())
     decoder: FrameDecoder
     if kind == "rnnt":
         decoder = rnnt = RnntDecoder(network, has_phrases=has_phrases)
@@ -96,19 +82,24 @@ def _decoder(model: StreamingModel, settings: NemoSettings) -> tuple[FrameDecode
         decoder = CtcDecoder(network, trees)
     if not has_phrases:
         return decoder, lambda _: NO_PHRASES
-    book = PhraseBook(settings.phrases, settings.phrase_weight, tokenizer=network.tokenizer, trees=trees)
+    book = PhraseBook(phrases, settings.phrase_weight, tokenizer=network.tokenizer, trees=trees)
     return decoder, book.number_of
 
 
+def phrases_by_tenant(settings: NemoSettings) -> dict[str, tuple[str, ...]]:
+    """Return the names and words to expect, by tenant; those of "" hold for tenants that have none."""
+    return {entry.tenant: entry.phrases for entry in settings.phrases}
+
+
 def _beam_decoder(
-    network: Any, settings: NemoSettings, language_model: Path
+    network: Any, settings: NemoSettings, language_model: Path, habits: BeamHabits
 ) -> tuple[FrameDecoder, Callable[[str], int]]:
     pieces = network.tokenizer.vocab_size
-    language = NGramScores(load_ngrams(language_model, pieces), settings.beam.weight)
-    beams = {NO_PHRASES: PrefixBeam(language, pieces, settings.beam)}
+    language = NGramScores(load_ngrams(language_model, pieces), habits.weight)
+    beams = {NO_PHRASES: PrefixBeam(language, pieces, habits)}
     numbers: dict[str, int] = {}
-    for number, (tenant, phrases) in enumerate(each for each in settings.phrases.items() if each[1]):
+    for number, (tenant, phrases) in enumerate(each for each in phrases_by_tenant(settings).items() if each[1]):
         wanted = NGramScores(phrase_tree(phrases, network.tokenizer), settings.phrase_weight)
-        beams[number] = PrefixBeam(Blend([language, wanted]), pieces, settings.beam)
+        beams[number] = PrefixBeam(Blend([language, wanted]), pieces, habits)
         numbers[tenant] = number
     return BeamCtcDecoder(network, beams), lambda tenant: number_of(tenant, numbers)

@@ -1,5 +1,5 @@
 """vLLM on AWS Inferentia: never run by its authors, who had no such machine. What can be checked without one is
-pure (`neuron_arguments`) and tested; the shell around it runs in rehearsal over the CPU build (`neuron.device: cpu`).
+pure (`neuron_arguments`) and tested; the shell around it runs in rehearsal over the CPU build (`device: cpu`).
 
 Neuron compiles for fixed shapes: lengths, batch and buckets are part of the artefact. An artefact is compiled by a
 job and stored; a replica that finds none refuses to start rather than compile for many minutes in front of callers.
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.config.schema import LanguageModelConfig
+from deployments.engines.neuron import NeuronSettings
 from deployments.engines.neuron.artifacts import ArtifactKey, fetch_artifacts, open_store
+from deployments.engines.vllm import VllmSettings
 from deployments.engines.vllm.engine import AsyncDeltaSource, DeltaSource, VllmLanguageModel, open_source
-from deployments.engines.vllm.settings import VllmSettings, environment
 from pipelines.errors import ConfigError
 
 _BLOCK_TOKENS = 32
@@ -27,117 +27,116 @@ _SAFE_TENSOR_PARALLEL = (2, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class NeuronSettings:
-    """Shapes of one compiled engine.
+class CompiledModel:
+    """One compiled engine: where it lies, and its shapes.
 
     Attributes:
         model_dir: Hugging Face layout.
-        artifacts_dir: what the compile job made for exactly these settings.
+        artifacts_dir: what the compile job made for exactly these shapes.
         tensor_parallel_size: NeuronCores; 2 or 8.
         buckets: prompt lengths compiled, rising; the last is at least `max_model_len`.
     """
 
     model_dir: Path
     artifacts_dir: Path
-    max_model_len: int = 4096
-    max_num_seqs: int = 4
-    tensor_parallel_size: int = 2
-    buckets: tuple[int, ...] = (512, 1024, 2048, 4096)
+    max_model_len: int
+    max_num_seqs: int
+    tensor_parallel_size: int
+    buckets: tuple[int, ...]
 
 
-def neuron_arguments(settings: NeuronSettings) -> dict[str, Any]:
+def neuron_arguments(compiled: CompiledModel) -> dict[str, Any]:
     """Return the keyword arguments of vLLM's `AsyncEngineArgs` for the Neuron plugin.
 
     Raises:
         ConfigError: shapes that the plugin cannot compile or that are known to fail.
     """
-    if settings.tensor_parallel_size not in _SAFE_TENSOR_PARALLEL:
-        raise ConfigError(f"tensor_parallel_size {settings.tensor_parallel_size} fails on Inferentia; use 2 or 8")
-    if list(settings.buckets) != sorted(set(settings.buckets)) or settings.buckets[-1:] < (settings.max_model_len,):
+    if compiled.tensor_parallel_size not in _SAFE_TENSOR_PARALLEL:
+        raise ConfigError(f"tensor_parallel_size {compiled.tensor_parallel_size} fails on Inferentia; use 2 or 8")
+    if list(compiled.buckets) != sorted(set(compiled.buckets)) or compiled.buckets[-1:] < (compiled.max_model_len,):
         raise ConfigError("buckets must rise and end at max_model_len or above")
-    blocks = math.ceil(settings.max_model_len / _BLOCK_TOKENS) * settings.max_num_seqs
+    blocks = math.ceil(compiled.max_model_len / _BLOCK_TOKENS) * compiled.max_num_seqs
     return {
-        "model": str(settings.model_dir),
-        "max_model_len": settings.max_model_len,
-        "max_num_seqs": settings.max_num_seqs,
-        "tensor_parallel_size": settings.tensor_parallel_size,
+        "model": str(compiled.model_dir),
+        "max_model_len": compiled.max_model_len,
+        "max_num_seqs": compiled.max_num_seqs,
+        "tensor_parallel_size": compiled.tensor_parallel_size,
         "block_size": _BLOCK_TOKENS,
         "num_gpu_blocks_override": blocks,
         "distributed_executor_backend": "uni",
         "enable_chunked_prefill": False,
         # Wrong answers were seen with prefix caching at batch 1.
-        "enable_prefix_caching": settings.max_num_seqs > 1,
+        "enable_prefix_caching": compiled.max_num_seqs > 1,
         "disable_log_stats": True,
         "additional_config": {
             "override_neuron_config": {
                 "enable_bucketing": True,
-                "context_encoding_buckets": list(settings.buckets),
-                "token_generation_buckets": list(settings.buckets),
+                "context_encoding_buckets": list(compiled.buckets),
+                "token_generation_buckets": list(compiled.buckets),
             }
         },
     }
 
 
-def neuron_environment(settings: NeuronSettings) -> dict[str, str]:
+def neuron_environment(compiled: CompiledModel) -> dict[str, str]:
     """Return the environment that the process needs. Ray sets NEURON_RT_VISIBLE_CORES."""
-    return {"NEURON_COMPILED_ARTIFACTS": str(settings.artifacts_dir), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    return {"NEURON_COMPILED_ARTIFACTS": str(compiled.artifacts_dir), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 class NeuronLanguageModel(VllmLanguageModel):
     """Implements `pipelines.ports.LanguageModel` on NeuronCores.
 
     Args:
-        settings: the compiled shapes.
+        compiled: the compiled engine.
         open_source: makes the engine; None: vLLM with the Neuron plugin. A rehearsal gives the CPU build.
 
     Raises:
         ConfigError: wrong shapes, or no compiled artefact.
     """
 
-    def __init__(self, settings: NeuronSettings, open_source: Callable[[], DeltaSource] | None = None) -> None:
-        arguments = neuron_arguments(settings)
-        if not settings.artifacts_dir.is_dir() or not any(settings.artifacts_dir.iterdir()):
-            raise ConfigError(f"no compiled model in {settings.artifacts_dir}; run the compile job for these shapes")
-        for name, value in neuron_environment(settings).items():
+    def __init__(self, compiled: CompiledModel, open_source: Callable[[], DeltaSource] | None = None) -> None:
+        arguments = neuron_arguments(compiled)
+        if not compiled.artifacts_dir.is_dir() or not any(compiled.artifacts_dir.iterdir()):
+            raise ConfigError(f"no compiled model in {compiled.artifacts_dir}; run the compile job for these shapes")
+        for name, value in neuron_environment(compiled).items():
             os.environ.setdefault(name, value)
         source = open_source() if open_source else AsyncDeltaSource(arguments)
-        self._open(source, settings.model_dir, settings.max_model_len)
+        self._open(source, compiled.model_dir, compiled.max_model_len)
 
 
-def artifact_key(model_dir: Path, config: LanguageModelConfig, cores: int) -> ArtifactKey:
+def artifact_key(model_dir: Path, settings: NeuronSettings, cores: int) -> ArtifactKey:
     """Return the key of the compiled engine that a configuration needs.
 
     Args:
         model_dir: the model's files as the catalog lays them (`NAME/REVISION/files`).
-        config: model and shapes.
+        settings: model and shapes.
         cores: NeuronCores of one replica.
     """
-    neuron = config.neuron
     return ArtifactKey(
-        model=config.model,
+        model=settings.model,
         revision=model_dir.parent.name,
-        sdk=neuron.sdk,
-        max_model_len=config.max_model_len,
-        max_num_seqs=neuron.max_num_seqs,
+        sdk=settings.sdk,
+        max_model_len=settings.max_model_len,
+        max_num_seqs=settings.max_num_seqs,
         tensor_parallel_size=cores,
-        buckets=neuron.buckets,
+        buckets=settings.buckets,
         block_tokens=_BLOCK_TOKENS,
     )
 
 
-def neuron_settings(model_dir: Path, artifacts_dir: Path, key: ArtifactKey) -> NeuronSettings:
-    """Return the settings of an engine compiled for `key`."""
-    return NeuronSettings(
+def compiled_model(model_dir: Path, artifacts_dir: Path, key: ArtifactKey) -> CompiledModel:
+    """Return the engine that was compiled for `key` and lies in `artifacts_dir`."""
+    return CompiledModel(
         model_dir, artifacts_dir, key.max_model_len, key.max_num_seqs, key.tensor_parallel_size, key.buckets
     )
 
 
-def open_neuron_engine(model_dir: Path, config: LanguageModelConfig, cores: int, url: str) -> NeuronLanguageModel:
+def open_neuron_engine(model_dir: Path, settings: NeuronSettings, cores: int, url: str) -> NeuronLanguageModel:
     """Fetch the compiled engine of a configuration and open it. Blocks: a download, then the load.
 
     Args:
         model_dir: the model's files.
-        config: model, shapes, and the device.
+        settings: model, shapes, and the device.
         cores: NeuronCores that this replica has.
         url: where compiled engines lie.
 
@@ -145,19 +144,17 @@ def open_neuron_engine(model_dir: Path, config: LanguageModelConfig, cores: int,
         ConfigError: wrong shapes, or nothing compiled for them; says what to compile.
         EngineError: the store cannot be reached (retryable).
     """
-    key = artifact_key(model_dir, config, cores)
-    neuron_arguments(neuron_settings(model_dir, model_dir, key))  # wrong shapes are told before a long download
+    key = artifact_key(model_dir, settings, cores)
+    neuron_arguments(compiled_model(model_dir, model_dir, key))  # wrong shapes are told before a long download
     artifacts_dir = fetch_artifacts(open_store(url), key, model_dir.parent / "compiled")
-    settings = neuron_settings(model_dir, artifacts_dir, key)
-    if config.neuron.device == "neuron":
-        return NeuronLanguageModel(settings)
+    compiled = compiled_model(model_dir, artifacts_dir, key)
+    if settings.device == "neuron":
+        return NeuronLanguageModel(compiled)
     stand_in = VllmSettings(
-        model_dir,
+        model=settings.model,
+        threads=settings.threads,
         max_model_len=key.max_model_len,
         max_num_seqs=key.max_num_seqs,
-        kv_cache_bytes=config.kv_cache_bytes,
         lookahead_tokens=0,
     )
-    for name, value in environment(stand_in).items():
-        os.environ.setdefault(name, value)
-    return NeuronLanguageModel(settings, lambda: open_source(stand_in))
+    return NeuronLanguageModel(compiled, lambda: open_source(stand_in, model_dir, num_gpus=0))

@@ -82,7 +82,7 @@ class PiperSynthesizer:
         threads: intra-op threads of the sessions.
     """
 
-    def __init__(self, model_path: Path, config_path: Path | None = None, *, threads: int = 1) -> None:
+    def __init__(self, model_path: Path, config_path: Path | None = None, *, threads: int) -> None:
         config = json.loads((config_path or Path(f"{model_path}.json")).read_text(encoding="utf-8"))
         self._rate_hz = int(config["audio"]["sample_rate"])
         self._frame_samples = int(config.get("hop_length", 256))

@@ -204,7 +204,7 @@ class ScriptedTranscriber:
         self.ms_per_word = ms_per_word
         self.script = script or Script()
 
-    def open(self, call_id: str, on_partial: Callable[[Hypothesis], None]) -> ScriptedTranscriptStream:  # noqa: ARG002
+    def open(self, on_partial: Callable[[Hypothesis], None]) -> ScriptedTranscriptStream:
         return ScriptedTranscriptStream(self, self.texts.popleft() if self.texts else None, on_partial)
 
     def text_for(self, audio_ms: int) -> str:
@@ -223,7 +223,7 @@ class ScriptedTranscriber:
 class ScriptedRetriever:
     """Finds `passages` for every query, or those of the first key of `by_term` that the query contains.
 
-    Queries are kept in `queries`. A `delay_s` beyond the query's budget gives an empty list, as the real one does.
+    Queries are kept in `queries`. A `delay_s` beyond the query's budget raises, as the real one does.
     """
 
     def __init__(
@@ -243,11 +243,18 @@ class ScriptedRetriever:
         try:
             async with asyncio.timeout(query.budget_ms / 1000):
                 await self.script.act()
-        except TimeoutError:
-            return []
+        except TimeoutError as error:
+            message = f"no answer within {query.budget_ms} ms"
+            raise EngineError(Component.RETRIEVER, message, retryable=True) from error
         lowered = query.text.lower()
         matches = next((found for term, found in self.by_term.items() if term.lower() in lowered), self.passages)
         return list(matches)[: query.limit]
+
+    def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    async def probe(self) -> None:
+        """Nothing to reach."""
 
 
 def echo_answer(messages: Sequence[ChatMessage]) -> str:

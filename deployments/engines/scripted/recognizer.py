@@ -17,7 +17,7 @@ class ScriptedRecognizer:
         self.text = text
         self.script = script or Script()
 
-    async def recognize(self, pcm_16k: bytes) -> Recognition:
+    async def recognize(self, pcm_16k: bytes, expected_words: str = "") -> Recognition:  # noqa: ARG002 - part of the port
         await self.script.act()
         samples = np.frombuffer(pcm_16k[: len(pcm_16k) // 2 * 2], "<i2").astype(np.int32)
         is_silent = not samples.size or int(np.abs(samples).max()) < _SILENCE_PEAK

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from deployments.engines.scripted import CHUNK_MS
 from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
 from pipelines.hearing.link import HeardWord
 
@@ -33,7 +34,9 @@ class ScriptedStepper:
         end_silence_ms: silence after words, in whole chunks, that ends an utterance; 0: none does.
     """
 
-    def __init__(self, *, slots: int = 256, chunk_ms: int = 160, max_batch: int = 128, end_silence_ms: int = 0) -> None:
+    def __init__(
+        self, *, slots: int = 256, chunk_ms: int = CHUNK_MS, max_batch: int = 128, end_silence_ms: int = 0
+    ) -> None:
         self.first_bytes = self.chunk_bytes = chunk_ms * _BYTES_PER_MS
         self.slots = slots
         self.max_batch = max_batch

@@ -39,7 +39,7 @@ class SmartTurnDetector:
         max_batch: most judgements run as one batch; worth raising on an accelerator only.
     """
 
-    def __init__(self, model_path: Path, *, threads: int = 1, max_batch: int = _CPU_MAX_BATCH) -> None:
+    def __init__(self, model_path: Path, *, threads: int, max_batch: int = _CPU_MAX_BATCH) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -98,7 +98,7 @@ class SileroSpeechDetector:
         threads: intra-op threads of the ONNX session; 1 is best up to hundreds of streams.
     """
 
-    def __init__(self, model_path: Path, *, tick_ms: int = 16, threads: int = 1) -> None:
+    def __init__(self, model_path: Path, *, tick_ms: int, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

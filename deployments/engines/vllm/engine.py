@@ -10,9 +10,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster.config.schema import LanguageModelConfig
+from deployments.engines.vllm import VllmSettings
 from deployments.engines.vllm.load import VllmLoad, logger_for
-from deployments.engines.vllm.settings import VllmSettings, engine_arguments, environment
+from deployments.engines.vllm.settings import engine_arguments, environment
 from deployments.engines.vllm.stepper import Delta, EngineStepper
 from pipelines.errors import Component, EngineError
 from pipelines.language.en.clauses import ClauseSplitter
@@ -44,34 +44,18 @@ class VllmLanguageModel:
     Requests run together (continuous batching) and share the cache of common prompt prefixes.
 
     Args:
-        settings: the model and its limits.
+        settings: the model's limits.
+        model_dir: the model's files.
+        num_gpus: GPUs of this process, or its share of one; 0: it computes on the CPU.
     """
 
-    def __init__(self, settings: VllmSettings) -> None:
-        for name, value in environment(settings).items():
-            os.environ.setdefault(name, value)
-        self._open(open_source(settings), settings.model_dir, settings.max_model_len)
+    def __init__(self, settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> None:
+        self._open(open_source(settings, model_dir, num_gpus=num_gpus), model_dir, settings.max_model_len)
 
     def _open(self, source: DeltaSource, model_dir: Path, max_model_len: int) -> None:
         self._source = source
         self._max_model_len = max_model_len
         self._tokenizer = _chat_tokenizer(model_dir)
-
-    @classmethod
-    def from_config(cls, model_dir: Path, config: LanguageModelConfig) -> VllmLanguageModel:
-        """Build the engine that a configuration describes; a replica with a GPU runs on it."""
-        return cls(
-            VllmSettings(
-                model_dir,
-                device="cuda" if config.replicas.num_gpus > 0 else "cpu",
-                max_model_len=config.max_model_len,
-                max_num_seqs=config.max_num_seqs,
-                threads=config.replicas.threads,
-                kv_cache_bytes=config.kv_cache_bytes,
-                lookahead_tokens=config.lookahead_tokens,
-                gpu_memory_utilization=config.gpu_memory_utilization,
-            )
-        )
 
     def warm_up(self) -> None:
         """Answer once, so that the first caller does not pay for allocation. Blocks; may be called from any thread."""
@@ -171,10 +155,12 @@ class AsyncDeltaSource:
         self._engine.shutdown()
 
 
-def open_source(settings: VllmSettings) -> DeltaSource:
-    """Start vLLM as the settings say: in this process on CPU, in processes of its own on a GPU."""
-    arguments = engine_arguments(settings)
-    if settings.device != "cpu":
+def open_source(settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> DeltaSource:
+    """Start vLLM: in this process on CPU, in processes of its own on a GPU."""
+    for name, value in environment(threads=settings.threads, num_gpus=num_gpus).items():
+        os.environ.setdefault(name, value)
+    arguments = engine_arguments(settings, model_dir, num_gpus=num_gpus)
+    if num_gpus:
         return AsyncDeltaSource(arguments)
 
     load = VllmLoad()

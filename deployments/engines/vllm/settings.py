@@ -6,50 +6,32 @@ and the engine sets what is missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from deployments.engines.vllm import VllmSettings
 
 _BLOCK_TOKENS_CPU = 32  # the CPU kernels want multiples of 32; smaller blocks share more of a prompt's prefix
 
 
-@dataclass(frozen=True, slots=True)
-class VllmSettings:
-    """Limits of one engine.
+def engine_arguments(settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> dict[str, Any]:
+    """Return the keyword arguments of vLLM's `EngineArgs`.
 
-    Attributes:
+    Args:
+        settings: the model's limits.
         model_dir: Hugging Face layout: config.json, safetensors, tokenizer.
-        device: where it runs; decides dtype, memory and how the engine is stepped.
-        threads: OpenMP threads (cpu only).
-        kv_cache_bytes: key-value cache (cpu only).
-        lookahead_tokens: tokens guessed by prompt lookup and checked in one step (cpu only; 0: none). Answers quote the
-            passage in the prompt, so many guesses hold, and a step costs the same for six tokens as for one.
-        gpu_memory_utilization: share of the GPU for weights and cache (cuda only).
+        num_gpus: GPUs of this process, or its share of one; 0: it computes on the CPU.
     """
-
-    model_dir: Path
-    device: Literal["cpu", "cuda"] = "cpu"
-    max_model_len: int = 2048
-    max_num_seqs: int = 8
-    threads: int = 1
-    kv_cache_bytes: int = 256 * 1024 * 1024
-    gpu_memory_utilization: float = 0.85
-    tensor_parallel_size: int = 1
-    lookahead_tokens: int = 5
-
-
-def engine_arguments(settings: VllmSettings) -> dict[str, Any]:
-    """Return the keyword arguments of vLLM's `EngineArgs`."""
     arguments: dict[str, Any] = {
-        "model": str(settings.model_dir),
+        "model": str(model_dir),
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_num_seqs,
         "enable_prefix_caching": True,
         "disable_log_stats": True,
         "generation_config": "vllm",
-        "tensor_parallel_size": settings.tensor_parallel_size,
+        "tensor_parallel_size": max(1, int(num_gpus)),
     }
-    if settings.device == "cpu":
+    if not num_gpus:
         lookahead = {
             "method": "ngram",
             "num_speculative_tokens": settings.lookahead_tokens,
@@ -69,8 +51,13 @@ def engine_arguments(settings: VllmSettings) -> dict[str, Any]:
     return arguments | {"dtype": "auto", "gpu_memory_utilization": settings.gpu_memory_utilization}
 
 
-def environment(settings: VllmSettings) -> dict[str, str]:
-    """Return the environment variables that the process needs."""
+def environment(*, threads: int, num_gpus: float) -> dict[str, str]:
+    """Return the environment variables that the process needs.
+
+    Args:
+        threads: OpenMP threads, on a CPU.
+        num_gpus: GPUs of this process, or its share of one; 0: it computes on the CPU.
+    """
     variables = {
         "VLLM_PLUGINS": "",  # NeMo registers a plugin that breaks vLLM's start
         "HF_HUB_OFFLINE": "1",
@@ -79,12 +66,12 @@ def environment(settings: VllmSettings) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "WARNING",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if settings.device == "cpu":
+    if not num_gpus:
         variables |= {
             # The engine steps in this process: one set of imports and of weights instead of three processes.
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(settings.threads),
+            "OMP_NUM_THREADS": str(threads),
             # Waiting OpenMP threads sleep instead of spinning: synthesis runs on the same cores.
             "OMP_WAIT_POLICY": "PASSIVE",
             "KMP_BLOCKTIME": "0",

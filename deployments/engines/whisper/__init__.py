@@ -1,1 +1,41 @@
-"""Whisper on CTranslate2."""
+"""Whisper on CTranslate2: recognises whole utterances, again and again while they grow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from cluster.config.engines import EngineSettings, EngineSite, EngineSpec, ModelUse
+from deployments.engines.files import model_folder
+from pipelines.errors import Component
+
+if TYPE_CHECKING:
+    from deployments.engines.whisper.recognizer import WhisperRecognizer
+
+
+class WhisperSettings(EngineSettings):
+    """Whisper on CTranslate2."""
+
+    engine: Literal["whisper-ct2"] = "whisper-ct2"
+    model: str = Field(default="whisper-tiny", description="Catalog name of the model.")
+    language: str = Field(default="en", description="Language of the callers, as Whisper writes it.")
+
+
+def _open(settings: WhisperSettings, site: EngineSite) -> WhisperRecognizer:
+    from deployments.engines.whisper.recognizer import WhisperRecognizer
+
+    folder = model_folder(site, settings.model)
+    return WhisperRecognizer(folder, threads=settings.threads, language=settings.language)
+
+
+SPEC = EngineSpec(
+    component=Component.TRANSCRIBER,
+    name="whisper-ct2",
+    settings=WhisperSettings,
+    open=_open,
+    models=lambda settings: (ModelUse("model", settings.model, "recognition"),),
+    extra="embedded",
+    runs_on_gpu=True,
+    memory_control="ctranslate2",
+)

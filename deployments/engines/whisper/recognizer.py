@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,29 +60,35 @@ class WhisperRecognizer:
         model_dir: a CTranslate2 Whisper model (model.bin, config.json, tokenizer.json).
         threads: threads of one recognition.
         language: ISO 639-1 code; an English-only model ignores it.
-        prompt: words to expect (product names), given to the model as if said before. Costs about 1 ms a token.
     """
 
-    def __init__(self, model_dir: Path, *, threads: int = 1, language: str = "en", prompt: str = "") -> None:
+    def __init__(self, model_dir: Path, *, threads: int, language: str) -> None:
         self._model = ctranslate2.models.Whisper(
             str(model_dir), device="auto", compute_type="int8", intra_threads=threads, inter_threads=1
         )
         self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
         self._extract = FeatureExtractor(feature_size=_mel_bins(model_dir))
         self._end_of_text = self._token("<|endoftext|>")
-        self._prompt = self._prompt_tokens(language, prompt)
+        self._start = self._start_tokens(language)
+        # Agents are few, and their words are the same for all their calls.
+        self._prompt_for = lru_cache(maxsize=64)(self._prompt_tokens)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whisper")
 
     def warm_up(self) -> None:
         """Recognise half a second of noise once, so that the first caller does not pay for allocation."""
         noise = np.random.default_rng(0).normal(0.0, 0.05, _RATE_HZ // 2).astype(np.float32)
         for window_s in (2.6, _SECOND_WINDOW_S):
-            self._executor.submit(self._decode, noise, window_s).result()
+            self._executor.submit(self._decode, noise, window_s, self._prompt_for("")).result()
 
-    async def recognize(self, pcm_16k: bytes) -> Recognition:
+    async def recognize(self, pcm_16k: bytes, expected_words: str = "") -> Recognition:
         """Return what is said in `pcm_16k`; text "" for silence. Any length; beyond 27 s it is cut at quiet points.
 
         Calls run one after the other in a worker thread. Cancelling one that waits drops it.
+
+        Args:
+            pcm_16k: the utterance.
+            expected_words: words to expect (names of products), given to the model as if said before; about 1 ms a
+                token.
 
         Raises:
             EngineError: the model failed or the recogniser is closed.
@@ -90,7 +97,9 @@ class WhisperRecognizer:
         if not has_sound(samples):
             return Recognition("", 0.0, 1.0)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._recognize_all, samples)
+            prompt = self._prompt_for(expected_words)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, self._recognize_all, samples, prompt)
         except Exception as error:
             raise EngineError(
                 Component.TRANSCRIBER, type(error).__name__, retryable=isinstance(error, RuntimeError)
@@ -100,8 +109,8 @@ class WhisperRecognizer:
         """Stop the worker thread after the utterance that it recognises. Does nothing on successive calls."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _recognize_all(self, samples: NDArray[np.int16]) -> Recognition:
-        pieces = [self._recognize_piece(piece) for piece in split_at_quiet(samples) if has_sound(piece)]
+    def _recognize_all(self, samples: NDArray[np.int16], prompt: list[int]) -> Recognition:
+        pieces = [self._recognize_piece(piece, prompt) for piece in split_at_quiet(samples) if has_sound(piece)]
         spoken = [piece for piece in pieces if piece.text]
         if not spoken:
             return Recognition("", 0.0, max((piece.no_speech for piece in pieces), default=1.0))
@@ -111,19 +120,19 @@ class WhisperRecognizer:
             min(piece.no_speech for piece in spoken),
         )
 
-    def _recognize_piece(self, samples: NDArray[np.int16]) -> Recognition:
+    def _recognize_piece(self, samples: NDArray[np.int16], prompt: list[int]) -> Recognition:
         audio = samples.astype(np.float32) / np.float32(32768.0)
         length_s = audio.size / _RATE_HZ
-        heard = self._decode(audio, min(30.0, length_s + _PADDING_S))
+        heard = self._decode(audio, min(30.0, length_s + _PADDING_S), prompt)
         if heard.mean_logprob < _UNLIKELY_LOGPROB and length_s + _PADDING_S < _SECOND_WINDOW_S:
-            again = self._decode(audio, _SECOND_WINDOW_S)
+            again = self._decode(audio, _SECOND_WINDOW_S, prompt)
             heard = max(heard, again, key=lambda recognition: recognition.mean_logprob)
         is_noise = heard.mean_logprob < _HOPELESS_LOGPROB or (
             heard.no_speech > _NO_SPEECH and heard.mean_logprob < _UNLIKELY_LOGPROB
         )
         return Recognition("", heard.mean_logprob, heard.no_speech) if is_noise else heard
 
-    def _decode(self, audio: Samples, window_s: float) -> Recognition:
+    def _decode(self, audio: Samples, window_s: float, prompt: list[int]) -> Recognition:
         window_s = math.ceil(window_s / _WINDOW_QUANTUM_S) * _WINDOW_QUANTUM_S
         padded = np.zeros(round(window_s * _RATE_HZ), np.float32)
         padded[: audio.size] = audio
@@ -131,10 +140,10 @@ class WhisperRecognizer:
         budget = _SPARE_TOKENS + math.ceil(_TOKENS_PER_S * audio.size / _RATE_HZ)
         (result,) = self._model.generate(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(features, np.float32)),
-            [self._prompt],
+            [prompt],
             beam_size=1,
             # CTranslate2 gives the answer half of `max_length`, or what the prompt leaves, whichever is less.
-            max_length=min(448, max(2 * budget, budget + len(self._prompt))),
+            max_length=min(448, max(2 * budget, budget + len(prompt))),
             return_scores=True,
             return_no_speech_prob=True,
         )
@@ -145,12 +154,14 @@ class WhisperRecognizer:
         logprob = score if len(tokens) == len(said) else min(score, _LOOPED_LOGPROB)
         return Recognition(text, logprob, float(result.no_speech_prob))
 
-    def _prompt_tokens(self, language: str, prompt: str) -> list[int]:
-        tokens: list[int] = []
-        if prompt:
-            words = self._tokenizer.encode(f" {prompt.strip()}", add_special_tokens=False).ids
-            tokens += [self._token("<|startofprev|>"), *words[-100:]]
-        tokens.append(self._token("<|startoftranscript|>"))
+    def _prompt_tokens(self, expected_words: str) -> list[int]:
+        if not expected_words:
+            return self._start
+        words = self._tokenizer.encode(f" {expected_words.strip()}", add_special_tokens=False).ids
+        return [self._token("<|startofprev|>"), *words[-100:], *self._start]
+
+    def _start_tokens(self, language: str) -> list[int]:
+        tokens = [self._token("<|startoftranscript|>")]
         if self._model.is_multilingual:
             tokens += [self._token(f"<|{language}|>"), self._token("<|transcribe|>")]
         return [*tokens, self._token("<|notimestamps|>")]

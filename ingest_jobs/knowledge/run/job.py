@@ -25,6 +25,7 @@ from ingest_jobs.knowledge.run.updates import ChangeWriter, dataset_for
 from ingest_jobs.knowledge.store.blobs import Blobs, open_blobs
 from ingest_jobs.knowledge.store.exclusive import exclusive
 from ingest_jobs.knowledge.store.rows import Row
+from pipelines.agents.definition import DEFAULT_TENANT
 from pipelines.errors import Component, ConfigError, EngineError
 
 RunStages = Callable[[JobPlan, Iterator[Unit]], Iterator[list[Row]]]
@@ -51,7 +52,7 @@ class ReindexRequest:
     milvus_uri: str
     alias: str
     model_dir: Path
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     is_forced: bool = False
     token_env: str = ""
     objects_url: str = ""
@@ -222,7 +223,7 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--milvus", required=True, help="URI of the Milvus server")
     parser.add_argument("--alias", default="knowledge", help="alias of the live version")
     parser.add_argument("--model-dir", type=Path, required=True, help="directory of the sentence encoder")
-    parser.add_argument("--tenant", default="default", help="whose data it is, unless the dataset says")
+    parser.add_argument("--tenant", default=DEFAULT_TENANT, help="whose data it is, unless the dataset says")
     parser.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
     parser.add_argument("--objects", default="", help="object store for reports and undo files: s3://... or a folder")
     parser.add_argument("--bulk", default="", help="object storage that Milvus imports from: s3://BUCKET/ROOT")

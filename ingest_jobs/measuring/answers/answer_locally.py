@@ -1,10 +1,10 @@
 """Answer questions from the index with engines in this process: a JSON line in, a JSON line out.
 
     python -m ingest_jobs.measuring.answers.answer_locally
-        --milvus URI --alias NAME --encoder-dir DIR [--model-dir DIR] --agent JSON
+        --milvus URI --alias NAME --encoder-dir DIR --agent FILE --limits JSON [--language-model JSON]
 
-Without --model-dir there is no language model and every answer is the passage's own best sentence: the measure of what
-the model adds.
+Without --language-model there is none, and every answer is the passage's own best sentence: the measure of what the
+model adds.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TextIO
 
+from cluster.config.agents import read_agent
 from cluster.config.environment import process_environment, secret
-from cluster.config.schema import AgentConfig, LanguageModelConfig
+from cluster.config.parts import PoolPart
+from deployments.engines.milvus import MilvusSettings
+from pipelines.agents.definition import Agent
 from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import answer
 from pipelines.ports import AnswerClause, AnswerFinished, Clause, GenerationRequest, LanguageModel, Retriever
 
 # An evaluation judges answers, not speed: a slow machine must not turn into "can't reach our records".
-_PATIENT = AnswerLimits(retrieval_budget_ms=10_000, first_clause_budget_ms=30_000)
+_PATIENCE = {"retrieval_budget_ms": 10_000, "first_clause_budget_ms": 30_000}
 
 
 class NoLanguageModel:
@@ -36,7 +39,13 @@ class NoLanguageModel:
 
 
 async def serve(
-    questions: TextIO, answers: TextIO, *, retriever: Retriever, language_model: LanguageModel, agent: AgentConfig
+    questions: TextIO,
+    answers: TextIO,
+    *,
+    retriever: Retriever,
+    language_model: LanguageModel,
+    agent: Agent,
+    limits: AnswerLimits,
 ) -> None:
     """Answer each line of `questions` until its end."""
     while line := await asyncio.to_thread(questions.readline):
@@ -47,7 +56,7 @@ async def serve(
             retriever=retriever,
             language_model=language_model,
             agent=agent,
-            limits=_PATIENT,
+            limits=limits,
         )
         async for event in events:
             if isinstance(event, AnswerClause):
@@ -63,15 +72,15 @@ async def _run(parsed: argparse.Namespace, answers: TextIO) -> None:
     from deployments.engines.milvus.retriever import MilvusRetriever
 
     model: LanguageModel = NoLanguageModel()
-    if parsed.model_dir:
-        from deployments.engines.vllm.engine import VllmLanguageModel
-
-        model = VllmLanguageModel.from_config(parsed.model_dir, LanguageModelConfig())
+    if parsed.language_model:
+        part = PoolPart.model_validate_json(parsed.language_model)
+        model = part.spec.open(part.settings, part.site(""))
     token = secret(process_environment(), parsed.token_env, needed_by="--token-env")
-    retriever = MilvusRetriever(parsed.milvus, parsed.alias, SentenceEncoder(parsed.encoder_dir, 1), token=token)
-    agent = AgentConfig.model_validate_json(parsed.agent)
+    encoder = SentenceEncoder(parsed.encoder_dir, threads=1)
+    retriever = MilvusRetriever(parsed.milvus, parsed.alias, encoder, token=token, settings=MilvusSettings())
+    agent, limits = read_agent(parsed.agent), AnswerLimits(**{**json.loads(parsed.limits), **_PATIENCE})
     try:
-        await serve(sys.stdin, answers, retriever=retriever, language_model=model, agent=agent)
+        await serve(sys.stdin, answers, retriever=retriever, language_model=model, agent=agent, limits=limits)
     finally:
         await retriever.aclose()
 
@@ -84,8 +93,9 @@ def main() -> None:
     parser.add_argument("--milvus", required=True, help="URI of the Milvus server")
     parser.add_argument("--alias", default="knowledge")
     parser.add_argument("--encoder-dir", type=Path, required=True)
-    parser.add_argument("--model-dir", type=Path, help="directory of the language model")
-    parser.add_argument("--agent", default="{}", help="agent configuration as JSON")
+    parser.add_argument("--language-model", default="", help="the language model's pool, a `PoolPart` as JSON")
+    parser.add_argument("--agent", type=Path, required=True, help="the agent's file")
+    parser.add_argument("--limits", required=True, help="the section `answering` as JSON")
     parser.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
     answers, sys.stdout = sys.stdout, sys.stderr
     asyncio.run(_run(parser.parse_args(), answers))

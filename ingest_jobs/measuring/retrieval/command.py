@@ -29,7 +29,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cluster.config.environment import process_environment, secret
 from cluster.services.milvus_server import is_milvus_ready
 from deployments.engines.embedding.embedder import SentenceEncoder
-from deployments.engines.milvus.retriever import MilvusRetriever, Reranker, RetrievalReport, RetrievalSettings, Stage
+from deployments.engines.milvus import MilvusSettings
+from deployments.engines.milvus.retriever import MilvusRetriever, Reranker, RetrievalReport, Stage
 from ingest_jobs.knowledge.run.job import ReindexRequest
 from ingest_jobs.knowledge.run.reindex import reindex_in_process
 from ingest_jobs.measuring.retrieval.chart import chart
@@ -37,6 +38,7 @@ from ingest_jobs.measuring.retrieval.evaluation import Found, figures, find_all,
 from ingest_jobs.measuring.retrieval.evaluation_set import DATA_FOLDER, DOCUMENTS, QUESTIONS_FILE, make_evaluation_set
 from ingest_jobs.measuring.retrieval.questions import RetrievalQuestion, load_retrieval_questions
 from ingest_jobs.measuring.retrieval.tables import explanation_table, latency_table, quality_table, timing_line
+from pipelines.agents.definition import DEFAULT_TENANT
 from pipelines.errors import Component, ConfigError, EngineError, VoxrayError
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
 
@@ -153,8 +155,8 @@ def _retriever(
 ) -> MilvusRetriever:
     """Return a retriever at `place`, the address of Milvus and the alias there."""
     token = secret(process_environment(), parsed.token_env, needed_by="--token-env")
-    settings = RetrievalSettings(stage=stage, candidates=parsed.candidates)
-    return MilvusRetriever(*place, encoder, token=token, settings=settings, reranker=reranker)
+    settings = MilvusSettings.model_validate_json(parsed.settings)
+    return MilvusRetriever(*place, encoder, token=token, settings=settings, stage=stage, reranker=reranker)
 
 
 def _reranker(parsed: argparse.Namespace) -> Reranker | None:
@@ -215,11 +217,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name)
         command.add_argument("--milvus", default="", help="URI of the Milvus server")
         command.add_argument("--alias", default="knowledge")
-        command.add_argument("--tenant", default="default")
+        command.add_argument("--tenant", default=DEFAULT_TENANT)
         command.add_argument("--encoder-dir", type=Path, required=True)
         command.add_argument("--rerank-dir", type=Path, help="directory of a cross-encoder")
         command.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
-        command.add_argument("--candidates", type=int, default=RetrievalSettings().candidates)
+        command.add_argument("--settings", default="{}", help="settings of the engine milvus as JSON")
         command.add_argument("--threads", type=int, default=1)
     asking, evaluating = commands.choices["ask"], commands.choices["eval"]
     asking.add_argument("question")

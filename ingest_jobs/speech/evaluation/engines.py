@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -46,25 +47,27 @@ def open_engine(choice: EngineChoice) -> Engine:
         EngineError: the model cannot be used.
     """
     if choice.name == "nemo":
-        from deployments.engines.nemo.recognizer import NemoSettings, open_nemo_recognizer
+        from deployments.engines.nemo import NemoSettings
+        from deployments.engines.nemo.recognizer import make_stepper
         from deployments.engines.nemo.stepper import StepperLimits
-        from deployments.engines.streaming.loop import LoopLimits
+        from deployments.engines.streaming.loop import LoopLimits, StreamLoop
 
         settings = NemoSettings(
             chunk_ms=choice.chunk_ms,
             device="cpu",
             threads=choice.threads,
-            language_model=choice.language_model,
-            stepper=StepperLimits(slots=choice.streams, max_batch=choice.streams, digits=False),
-            # Recordings come faster than real time: late ticks are what is wanted here.
-            loop=LoopLimits(max_streams=choice.streams, late_ms=600_000, gather_ms=0),
+            language_model=str(choice.language_model) if choice.language_model else "none",
         )
-        recognizer = open_nemo_recognizer(choice.model, settings=settings)
+        limits = StepperLimits(slots=choice.streams, max_batch=choice.streams, digits=False)
+        # Recordings come faster than real time: late ticks are what is wanted here.
+        loop = LoopLimits(max_streams=choice.streams, late_ms=600_000, gather_ms=0)
+        recognizer = StreamLoop(lambda: make_stepper(choice.model, settings, limits), loop)
         recognizer.warm_up()
         return LinkEngine(recognizer)
     from deployments.engines.whisper.recognizer import WhisperRecognizer
     from pipelines.hearing.windowed import WindowedTranscriber
 
-    whisper = WhisperRecognizer(choice.model, threads=choice.threads, prompt=choice.prompt)
+    whisper = WhisperRecognizer(choice.model, threads=choice.threads, language="en")
     whisper.warm_up()
-    return TranscriberEngine(WindowedTranscriber(whisper.recognize, partial_interval_ms=choice.chunk_ms), whisper.close)
+    recognize = partial(whisper.recognize, expected_words=choice.prompt)
+    return TranscriberEngine(WindowedTranscriber(recognize, partial_interval_ms=choice.chunk_ms), whisper.close)

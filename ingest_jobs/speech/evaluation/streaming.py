@@ -127,7 +127,7 @@ class TranscriberEngine:
     async def hear(self, pcm: Pcm, *, is_live: bool) -> Listening:
         loop, listening = asyncio.get_running_loop(), Listening()
         clock = _Clock(loop)
-        stream = self._transcriber.open("evaluation", lambda heard: clock.note(listening, heard.text, heard.audio_ms))
+        stream = self._transcriber.open(lambda heard: clock.note(listening, heard.text, heard.audio_ms))
         try:
             async for piece in clock.pieces(pcm, is_live=is_live):
                 stream.push(piece)

@@ -21,7 +21,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pipelines.answering.events import Agent, AnswerLimits
+from pipelines.agents.definition import Agent
+from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.evidence import Evidence, find_evidence
 from pipelines.answering.grounded.guard import quantities, rejection
 from pipelines.answering.grounded.prompts import answer_prompt
@@ -49,7 +50,6 @@ _MIN_TOLD = 0.3
 # A retriever keeps its own budget; this is for one that cannot, such as a handle to a dead replica.
 _LATE_MS = 100
 _NO_MORE = Clause("", is_last=True)
-_DEFAULT_LIMITS = AnswerLimits()
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ async def answer(
     retriever: Retriever,
     language_model: LanguageModel,
     agent: Agent,
-    limits: AnswerLimits = _DEFAULT_LIMITS,
+    limits: AnswerLimits,
 ) -> AsyncGenerator[AnswerEvent, None]:
     """Stream the answer to one question of a caller.
 
@@ -99,7 +99,9 @@ async def answer(
     search_text = with_context(normalise_question(question), history)
     started = time.perf_counter()
     try:
-        query = RetrievalQuery(agent.tenant, search_text, limits.passages, limits.retrieval_budget_ms)
+        query = RetrievalQuery(
+            agent.tenant, search_text, limits.passages, limits.retrieval_budget_ms, alias=agent.knowledge.alias
+        )
         async with asyncio.timeout((limits.retrieval_budget_ms + _LATE_MS) / 1000):
             passages = await retriever.search(query)
     except (EngineError, TimeoutError) as error:

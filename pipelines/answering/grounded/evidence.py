@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.answering.events import Agent
+from pipelines.agents.definition import Agent
 from pipelines.language.en.questions import FactKind, fact_kind, holds_fact, identifiers
 from pipelines.language.en.terms import coverage, raw_words, sentences
 from pipelines.ports import Passage
@@ -58,9 +58,9 @@ def find_evidence(question: str, passages: Sequence[Passage], agent: Agent) -> E
 
 def _is_near(evidence: Evidence, agent: Agent) -> bool:
     return (
-        evidence.passage.similarity >= agent.min_similarity
-        and evidence.passage.matched_terms >= agent.min_matched_terms
-        and evidence.strength >= agent.min_evidence
+        evidence.passage.similarity >= agent.knowledge.min_similarity
+        and evidence.passage.matched_terms >= agent.knowledge.min_matched_terms
+        and evidence.strength >= agent.knowledge.min_evidence
     )
 
 

@@ -28,7 +28,7 @@ def model_dir() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def speak(model_dir: Callable[[str], Path]) -> Callable[[str], bytes]:
     """Speaks a text as 16 kHz PCM, with 0.1 s of silence around it."""
-    voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+    voice = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")), threads=1)
 
     async def synthesize(text: str) -> bytes:
         return b"".join([chunk.pcm_24k async for chunk in voice.synthesize(SpeechRequest(text))])

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
+from deployments.engines.nemo import NemoSettings, TenantPhrases
+from deployments.engines.nemo.prefix_beam import BeamHabits
+from deployments.engines.nemo.recognizer import make_stepper
 from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.nemo.token_text import Token, TokenText
 from deployments.engines.streaming.chunk_stepper import SlotAudio
@@ -27,8 +29,16 @@ def noise(seconds: float, *, seed: int = 0, level: float = 3000.0) -> bytes:
     return bytes((rng.normal(0.0, level, loudness.size) * loudness).clip(-32768, 32767).astype("<i2").tobytes())
 
 
-def stepper_of(path: Path, **settings: Any) -> NemoStepper:
-    return make_stepper(path, NemoSettings(**{"device": "cpu", "stepper": SMALL, **settings}))
+def stepper_of(
+    path: Path, limits: StepperLimits = SMALL, beam: BeamHabits | None = None, **settings: Any
+) -> NemoStepper:
+    # Not validated: models of random weights need weights that nobody else may ask for.
+    asked = NemoSettings(device="cpu").model_copy(update=settings)
+    return make_stepper(path, asked, limits, beam)
+
+
+def phrases_of(**by_tenant: tuple[str, ...]) -> tuple[TenantPhrases, ...]:
+    return tuple(TenantPhrases(tenant=tenant, phrases=phrases) for tenant, phrases in by_tenant.items())
 
 
 def ticks_of(stepper: NemoStepper) -> tuple[StreamSchedule, StreamTicks]:

@@ -114,7 +114,7 @@ class TurnDetectorContract:
 
 class TranscriberContract:
     async def test_speech_is_heard_whole(self, engine: Transcriber, question_16k: bytes) -> None:
-        stream = engine.open("call", lambda hypothesis: None)
+        stream = engine.open(lambda hypothesis: None)
         stream.push(question_16k)
         heard = await stream.finalize()
         assert "return policy" in heard.text.lower()
@@ -123,12 +123,12 @@ class TranscriberContract:
         await stream.aclose()
 
     async def test_nothing_pushed_is_nothing_heard(self, engine: Transcriber) -> None:
-        stream = engine.open("call", lambda hypothesis: None)
+        stream = engine.open(lambda hypothesis: None)
         assert await stream.finalize() == Hypothesis("", 0, 0)
         await stream.aclose()
 
     async def test_stream_goes_on_after_a_finalize(self, engine: Transcriber, question_16k: bytes) -> None:
-        stream = engine.open("call", lambda hypothesis: None)
+        stream = engine.open(lambda hypothesis: None)
         middle = len(question_16k) // 4 * 2
         stream.push(question_16k[:middle])
         early = await stream.finalize()
@@ -140,7 +140,7 @@ class TranscriberContract:
 
     async def test_partials_arrive_while_audio_does(self, engine: Transcriber, question_16k: bytes) -> None:
         partials: asyncio.Queue[Hypothesis] = asyncio.Queue()
-        stream = engine.open("call", partials.put_nowait)
+        stream = engine.open(partials.put_nowait)
         stream.push(question_16k[: 32 * 1200])
         async with asyncio.timeout(PATIENCE_S):
             partial = await partials.get()
@@ -149,7 +149,7 @@ class TranscriberContract:
         await stream.aclose()
 
     async def test_streams_do_not_mix(self, engine: Transcriber, question_16k: bytes) -> None:
-        first, second = (engine.open(call, lambda hypothesis: None) for call in ("a", "b"))
+        first, second = (engine.open(lambda hypothesis: None) for _ in range(2))
         first.push(question_16k)
         second.push(question_16k)
         heard = await asyncio.gather(first.finalize(), second.finalize())
@@ -159,7 +159,7 @@ class TranscriberContract:
     async def test_closing_twice_is_closing_once_and_then_it_refuses(
         self, engine: Transcriber, question_16k: bytes
     ) -> None:
-        stream = engine.open("call", lambda hypothesis: None)
+        stream = engine.open(lambda hypothesis: None)
         stream.push(question_16k)
         waiting = asyncio.create_task(stream.finalize())
         await asyncio.wait([asyncio.create_task(stream.aclose()), asyncio.create_task(stream.aclose())])

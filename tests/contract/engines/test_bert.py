@@ -101,19 +101,19 @@ def test_sentence_vectors_equal_those_of_the_library(
     model_dir: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model_dir("all-minilm-l6-v2")
-    ours = SentenceEncoder(folder).encode(TEXTS)
+    ours = SentenceEncoder(folder, threads=1).encode(TEXTS)
     monkeypatch.setattr("deployments.engines.embedding.bert.load_bert", lambda _: None)
     taken: list[Path] = []
     library = embedder._on_library
     monkeypatch.setattr(embedder, "_on_library", lambda path: (taken.append(path), library(path))[1])
-    assert np.allclose(ours, SentenceEncoder(folder).encode(TEXTS), atol=1e-5, rtol=0)
+    assert np.allclose(ours, SentenceEncoder(folder, threads=1).encode(TEXTS), atol=1e-5, rtol=0)
     assert taken == [folder]
 
 
 def test_encoder_of_the_embedded_profile_does_not_import_the_library(model_dir: Callable[[str], Path]) -> None:
     program = (
         "import sys; from pathlib import Path; from deployments.engines.embedding.embedder import SentenceEncoder;"
-        "SentenceEncoder(Path(sys.argv[1])).warm_up();"
+        "SentenceEncoder(Path(sys.argv[1]), threads=1).warm_up();"
         "print([name for name in ('transformers', 'torch._dynamo', 'scipy', 'accelerate') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program, str(model_dir("all-minilm-l6-v2"))]

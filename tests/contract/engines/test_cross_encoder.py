@@ -36,7 +36,7 @@ def checkpoint(folder: Path, outputs: int) -> Path:
 
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_each_text_gets_a_probability_that_its_neighbours_do_not_change(tmp_path: Path, outputs: int) -> None:
-    encoder = CrossEncoder(checkpoint(tmp_path / "model", outputs))
+    encoder = CrossEncoder(checkpoint(tmp_path / "model", outputs), threads=1)
     encoder.warm_up()
     texts = ["it costs six dollars .", "tents are warm .", "tents " * 400]
     scores = encoder.score("how much is shipping", texts)
@@ -50,7 +50,7 @@ def test_each_text_gets_a_probability_that_its_neighbours_do_not_change(tmp_path
 
 def test_score_is_the_models_own(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "model", 1)
-    encoder = CrossEncoder(folder)
+    encoder = CrossEncoder(folder, threads=1)
     tokenizer = BertTokenizerFast.from_pretrained(folder)
     model = BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.inference_mode():
@@ -60,4 +60,4 @@ def test_score_is_the_models_own(tmp_path: Path) -> None:
 
 def test_classifier_of_more_outputs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one output or two"):
-        CrossEncoder(checkpoint(tmp_path / "model", 3))
+        CrossEncoder(checkpoint(tmp_path / "model", 3), threads=1)

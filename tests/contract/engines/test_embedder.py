@@ -15,7 +15,7 @@ pytestmark = pytest.mark.contract
 
 @pytest.fixture(scope="module")
 def encoder(model_dir: Callable[[str], Path]) -> SentenceEncoder:
-    encoder = SentenceEncoder(model_dir("all-minilm-l6-v2"))
+    encoder = SentenceEncoder(model_dir("all-minilm-l6-v2"), threads=1)
     encoder.warm_up()
     return encoder
 

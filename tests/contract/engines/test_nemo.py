@@ -111,7 +111,7 @@ def test_results_do_not_depend_on_who_shares_the_batch(nemo_models: NemoModels, 
 
 
 def test_partials_only_grow_and_are_settled_as_said(nemo_models: NemoModels) -> None:
-    stepper = reference.stepper_of(nemo_models.ctc, stepper=StepperLimits(slots=2, max_batch=2))
+    stepper = reference.stepper_of(nemo_models.ctc, StepperLimits(slots=2, max_batch=2))
     schedule, ticks = reference.ticks_of(stepper)
     ticks.apply(1, [OpenStream(0), PushAudio(0, reference.noise(4.0)), FinishUtterance(0, 1)], 0)
     told = reference.settle(schedule, ticks)[1]
@@ -121,7 +121,7 @@ def test_partials_only_grow_and_are_settled_as_said(nemo_models: NemoModels) -> 
 
 @pytest.mark.parametrize(("model", "decoder"), [("ctc", "ctc"), ("hybrid", "rnnt")])
 def test_phrases_are_preferred_for_their_tenant_alone(nemo_models: NemoModels, model: str, decoder: str) -> None:
-    phrases = {"shop": ("cedar chair",), "other": ("warranty",)}
+    phrases = reference.phrases_of(shop=("cedar chair",), other=("warranty",))
     stepper = reference.stepper_of(getattr(nemo_models, model), decoder=decoder, phrases=phrases, phrase_weight=30.0)
     plain = reference.stepper_of(getattr(nemo_models, model), decoder=decoder)
     pcm = reference.noise(1.5)
@@ -157,7 +157,7 @@ class FallsSilent:
 
 def test_silence_after_words_ends_an_utterance_once(nemo_models: NemoModels) -> None:
     limits = StepperLimits(slots=1, max_batch=1, end_silence_ms=400)
-    stepper = reference.stepper_of(nemo_models.ctc, stepper=limits)
+    stepper = reference.stepper_of(nemo_models.ctc, limits)
     stepper._decoder = FallsSilent(stepper._decoder)
     stepper.open(0, "")
     pcm = reference.noise(4.0)
@@ -178,7 +178,7 @@ def test_silence_after_words_ends_an_utterance_once(nemo_models: NemoModels) -> 
     ],
 )
 def test_settings_that_do_not_fit_the_model_are_refused(
-    nemo_models: NemoModels, settings: dict[str, object], reason: str
+    nemo_models: NemoModels, settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(EngineError, match=reason):
         reference.stepper_of(nemo_models.ctc, **settings)

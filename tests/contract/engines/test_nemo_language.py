@@ -45,7 +45,7 @@ def test_scores_are_those_of_nemo(language: Path) -> None:
 @pytest.mark.parametrize("model", ["ctc", "hybrid"])
 def test_finishes_hear_what_a_search_over_one_pass_hears(nemo_models: NemoModels, language: Path, model: str) -> None:
     path: Path = getattr(nemo_models, model)
-    stepper = reference.stepper_of(path, decoder="ctc", language_model=language)
+    stepper = reference.stepper_of(path, decoder="ctc", language_model=str(language))
     one_pass = reference.OnePass(path, 160)
     search = PrefixBeam(NGramScores(load_ngrams(language, PIECES), BeamHabits().weight), PIECES)
     schedule, ticks = reference.ticks_of(stepper)
@@ -78,7 +78,7 @@ def searched(search: PrefixBeam, stepper: reference.NemoStepper, log_probs: np.n
 
 def test_results_do_not_depend_on_who_shares_the_batch(nemo_models: NemoModels, language: Path) -> None:
     rng = random.Random(4)
-    schedule, ticks = reference.ticks_of(reference.stepper_of(nemo_models.ctc, language_model=language))
+    schedule, ticks = reference.ticks_of(reference.stepper_of(nemo_models.ctc, language_model=str(language)))
     script = {stream: reference.noise(rng.uniform(0.4, 2.0), seed=stream) for stream in range(8)}
     for stream, pcm in script.items():
         # The first half of each in company of those before.
@@ -96,7 +96,7 @@ def test_results_do_not_depend_on_who_shares_the_batch(nemo_models: NemoModels, 
 
 
 def test_what_is_settled_stays_and_the_rest_is_a_guess(nemo_models: NemoModels, language: Path) -> None:
-    schedule, ticks = reference.ticks_of(reference.stepper_of(nemo_models.ctc, language_model=language))
+    schedule, ticks = reference.ticks_of(reference.stepper_of(nemo_models.ctc, language_model=str(language)))
     ticks.apply(1, [OpenStream(0), PushAudio(0, reference.noise(6.0)), FinishUtterance(0, 1)], 0)
     assert reference.settled_text(reference.settle(schedule, ticks)[1])
 
@@ -106,8 +106,8 @@ def test_the_language_is_what_callers_may_say(nemo_models: NemoModels, language:
     known = {word for sentence in SENTENCES for word in sentence.split()}
     texts = {}
     for weight in (0.0, 8.0):
-        beam = BeamHabits(pieces=PIECES, depth=1e3, weight=weight)
-        stepper = reference.stepper_of(nemo_models.ctc, language_model=language, beam=beam)
+        beam = BeamHabits(pieces=PIECES, depth=1e3)
+        stepper = reference.stepper_of(nemo_models.ctc, language_model=str(language), beam=beam, language_weight=weight)
         schedule, ticks = reference.ticks_of(stepper)
         ticks.apply(1, [OpenStream(0), PushAudio(0, reference.noise(4.0)), FinishUtterance(0, 0)], 0)
         texts[weight] = reference.last_finish(reference.settle(schedule, ticks)[1], 0).text.split()
@@ -118,9 +118,9 @@ def test_the_language_is_what_callers_may_say(nemo_models: NemoModels, language:
 def test_phrases_of_a_tenant_are_preferred_on_top_of_the_language(nemo_models: NemoModels, language: Path) -> None:
     stepper = reference.stepper_of(
         nemo_models.ctc,
-        language_model=language,
+        language_model=str(language),
         beam=BeamHabits(pieces=PIECES, depth=1e3),
-        phrases={"shop": ("warranty",)},
+        phrases=reference.phrases_of(shop=("warranty",)),
         phrase_weight=20.0,
     )
     pcm = reference.noise(1.5)
@@ -134,9 +134,9 @@ def test_phrases_of_a_tenant_are_preferred_on_top_of_the_language(nemo_models: N
 
 def test_errors_say_what_is_wrong(nemo_models: NemoModels, language: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="there is no language model"):
-        reference.stepper_of(nemo_models.ctc, language_model=tmp_path / "none.lm")
+        reference.stepper_of(nemo_models.ctc, language_model=str(tmp_path / "none.lm"))
     with pytest.raises(EngineError, match="needs the ctc decoder"):
-        reference.stepper_of(nemo_models.hybrid, language_model=language)
+        reference.stepper_of(nemo_models.hybrid, language_model=str(language))
     with pytest.raises(EngineError, match="is no language model of 8 word pieces"):
         load_ngrams(language, 8)
     broken = tmp_path / "broken.lm"

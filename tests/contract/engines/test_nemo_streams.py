@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments.engines.nemo.recognizer import NemoSettings, make_stepper
+from deployments.engines.nemo import NemoSettings
+from deployments.engines.nemo.recognizer import make_stepper
 from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
 from deployments.engines.streaming.loop import Link, LoopLimits, StreamLoop
@@ -106,9 +107,8 @@ def running(
     made: list[FragileStepper] = []
 
     def make() -> FragileStepper:
-        shape = StepperLimits(slots=SLOTS, max_batch=SLOTS)
-        settings = NemoSettings(chunk_ms=560, device="cpu", stepper=shape, language_model=language_model)
-        made.append(FragileStepper(make_stepper(models.ctc, settings)))
+        settings = NemoSettings(chunk_ms=560, device="cpu", language_model=str(language_model or "auto"))
+        made.append(FragileStepper(make_stepper(models.ctc, settings, StepperLimits(slots=SLOTS, max_batch=SLOTS))))
         return made[0]
 
     loop = StreamLoop(make, LoopLimits(max_streams=SLOTS, late_ms=600_000, **limits))

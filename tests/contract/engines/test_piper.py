@@ -19,7 +19,7 @@ pytestmark = pytest.mark.contract
 
 @pytest.fixture(scope="module")
 def listener(model_dir: Callable[[str], Path]) -> Iterator[WhisperRecognizer]:
-    recognizer = WhisperRecognizer(model_dir("whisper-tiny"))
+    recognizer = WhisperRecognizer(model_dir("whisper-tiny"), threads=1, language="en")
     yield recognizer
     recognizer.close()
 
@@ -28,7 +28,7 @@ class TestPiper(SynthesizerContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls, model_dir: Callable[[str], Path]) -> Iterator[PiperSynthesizer]:
-        synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+        synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")), threads=1)
         synthesizer.warm_up()
         yield synthesizer
         synthesizer.close()
@@ -73,14 +73,14 @@ class TestPiper(SynthesizerContract):
 
     async def test_close_leaves_no_thread(self, model_dir: Callable[[str], Path]) -> None:
         before = set(threading.enumerate())
-        synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+        synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")), threads=1)
         await chunks_of(synthesizer, "Yes.")
         synthesizer.close()
         assert set(threading.enumerate()) <= before
 
 
 def test_pieces_decode_to_the_samples_of_the_whole(model_dir: Callable[[str], Path]) -> None:
-    synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")))
+    synthesizer = PiperSynthesizer(next(model_dir("piper-en-us-joe-medium").glob("*.onnx")), threads=1)
     (phonemes, *_) = synthesizer._phonemize("Orders over fifty dollars ship free and arrive soon.")
     latent = synthesizer._encode(phonemes, 1.0)
     pieces = [samples for samples, _ in synthesizer._decode(latent)]

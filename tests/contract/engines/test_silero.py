@@ -35,7 +35,7 @@ class TestSilero(SpeechDetectorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls, model_dir: Callable[[str], Path]) -> Iterator[SileroSpeechDetector]:
-        detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=1)
+        detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=1, threads=1)
         detector.warm_up()
         yield detector
         detector.close()
@@ -74,14 +74,14 @@ class TestSilero(SpeechDetectorContract):
 
     async def test_close_leaves_no_thread(self, model_dir: Callable[[str], Path], question_16k: bytes) -> None:
         before = set(threading.enumerate())
-        detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx")
+        detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=16, threads=1)
         await scores_of(detector, question_16k)
         detector.close()
         assert set(threading.enumerate()) <= before
 
 
 async def test_streams_closed_before_their_turn_cost_nothing(model_dir: Callable[[str], Path]) -> None:
-    detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx")
+    detector = SileroSpeechDetector(model_dir("silero-vad") / "silero_vad.onnx", tick_ms=16, threads=1)
     stream = detector.open(lambda score: None)
     stream.push(bytes(4096))
     stream.close()

@@ -20,7 +20,7 @@ class TestSmartTurn(TurnDetectorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls, model_dir: Callable[[str], Path]) -> Iterator[SmartTurnDetector]:
-        detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx")
+        detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx", threads=1)
         detector.warm_up()
         yield detector
         detector.close()
@@ -37,7 +37,7 @@ class TestSmartTurn(TurnDetectorContract):
     ) -> None:
         import asyncio
 
-        batched = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx", max_batch=4)
+        batched = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx", threads=1, max_batch=4)
         audios = [question_16k, question_16k[:20_000], bytes(4000)]
         together = await asyncio.gather(*(batched.completion_probability(pcm) for pcm in audios))
         assert together == pytest.approx([await engine.completion_probability(pcm) for pcm in audios], abs=1e-4)
@@ -45,7 +45,7 @@ class TestSmartTurn(TurnDetectorContract):
 
     async def test_closed_detector_refuses_and_leaves_no_thread(self, model_dir: Callable[[str], Path]) -> None:
         before = set(threading.enumerate())
-        detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx")
+        detector = SmartTurnDetector(model_dir("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx", threads=1)
         await detector.completion_probability(bytes(3200))
         detector.close()
         assert set(threading.enumerate()) <= before

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deployments.engines.vllm import VllmSettings
 from deployments.engines.vllm.engine import VllmLanguageModel
-from deployments.engines.vllm.settings import VllmSettings
 from pipelines.errors import EngineError
 from pipelines.ports import GenerationRequest
 from tests.contract.engines.port_contracts import LanguageModelContract, clauses_of, joined, prompt
@@ -23,8 +23,8 @@ class TestVllm(LanguageModelContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls, model_dir: Callable[[str], Path]) -> Iterator[VllmLanguageModel]:
-        settings = VllmSettings(model_dir("smollm2-135m-instruct"), max_model_len=512, kv_cache_bytes=64 << 20)
-        engine = VllmLanguageModel(settings)
+        settings = VllmSettings(max_model_len=512, kv_cache_bytes=64 << 20)
+        engine = VllmLanguageModel(settings, model_dir("smollm2-135m-instruct"), num_gpus=0)
         engine.warm_up()
         yield engine
         engine.close()
@@ -36,7 +36,7 @@ class TestVllm(LanguageModelContract):
         assert "nine" in joined(await clauses_of(engine, prompt(question, request_id="fact"))).lower()
 
     async def test_prompt_beyond_the_model_is_refused_and_not_retryable(self, engine: VllmLanguageModel) -> None:
-        for request in (prompt("word " * 600, request_id="long"), GenerationRequest("empty", ())):
+        for request in (prompt("word " * 600, request_id="long"), GenerationRequest("empty", (), max_tokens=1)):
             with pytest.raises(EngineError) as refusal:
                 await clauses_of(engine, request)
             assert not refusal.value.retryable

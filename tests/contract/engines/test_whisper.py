@@ -18,7 +18,7 @@ pytestmark = pytest.mark.contract
 
 @pytest.fixture(scope="module")
 def recognizer(model_dir: Callable[[str], Path]) -> Iterator[WhisperRecognizer]:
-    recognizer = WhisperRecognizer(model_dir("whisper-tiny"))
+    recognizer = WhisperRecognizer(model_dir("whisper-tiny"), threads=1, language="en")
     recognizer.warm_up()
     yield recognizer
     recognizer.close()
@@ -78,7 +78,7 @@ async def test_audio_beyond_the_window_is_heard_to_its_end(
 
 async def test_close_leaves_no_thread(model_dir: Callable[[str], Path], question_16k: bytes) -> None:
     before = set(threading.enumerate())
-    recognizer = WhisperRecognizer(model_dir("whisper-tiny"))
+    recognizer = WhisperRecognizer(model_dir("whisper-tiny"), threads=1, language="en")
     await recognizer.recognize(question_16k)
     recognizer.close()
     assert set(threading.enumerate()) <= before

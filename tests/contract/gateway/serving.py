@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from cluster.config.schema import VoxrayConfig
-from deployments.engine_choice import EngineChoice
+from cluster.config.parts import GatewayPart
+from cluster.config.paths import SAMPLE_AGENTS
+from cluster.config.schema import GatewaySettings
 from deployments.engines.scripted.engines import ScriptedLanguageModel, ScriptedRetriever, ScriptedSynthesizer
 from deployments.engines.scripted.recognizer import ScriptedRecognizer
+from deployments.gateway.access import Access
 from deployments.gateway.asgi import create_app
-from deployments.gateway.opening import RemoteEngines, service_opener
-from pipelines.ports import Passage
+from deployments.gateway.local import EnginesHere, scripted, service_with_engines
+from pipelines.errors import Component
+from pipelines.ports import LanguageModel, Passage
 
 RETURN_SENTENCE = "You can return unused items within 30 days of delivery."
 PASSAGE = Passage(RETURN_SENTENCE, "faq/returns.md", "Returns", 1.0, 0.9, 1.0)
@@ -53,13 +56,26 @@ def scripted_engines() -> Scripted:
 
 @contextmanager
 def serve_gateway(
-    adjust: Callable[[VoxrayConfig], VoxrayConfig] = lambda config: config, api_key: str = ""
+    adjust: Callable[[GatewayPart], GatewayPart] = lambda part: part,
+    api_key: str = "",
+    language_model: LanguageModel | None = None,
 ) -> Iterator[ServedGateway]:
-    """Serve until the context is left; `adjust` may change the configuration of the scripted profile."""
-    config = adjust(scripted_config())
+    """Serve until the context is left.
+
+    Args:
+        adjust: may change what the gateway reads of the configuration.
+        api_key: the key that clients must show; "" for none.
+        language_model: serves in place of the scripted one.
+    """
     engines = scripted_engines()
-    remote = RemoteEngines(engines.recognizer.recognize, engines.retriever, engines.language_model, engines.synthesizer)
-    app = create_app(lambda: service_opener(EngineChoice(config, {}), remote, api_key))
+    connect = EnginesHere(
+        adjust(scripted_part()),
+        engines.recognizer,
+        engines.retriever,
+        language_model or engines.language_model,
+        engines.synthesizer,
+    )
+    app = create_app(lambda: service_with_engines(connect, Access(api_key)))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws_max_size=2**25))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -75,8 +91,9 @@ def serve_gateway(
         thread.join(10)
 
 
-def scripted_config() -> VoxrayConfig:
-    """The scripted profile: energy VAD, fixed turn model."""
-    base = VoxrayConfig()
-    gateway = base.gateway.model_copy(update={"vad_engine": "scripted", "turn_engine": "scripted"})
-    return base.model_copy(update={"profile": "scripted", "gateway": gateway})
+def scripted_part() -> GatewayPart:
+    """A gateway with the energy VAD and the fixed turn model, and the sample company's agent."""
+    gateway = GatewaySettings(
+        speech_detector=scripted(Component.SPEECH_DETECTOR), turn_detector=scripted(Component.TURN_DETECTOR)
+    )
+    return GatewayPart(gateway=gateway, longest_call_s=3600, agents_folder=str(SAMPLE_AGENTS))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from cluster.config.schema import VoxrayConfig
+from cluster.config.parts import GatewayPart
 from tests.contract.gateway.serving import ServedGateway, serve_gateway
 from tests.contract.gateway.speech import frames, silence, voice
 
@@ -150,8 +150,8 @@ async def test_gateway_takes_a_whole_recording_in_one_frame(gateway: ServedGatew
     assert done["response"]["status"] == "completed"
 
 
-def _full_after_one(config: VoxrayConfig) -> VoxrayConfig:
-    return config.model_copy(update={"gateway": config.gateway.model_copy(update={"max_calls": 1})})
+def _full_after_one(part: GatewayPart) -> GatewayPart:
+    return part.model_copy(update={"gateway": part.gateway.model_copy(update={"max_calls": 1})})
 
 
 async def test_gateway_refuses_the_call_beyond_its_limit_before_the_handshake() -> None:

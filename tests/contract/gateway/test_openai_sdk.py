@@ -26,7 +26,7 @@ def gateway() -> Iterator[ServedGateway]:
 @asynccontextmanager
 async def connected(gateway: ServedGateway) -> AsyncIterator[Any]:
     client = AsyncOpenAI(api_key="any", base_url=f"{gateway.http_url}/v1")
-    async with client.realtime.connect(model="test") as connection:
+    async with client.realtime.connect(model="voxray") as connection:
         assert (await connection.recv()).type == "session.created"
         yield connection
 

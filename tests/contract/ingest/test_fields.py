@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever
 from deployments.engines.scripted.encoder import ScriptedEncoder
 from deployments.stores.change_log import DocumentChange
@@ -23,7 +24,7 @@ TABLE = "name,category,usd,since\nTent,tents,249,2026-01-31\nBoot,boots,99.5,\nR
 
 
 async def found(workshop: Workshop, *conditions: tuple[str, str, str], tenant: str = "default") -> set[str]:
-    retriever = MilvusRetriever(workshop.uri, workshop.alias, ScriptedEncoder())
+    retriever = MilvusRetriever(workshop.uri, workshop.alias, ScriptedEncoder(), settings=MilvusSettings())
     fields = tuple(FieldCondition(name, operator, tuple(value.split(","))) for name, operator, value in conditions)
     try:
         query = RetrievalQuery(tenant, "what is in stock", 12, 20_000, PassageFilter(fields=fields))

@@ -9,7 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from cluster.config.paths import SAMPLE_AGENTS
+from deployments.gateway.access import Access
 from deployments.gateway.knowledge import ChangeFeed, router
+from deployments.stores.agent_files import FileAgents
 from ingest_jobs.knowledge.operate.follow import Follower
 from tests.contract.ingest.workshop import TABLE, CountingEncoder, Workshop
 
@@ -22,8 +25,10 @@ KEY = {"Authorization": "Bearer right"}
 async def client(workshop: Workshop) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.include_router(router)
-    app.state.service = SimpleNamespace(api_key="right")
-    app.state.change_feed = ChangeFeed(workshop.redis_url, "", alias=workshop.alias, tenant="default")
+    agents = FileAgents(SAMPLE_AGENTS, "")
+    agents.refresh()
+    app.state.service = SimpleNamespace(access=Access("right"), agents=agents)
+    app.state.change_feed = ChangeFeed(workshop.redis_url, "", alias=workshop.alias)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=KEY) as opened:
         yield opened

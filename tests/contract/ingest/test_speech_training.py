@@ -97,9 +97,10 @@ def test_training_goes_on_from_another_one_with_more_speech(corpus: Path, tmp_pa
 
 
 def assert_streams(path: Path) -> None:
-    from deployments.engines.nemo.recognizer import NemoSettings, open_nemo_recognizer
+    from deployments.engines.nemo import NemoSettings
+    from deployments.engines.nemo.recognizer import open_nemo_recognizer
 
-    recognizer = open_nemo_recognizer(path, settings=NemoSettings(device="cpu"))
+    recognizer = open_nemo_recognizer(path, NemoSettings(device="cpu"))
     try:
         recognizer.check_health()
     finally:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever
 from deployments.engines.scripted.encoder import ScriptedEncoder
 from pipelines.ports import RetrievalQuery
@@ -18,7 +19,7 @@ DOCUMENTS = 150
 
 async def ask_until(done: asyncio.Event, workshop: Workshop) -> list[list[str]]:
     """Ask all the time, the last question after the event; return the texts of each answer."""
-    retriever = MilvusRetriever(workshop.uri, workshop.alias, ScriptedEncoder())
+    retriever = MilvusRetriever(workshop.uri, workshop.alias, ScriptedEncoder(), settings=MilvusSettings())
     answers: list[list[str]] = []
     is_last = False
     try:

@@ -120,7 +120,7 @@ def test_change_that_the_store_will_never_take_holds_nothing_back(workshop: Work
     bad = follower.log.append(DocumentChange('other" or tenant != "', "x", "put", text="Mine.", subject="ann"))
     good = put(follower, "news/1", "We open at nine.")
     assert follower.apply_waiting() == 2
-    assert follower.log.state(bad).startswith("set aside: retriever: the tenant name")
+    assert follower.log.state(bad).startswith("set aside: vector_store: the tenant name")
     assert follower.log.state(good) == "applied"
     assert "We open at nine." in workshop.texts()
     (aside,) = follower.log.all_set_aside()

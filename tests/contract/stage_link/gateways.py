@@ -27,7 +27,7 @@ class Gateway:
 
     def __init__(self, addresses: list[LinkAddress], patience: LinkPatience | None = None) -> None:
         self.addresses = addresses
-        self.transcriber = LinkedTranscriber("", patience)
+        self.transcriber = LinkedTranscriber(patience or LinkPatience())
         self._keeper = LinkKeeper(self.transcriber, self._find)
 
     async def _find(self) -> Found:

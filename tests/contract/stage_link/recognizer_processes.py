@@ -76,11 +76,11 @@ def maker(checkpoint: Path | None) -> Callable[[], StreamingRecognizer]:
         return lambda: StreamLoop(ScriptedStepper)
     import nemo.collections.asr.models  # noqa: F401
 
-    from cluster.config.schema import TranscriberConfig, VoxrayConfig
-    from deployments.engine_choice import EngineChoice
+    from deployments.engines.nemo import NemoSettings
+    from deployments.engines.nemo.recognizer import open_nemo_recognizer
 
-    section = TranscriberConfig(engine="nemo", model="small", device="cpu", max_streams=8)
-    return EngineChoice(VoxrayConfig(transcriber=section), {"small": str(checkpoint.parent)}).streaming_recognizer
+    settings = NemoSettings(device="cpu", max_streams=8)
+    return lambda: open_nemo_recognizer(checkpoint, settings)
 
 
 def serve(recognizer: StreamingRecognizer) -> None:

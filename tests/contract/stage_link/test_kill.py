@@ -34,7 +34,7 @@ async def spoken(
     transcriber: LinkedTranscriber, seen: list[Hypothesis], disturb_at: int, disturb: object, pcm_16k: bytes = PCM
 ) -> list[str]:
     """Speak at ten times the pace of speech, with a pause half way; return the text at the pause and at the end."""
-    stream = transcriber.open("call", seen.append)
+    stream = transcriber.open(seen.append)
     pauses: list[asyncio.Task[Hypothesis]] = []
     starts = range(0, len(pcm_16k), FRAME_BYTES)
     for index, start in enumerate(starts):

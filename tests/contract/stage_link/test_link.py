@@ -36,6 +36,7 @@ from pipelines.hearing.link import (
     StreamResult,
 )
 from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
 from tests.contract.stage_link.gateways import gateway, loud_pcm
 
 pytestmark = pytest.mark.contract
@@ -113,12 +114,12 @@ async def test_two_gateways_share_a_recogniser_and_do_not_hear_each_other(recogn
 async def test_recogniser_that_joins_later_gets_new_streams_only(make: Callable[..., Recognizer]) -> None:
     early, late = make("early"), make("late")
     async with gateway(early.address) as side:
-        old = side.transcriber.open("old", lambda _heard: None)
+        old = side.transcriber.open(lambda _heard: None)
         old.push(SPEECH)
         await early.until(streams=1)
         side.addresses = [early.address, late.address]
         await side.until(lambda transcriber: transcriber.gauges()["replicas"] == 2)
-        new = side.transcriber.open("new", lambda _heard: None)
+        new = side.transcriber.open(lambda _heard: None)
         new.push(SPEECH)
         assert (await old.finalize()).text == (await new.finalize()).text
         assert (early.listener.load().streams, late.listener.load().streams) == (1, 1)
@@ -127,7 +128,7 @@ async def test_recogniser_that_joins_later_gets_new_streams_only(make: Callable[
 async def test_streams_of_a_gateway_that_is_gone_are_freed(recognizer: Recognizer) -> None:
     async with gateway(recognizer.address) as side:
         for _ in range(5):
-            side.transcriber.open("call", lambda _heard: None).push(SPEECH)
+            side.transcriber.open(lambda _heard: None).push(SPEECH)
         await recognizer.until(streams=5)
     await recognizer.until(streams=0)
 
@@ -135,8 +136,8 @@ async def test_streams_of_a_gateway_that_is_gone_are_freed(recognizer: Recognize
 async def test_full_recogniser_refuses_with_its_reason(make: Callable[..., Recognizer]) -> None:
     small = make("small", slots=1)
     async with gateway(small.address) as side:
-        side.transcriber.open("first", lambda _heard: None).push(SPEECH)
-        second = side.transcriber.open("second", lambda _heard: None)
+        side.transcriber.open(lambda _heard: None).push(SPEECH)
+        second = side.transcriber.open(lambda _heard: None)
         second.push(SPEECH)
         with pytest.raises(EngineError, match=r"no replica takes the stream \(small: all 1 streams are taken\)"):
             await second.finalize()
@@ -146,12 +147,12 @@ async def test_draining_recogniser_ends_what_it_has_and_takes_nothing_new(make: 
     leaving, staying = make("leaving"), make("staying")
     async with gateway(leaving.address, staying.address) as side:
         side.transcriber.tell_load("staying", streams=60, slots=64)
-        old = side.transcriber.open("old", lambda _heard: None)
+        old = side.transcriber.open(lambda _heard: None)
         old.push(SPEECH)
         await leaving.until(streams=1)
         drained = asyncio.create_task(asyncio.to_thread(leaving.listener.drain, 30.0))
         await side.until(lambda transcriber: transcriber.gauges()["replicas"] == 1)
-        new = side.transcriber.open("new", lambda _heard: None)
+        new = side.transcriber.open(lambda _heard: None)
         new.push(SPEECH)
         assert (await old.finalize()).text == (await new.finalize()).text
         assert not drained.done()
@@ -182,7 +183,7 @@ async def test_drain_ends_in_time_whatever_callers_do_and_they_go_elsewhere(make
     leaving, staying = make("leaving"), make("staying")
     async with gateway(leaving.address, staying.address) as side:
         side.transcriber.tell_load("staying", streams=60, slots=64)
-        stream = side.transcriber.open("call", lambda _heard: None)
+        stream = side.transcriber.open(lambda _heard: None)
         stream.push(SPEECH)
         await leaving.until(streams=1)
         await asyncio.to_thread(leaving.listener.drain, 0.05)
@@ -194,7 +195,7 @@ async def test_drain_ends_in_time_whatever_callers_do_and_they_go_elsewhere(make
 async def test_gateway_with_a_wrong_key_is_refused_and_nobody_else_notices(recognizer: Recognizer) -> None:
     async with gateway(recognizer.address) as side:
         with pytest.raises(LinkError, match="does not know the key"):
-            await hold_link(replace(recognizer.address, key=b"x" * 32), LinkedTranscriber())
+            await hold_link(replace(recognizer.address, key=b"x" * 32), LinkedTranscriber(LinkPatience()))
         assert (await side.transcriber.recognize(SPEECH)).text
 
 
@@ -213,7 +214,7 @@ async def test_recogniser_with_a_wrong_key_gets_no_audio() -> None:
     server = await asyncio.start_server(impostor, "127.0.0.1", 0)
     address = LinkAddress("impostor", "127.0.0.1", server.sockets[0].getsockname()[1], b"k" * 32)
     with pytest.raises(LinkError, match="does not know the key"):
-        await hold_link(address, LinkedTranscriber())
+        await hold_link(address, LinkedTranscriber(LinkPatience()))
     await has_ended.wait()
     server.close()
     await server.wait_closed()
@@ -288,7 +289,7 @@ async def test_recogniser_that_falls_silent_is_taken_for_lost(
     monkeypatch.setattr(dialer, "SILENCE_S", 0.2)
     monkeypatch.setattr(listener, "LOAD_S", 0.05)
     async with gateway(recognizer.address) as side:
-        stream = side.transcriber.open("call", lambda _heard: None)
+        stream = side.transcriber.open(lambda _heard: None)
         stream.push(SPEECH)
         await recognizer.until(streams=1)
         monkeypatch.setattr(listener, "LOAD_S", 60.0)  # no sign of life any more

@@ -39,6 +39,7 @@ def serve_configuration() -> dict[str, Any]:
     policy = {
         "stages": {name: {"calls_per_replica": holds} for name, (holds, _, _, _) in LAYOUT.items()},
         "limits": {"lead_s": 5, "headroom": 0, "deviations": 0, "hold_s": 6, "period_s": 1},
+        "variant_idle_s": 600,
     }
     application = {
         "name": APPLICATION,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cluster.cli import app
 from cluster.cli.scaling.profile import stage_of
 from cluster.config.loading import load_config
-from cluster.config.schema import TranscriberConfig, VoxrayConfig
+from cluster.config.schema import VoxrayConfig
 from pipelines.errors import ConfigError
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("no_voxray_variables")]
@@ -39,10 +39,11 @@ def test_plan_as_settings_is_a_valid_file(tmp_path: Path) -> None:
     }
     config = load_config("nvidia", written, addresses)
     stages = {stage["stage"]: stage for stage in report["stages"]}
-    assert config.transcriber.replicas.calls == stages["transcriber"]["calls_per_replica"]
-    assert config.transcriber.replicas.num_gpus == stages["transcriber"]["share"]
+    replicas = config.pools.transcriber["default"].replicas
+    assert replicas.calls == stages["transcriber"]["calls_per_replica"]
+    assert replicas.num_gpus == stages["transcriber"]["share"]
     assert config.scaling.gpu_isolation == "mps"
-    assert yaml.safe_load(written.read_text())["language_model"]["gpu_memory_utilization"] <= 0.95
+    assert yaml.safe_load(written.read_text())["pools"]["language_model"]["default"]["gpu_memory_utilization"] <= 0.95
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,6 @@ def test_profile_knows_stages_and_models_and_refuses_the_rest() -> None:
         stage_of("gateway", config)
     with pytest.raises(ConfigError, match="known"):
         stage_of("parrot", config)
-    scripted = config.model_copy(update={"transcriber": TranscriberConfig(engine="scripted")})
+    scripted = load_config("scripted", None, {})
     with pytest.raises(ConfigError, match="scripted"):
         stage_of("transcriber", scripted)

@@ -42,10 +42,13 @@ def complaint(profile: str, environment: dict[str, str]) -> str:
         ({"gateway__replicas__min_replicas": 3}, "gateway.replicas.max_replicas"),
         ({"turn__min_silence_ms": 1300}, "turn.min_silence_ms = 1300: must be at most turn.max_silence_ms"),
         ({"turn__speculation_silence_ms": 1300}, "turn.speculation_silence_ms = 1300"),
-        ({"language_model__replicas__num_gpus": 0.5}, "the profile embedded has no accelerator"),
-        ({"language_model__replicas__neuron_cores": 2}, "the profile embedded has no accelerator"),
-        ({"language_model__engine": "neuron"}, "runs on Inferentia only"),
-        ({"language_model__max_tokens": 4096}, "must leave room for the prompt"),
+        ({"pools__language_model__default__replicas__num_gpus": 0.5}, "the profile embedded has no accelerator"),
+        ({"pools__language_model__default__replicas__neuron_cores": 2}, "asks for 2 NeuronCores"),
+        ({"pools__language_model__default__engine": "neuron"}, "runs on Inferentia only"),
+        ({"pools__language_model__default__engine": "riva"}, "allowed: one of vllm, neuron, scripted"),
+        ({"pools__language_model__other__max_num_seq": 3}, "did you mean max_num_seqs?"),
+        ({"routes__synthesizer": "[warm]"}, "there is no pool warm; pools of this stage: default"),
+        ({"answering__max_tokens": 4096}, "must leave room for the prompt"),
         ({"ingress__host": "0.0.0.0"}, "gateway.api_key_env must name the variable"),
         ({"ingress__host": "voice.example"}, "gateway.api_key_env must name the variable"),
         ({"ingress__drain_s": 7200}, "is longer than the longest call"),
@@ -53,14 +56,20 @@ def complaint(profile: str, environment: dict[str, str]) -> str:
         ({"ray__num_cpus": 4}, "the smallest number of replicas asks for 5"),
         ({"services__redis__url": "http://h"}, "redis://... or rediss://..."),
         ({"services__objects__url": "gs://b"}, "s3://..."),
-        ({"transcriber__model": "../whisper"}, "takes the name of a catalog entry"),
-        ({"transcriber__engine": "nemo", "transcriber__chunk_ms": 100}, "must be a multiple of 80"),
-        ({"transcriber__engine": "nemo", "transcriber__device": "cuda"}, "needs a GPU, or a fraction of one"),
+        ({"pools__transcriber__default__model": "../whisper"}, "takes the name of a catalog entry"),
         (
-            {"transcriber__engine": "nemo", "transcriber__replicas__max_replicas": 2},
-            "streams are no requests to Ray, which would never add one",
+            {"pools__transcriber__default__engine": "nemo", "pools__transcriber__default__chunk_ms": 100},
+            "must be a multiple of 80",
         ),
-        ({"transcriber__link__answer_s": 10}, "must be less than transcriber.link.wait_s = 10"),
+        (
+            {"pools__transcriber__default__engine": "nemo", "pools__transcriber__default__device": "cuda"},
+            "needs a GPU, or a fraction of one",
+        ),
+        (
+            {"pools__transcriber__default__engine": "nemo", "pools__transcriber__default__replicas__max_replicas": 2},
+            "streams are no requests to Ray Serve",
+        ),
+        ({"hearing__link__answer_s": 10}, "must be less than hearing.link.wait_s = 10"),
     ],
 )
 def test_impossible_embedded_setting_is_refused(settings: dict[str, object], expected: str) -> None:
@@ -70,17 +79,29 @@ def test_impossible_embedded_setting_is_refused(settings: dict[str, object], exp
 @pytest.mark.parametrize(
     ("profile", "settings", "expected"),
     [
-        ("nvidia", {"transcriber__replicas__num_gpus": 0}, "needs a GPU, or a fraction of one"),
-        ("nvidia", {"transcriber__replicas__num_gpus": 1.5}, "a fraction below 1 or a whole number"),
-        ("nvidia", {"language_model__replicas__neuron_cores": 2}, "cannot have GPUs too"),
-        ("nvidia", {"language_model__replicas__num_gpus": 0.5}, "is a share of the whole GPU"),
+        ("nvidia", {"pools__transcriber__default__replicas__num_gpus": 0}, "needs a GPU, or a fraction of one"),
+        ("nvidia", {"pools__transcriber__default__replicas__num_gpus": 1.5}, "a fraction below 1 or a whole number"),
+        (
+            "nvidia",
+            {"pools__language_model__default__replicas__neuron_cores": 2},
+            "cannot be set beside num_gpus, which is 1",
+        ),
+        ("nvidia", {"pools__language_model__default__replicas__num_gpus": 0.5}, "is a share of the whole GPU"),
         ("nvidia", {"services__redis__url": "redis://h"}, "allowed with the profile nvidia: rediss://..."),
         ("nvidia", {"services__sql__url": "sqlite:///x"}, "postgresql://..."),
-        ("inferentia", {"transcriber__replicas__num_gpus": 1}, "an Inferentia node has no GPU"),
-        ("inferentia", {"language_model__engine": "vllm"}, "does not run on Inferentia"),
-        ("inferentia", {"transcriber__engine": "nemo"}, "the images of Inferentia clusters have no NeMo"),
-        ("nvidia", {"transcriber__device": "cpu"}, "leaves the GPU idle"),
-        ("inferentia", {"language_model__replicas__neuron_cores": 0}, "the engine neuron needs at least 1"),
+        ("inferentia", {"pools__transcriber__default__replicas__num_gpus": 1}, "an Inferentia node has no GPU"),
+        ("inferentia", {"pools__language_model__default__engine": "vllm"}, "does not run on Inferentia"),
+        (
+            "inferentia",
+            {"pools__transcriber__default__engine": "nemo"},
+            "the images of Inferentia clusters have no NeMo",
+        ),
+        ("nvidia", {"pools__transcriber__default__device": "cpu"}, "leaves the GPU idle"),
+        (
+            "inferentia",
+            {"pools__language_model__default__replicas__neuron_cores": 0},
+            "the engine neuron needs whole NeuronCores",
+        ),
     ],
 )
 def test_impossible_production_setting_is_refused(profile: str, settings: dict[str, object], expected: str) -> None:
@@ -131,11 +152,11 @@ def test_value_of_an_unknown_key_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_show_prints_the_tree_so_that_it_can_be_read_back(tmp_path: Path) -> None:
-    shown = CliRunner().invoke(app, ["show"], env={"VOXRAY__AGENT__COMPANY": "Fjord: & Co #1"})
+    shown = CliRunner().invoke(app, ["show"], env={"VOXRAY__TOPOLOGY__IMAGE_REPOSITORY": "fjord: & co #1"})
     assert shown.exit_code == 0
     file = tmp_path / "back.yaml"
     file.write_text(shown.output)
-    assert load_config(None, file, {}).agent.company == "Fjord: & Co #1"
+    assert load_config(None, file, {}).topology.image_repository == "fjord: & co #1"
 
 
 def test_show_origin_names_the_variable_beside_its_value() -> None:

@@ -52,17 +52,30 @@ def test_every_profile_file_names_itself_and_loads_with_addresses(profile: str, 
 
 
 def test_each_layer_wins_over_the_ones_below(tmp_path: Path) -> None:
-    file = written(tmp_path, "language_model: {max_tokens: 11, max_num_seqs: 12}\nprofile: scripted")
-    variables = {"VOXRAY__LANGUAGE_MODEL__MAX_NUM_SEQS": "13"}
-    loaded = load_with_origins(None, file, variables)
-    model = loaded.config.language_model
-    assert (model.engine, model.max_tokens, model.max_num_seqs) == ("scripted", 11, 13)
-    assert loaded.origins["language_model", "engine"] == "profile scripted"
-    assert loaded.origins["language_model", "max_tokens"] == str(file)
-    assert (
-        loaded.origins["language_model", "max_num_seqs"] == "environment variable VOXRAY__LANGUAGE_MODEL__MAX_NUM_SEQS"
-    )
-    assert ("language_model", "max_model_len") not in loaded.origins
+    text = "pools: {language_model: {default: {model: eleven, threads: 12}}}\nprofile: scripted"
+    file = written(tmp_path, text)
+    variable = "VOXRAY__POOLS__LANGUAGE_MODEL__DEFAULT__THREADS"
+    loaded = load_with_origins(None, file, {variable: "13"})
+    at = ("pools", "language_model", "default")
+    model = loaded.config.pools.language_model["default"]
+    assert (model.engine, model.model, model.threads) == ("scripted", "eleven", 13)  # type: ignore[attr-defined]
+    assert loaded.origins[*at, "engine"] == "profile scripted"
+    assert loaded.origins[*at, "model"] == str(file)
+    assert loaded.origins[*at, "threads"] == f"environment variable {variable}"
+    assert (*at, "niceness") not in loaded.origins
+
+
+def test_pool_is_added_beside_the_default_and_null_takes_one_out(tmp_path: Path) -> None:
+    added = "pools: {language_model: {large: {engine: scripted}}}"
+    assert list(load_config(None, written(tmp_path, added), {}).pools.language_model) == ["default", "large"]
+    alone = "pools: {language_model: {default: null, large: {engine: scripted}}}\nroutes: {language_model: [large]}"
+    assert list(load_config(None, written(tmp_path, alone), {}).pools.language_model) == ["large"]
+
+
+def test_pool_has_the_defaults_of_its_engine(tmp_path: Path) -> None:
+    config = load_config(None, written(tmp_path, "pools: {transcriber: {default: {engine: nemo}}}"), {})
+    pool = config.pools.transcriber["default"]
+    assert (pool.model, pool.chunk_ms) == ("voxray-asr-small-en", 160)  # type: ignore[attr-defined]
 
 
 def test_profile_is_taken_from_argument_then_variable_then_file(tmp_path: Path) -> None:
@@ -73,20 +86,29 @@ def test_profile_is_taken_from_argument_then_variable_then_file(tmp_path: Path) 
 
 
 def test_file_in_the_working_directory_is_read_unless_another_is_named(tmp_path: Path) -> None:
-    written(tmp_path, "agent: {company: Here}", "voxray.yaml")
-    other = written(tmp_path, "agent: {company: There}")
-    assert load_config(None, None, {}).agent.company == "Here"
-    assert load_config(None, None, {"VOXRAY_CONFIG": str(other)}).agent.company == "There"
+    written(tmp_path, "gateway: {default_agent: here}", "voxray.yaml")
+    other = written(tmp_path, "gateway: {default_agent: there}")
+    assert load_config(None, None, {}).gateway.default_agent == "here"
+    assert load_config(None, None, {"VOXRAY_CONFIG": str(other)}).gateway.default_agent == "there"
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "read"),
     [
         ("VOXRAY__GATEWAY__MAX_CALLS", "10", lambda config: config.gateway.max_calls == 10),
-        ("VOXRAY__AGENT__COMPANY", "123", lambda config: config.agent.company == "123"),
-        ("VOXRAY__AGENT__REFUSAL", "a: b, [c", lambda config: config.agent.refusal == "a: b, [c"),
+        ("VOXRAY__GATEWAY__DEFAULT_AGENT", "123", lambda config: config.gateway.default_agent == "123"),
+        ("VOXRAY__TOPOLOGY__IMAGE_TAG", "a: b, [c", lambda config: config.topology.image_tag == "a: b, [c"),
+        (
+            "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__MODEL",
+            "123",
+            lambda config: config.pools.transcriber["default"].model == "123",
+        ),
         ("VOXRAY__TURN__VAD_THRESHOLD", "1", lambda config: config.turn.vad_threshold == 1.0),
-        ("VOXRAY__SYNTHESIZER__REPLICAS__NUM_CPUS", "0.5", lambda config: config.synthesizer.replicas.num_cpus == 0.5),
+        (
+            "VOXRAY__POOLS__SYNTHESIZER__DEFAULT__REPLICAS__NUM_CPUS",
+            "0.5",
+            lambda config: config.pools.synthesizer["default"].replicas.num_cpus == 0.5,
+        ),
         ("VOXRAY_STATE", "here", lambda config: config.paths.state == Path.cwd() / "here"),
         ("VOXRAY_PROFILE", "", lambda config: config.profile == "embedded"),
     ],
@@ -104,10 +126,24 @@ def test_variable_sets_its_key_with_the_type_of_the_key(variable: str, text: str
         ('gateway: {max_calls: "10"}', ['gateway.max_calls = "10"', "integer"]),
         ("gateway: {max_calls: true}", ["gateway.max_calls = true", "integer"]),
         ("gateway: {max_calls: 0}", ["gateway.max_calls = 0", "at least 1"]),
-        ("gateway: 5", ["gateway = 5", "is a section with the keys replicas"]),
+        ("gateway: 5", ["gateway = 5", "is a section with the keys speculate_up_to_calls"]),
         ("turn: {vad_threshold: 1.5}", ["turn.vad_threshold = 1.5", "number, at least 0, at most 1"]),
-        ("transcriber: {engine: riva}", ['transcriber.engine = "riva"', "one of whisper-ct2, nemo, scripted"]),
-        ("agent: {company: [a]}", ['agent.company = ["a"]', "allowed: text"]),
+        (
+            "pools: {transcriber: {default: {engine: riva}}}",
+            ['pools.transcriber.default.engine = "riva"', "one of whisper-ct2, nemo, scripted"],
+        ),
+        (
+            "pools: {transcriber: {default: {engine: nemo, chunk_ms: 5}}}",
+            ["pools.transcriber.default.chunk_ms = 5", "allowed: integer, at least 80, at most 2000"],
+        ),
+        (
+            "pools: {transcriber: {default: {chunk_ms: 160}}}",
+            ["pools.transcriber.default.chunk_ms", "unknown key"],
+        ),
+        ("pools: {transcriber: {Default: {}}}", ["pools.transcriber.Default", "no name of a pool"]),
+        ("pools: {transcriber: {default: 5}}", ["pools.transcriber.default = 5", "is a section with the keys engine"]),
+        ("pools: {transcriber: {default: {replicas: {num_cpu: 1}}}}", ["replicas.num_cpu", "did you mean num_cpus?"]),
+        ("gateway: {default_agent: [a]}", ['gateway.default_agent = ["a"]', "allowed: text"]),
         ("paths: {state: 4}", ["paths.state = 4", "path or empty"]),
         ("ray: {num_cpus: 16}\nray: {num_cpus: 17}", ["line 2", "'ray' appears twice"]),
         ("ray: [1", ["line 1"]),

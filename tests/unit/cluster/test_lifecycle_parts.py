@@ -38,24 +38,24 @@ def _deployment(state: str, *, running: int = 1, message: str = "") -> dict[str,
 
 
 def test_application_runs_only_when_every_wanted_replica_does() -> None:
-    assert read_progress(_status("RUNNING", A=_deployment("HEALTHY")), "voxray").is_running
-    assert not read_progress(_status("RUNNING", A=_deployment("HEALTHY", running=0)), "voxray").is_running
-    assert not read_progress(_status("DEPLOYING", A=_deployment("HEALTHY")), "voxray").is_running
+    assert read_progress(_status("RUNNING", A=_deployment("HEALTHY")), ["voxray"]).is_running
+    assert not read_progress(_status("RUNNING", A=_deployment("HEALTHY", running=0)), ["voxray"]).is_running
+    assert not read_progress(_status("DEPLOYING", A=_deployment("HEALTHY")), ["voxray"]).is_running
 
 
 def test_application_that_serve_does_not_know_has_not_started() -> None:
-    progress = read_progress({"applications": {}}, "voxray")
+    progress = read_progress({"applications": {}}, ["voxray"])
     assert (progress.state, progress.is_running, progress.failure) == ("NOT_STARTED", False, "")
 
 
 def test_failure_names_the_deployment_and_its_reason() -> None:
     failed = _deployment("DEPLOY_FAILED", running=0, message="ValueError: no weights")
-    progress = read_progress(_status("DEPLOY_FAILED", A=_deployment("HEALTHY"), B=failed), "voxray")
+    progress = read_progress(_status("DEPLOY_FAILED", A=_deployment("HEALTHY"), B=failed), ["voxray"])
     assert progress.failure == "B: ValueError: no weights"
 
 
 def test_failure_of_the_last_submission_does_not_count_while_deploying() -> None:
-    assert not read_progress(_status("DEPLOYING", B=_deployment("DEPLOY_FAILED")), "voxray").failure
+    assert not read_progress(_status("DEPLOYING", B=_deployment("DEPLOY_FAILED")), ["voxray"]).failure
 
 
 def test_wrapper_rewrites_only_the_private_binds(tmp_path: Path) -> None:

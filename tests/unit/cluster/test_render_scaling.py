@@ -7,18 +7,8 @@ from typing import Any
 import pytest
 
 from cluster.config.checks import problems_in
-from cluster.config.schema import (
-    GatewayConfig,
-    LanguageModelConfig,
-    NeuronEngineConfig,
-    NeuronReplicaConfig,
-    ReplicaConfig,
-    RoutingConfig,
-    ScalingConfig,
-    ScheduledCalls,
-    TranscriberConfig,
-    VoxrayConfig,
-)
+from cluster.config.pools import ReplicaConfig
+from cluster.config.schema import GatewayConfig, ScalingConfig, VoxrayConfig
 from cluster.render.placement import Placed, deployments_of
 from cluster.render.scaling import LOOK_BACK_S, application_policy, replica_range, sharing_variables
 from cluster.render.serve_config import configured_addresses, render_serve_config
@@ -27,24 +17,28 @@ from tests.unit.cluster.render.conftest import production
 pytestmark = pytest.mark.unit
 
 
-def scaled(**scaling: Any) -> VoxrayConfig:
-    wide = ReplicaConfig(min_replicas=1, max_replicas=9, calls=40, max_ongoing_requests=500)
-    return VoxrayConfig(
-        gateway=GatewayConfig(replicas=wide),
-        transcriber=TranscriberConfig(replicas=wide),
-        scaling=ScalingConfig(**{"policy": "calls", **scaling}),
-    )
+WIDE = {"min_replicas": 1, "max_replicas": 9, "calls": 40, "max_ongoing_requests": 500}
 
 
-def two_pools(calls: float = 12.0, **neuron_price: float) -> VoxrayConfig:
-    model = LanguageModelConfig(
-        replicas=ReplicaConfig(max_replicas=3, calls=60),
-        neuron=NeuronEngineConfig(
-            is_second_pool=True, max_num_seqs=16, replicas=NeuronReplicaConfig(max_replicas=5, calls=calls)
-        ),
-        routing=RoutingConfig(**neuron_price),
-    )
-    return scaled().model_copy(update={"language_model": model})
+def scaled(pools: dict[str, Any] | None = None, **scaling: Any) -> VoxrayConfig:
+    wide: dict[str, Any] = {"transcriber": {"default": {"replicas": WIDE}}}
+    tree = {"gateway": {"replicas": WIDE}, "pools": wide | (pools or {}), "scaling": {"policy": "calls", **scaling}}
+    return VoxrayConfig.model_validate(tree)
+
+
+def two_pools(calls: float = 12.0) -> VoxrayConfig:
+    neuron = {"max_replicas": 5, "calls": calls, "neuron_cores": 2}
+    pools = {
+        "default": {"replicas": {"max_replicas": 3, "calls": 60}},
+        "neuron": {"engine": "neuron", "max_num_seqs": 16, "replicas": neuron},
+    }
+    return scaled({"language_model": pools})
+
+
+def policies(config: VoxrayConfig) -> dict[str, Any]:
+    """Return the arguments of each deployment's policy, of those that have one."""
+    found = {placed.name: application_policy(config, placed) for placed in deployments_of(config)}
+    return {name: policy["autoscaling_policy"]["policy_kwargs"] for name, policy in found.items() if policy}
 
 
 def gateway_of(config: VoxrayConfig) -> Placed:
@@ -59,49 +53,45 @@ def test_policy_holds_by_itself_so_serve_does_not_wait() -> None:
 
 
 def test_gateways_of_a_fixed_number_are_seen_all_the_same_since_they_count_the_calls() -> None:
-    fixed = ReplicaConfig(min_replicas=2, max_replicas=2, calls=40, max_ongoing_requests=500)
-    config = scaled().model_copy(update={"gateway": GatewayConfig(replicas=fixed)})
+    fixed = GatewayConfig(replicas=ReplicaConfig(min_replicas=2, max_replicas=2, calls=40, max_ongoing_requests=500))
+    config = scaled().model_copy(update={"gateway": fixed})
     assert replica_range(config, gateway_of(config))["autoscaling_config"]["max_replicas"] == 2
-    assert "Gateway" in application_policy(config)["autoscaling_policy"]["policy_kwargs"]["stages"]
+    assert "Gateway" in policies(config)["Gateway"]["stages"]
     by_ray = config.model_copy(update={"scaling": ScalingConfig(policy="ray")})
     assert replica_range(by_ray, gateway_of(by_ray)) == {"num_replicas": 2}
 
 
 def test_only_deployments_that_may_scale_are_the_policys() -> None:
-    rendered = render_serve_config(scaled(), configured_addresses(scaled()))["applications"][0]
-    assert set(rendered["autoscaling_policy"]["policy_kwargs"]["stages"]) == {"Gateway", "Transcriber"}
-    fixed = next(item for item in rendered["deployments"] if item["name"] == "Synthesizer")
+    assert set(policies(scaled())) == {"Gateway", "Transcriber"}
+    applications = render_serve_config(scaled(), configured_addresses(scaled()))["applications"]
+    (fixed,) = next(item["deployments"] for item in applications if item["name"] == "synthesizer-default")
     assert fixed["num_replicas"] == 1
 
 
 def test_requests_that_run_together_are_a_signal_of_the_language_model() -> None:
-    replicas = ReplicaConfig(max_replicas=3, calls=60)
-    config = scaled().model_copy(update={"language_model": LanguageModelConfig(max_num_seqs=77, replicas=replicas)})
-    stages = application_policy(config)["autoscaling_policy"]["policy_kwargs"]["stages"]
-    assert stages["LanguageModel"]["signals"]["in_flight"] == 77
+    pool = {"max_num_seqs": 77, "replicas": {"max_replicas": 3, "calls": 60}}
+    config = scaled({"language_model": {"default": pool}})
+    assert policies(config)["LanguageModel"]["share"]["signals"]["in_flight"] == 77
 
 
 def test_mps_is_told_share_and_memory_of_each_replica_that_shares() -> None:
     replicas = ReplicaConfig(num_gpus=0.25, gpu_memory_bytes=3 * 2**30 + 1)
-    config = VoxrayConfig(transcriber=TranscriberConfig(replicas=replicas), scaling=ScalingConfig(gpu_isolation="mps"))
-    assert sharing_variables(config, config.transcriber.replicas) == {
+    config = VoxrayConfig(scaling=ScalingConfig(gpu_isolation="mps"))
+    assert sharing_variables(config, replicas) == {
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25",
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=3073M",
     }
-    assert sharing_variables(config, config.synthesizer.replicas) == {}
-    assert sharing_variables(config.model_copy(update={"scaling": ScalingConfig()}), config.transcriber.replicas) == {}
+    assert sharing_variables(config, ReplicaConfig()) == {}
+    assert sharing_variables(VoxrayConfig(), replicas) == {}
 
 
 @pytest.mark.parametrize(
     ("config", "key"),
     [
-        (scaled(schedule=(ScheduledCalls(days="never", start="08:00", end="09:00", calls=5),)), "schedule"),
-        (
-            scaled().model_copy(update={"transcriber": TranscriberConfig(replicas=ReplicaConfig(max_replicas=3))}),
-            "calls",
-        ),
+        (scaled(schedule=({"days": "never", "start": "08:00", "end": "09:00", "calls": 5},)), "schedule"),
+        (scaled({"transcriber": {"default": {"replicas": {"max_replicas": 3}}}}), "transcriber.default.replicas.calls"),
         (scaled().model_copy(update={"gateway": GatewayConfig()}), "calls"),
-        (two_pools(calls=0.0), "neuron.replicas.calls"),
+        (two_pools(calls=0.0), "language_model.neuron.replicas.calls"),
     ],
 )
 def test_scaling_that_cannot_work_is_told(config: VoxrayConfig, key: str) -> None:
@@ -109,31 +99,20 @@ def test_scaling_that_cannot_work_is_told(config: VoxrayConfig, key: str) -> Non
 
 
 def test_scaling_that_can_work_has_no_problem() -> None:
-    assert not problems_in(scaled(schedule=(ScheduledCalls(start="08:00", end="09:00", calls=5),)))
+    assert not problems_in(scaled(schedule=({"start": "08:00", "end": "09:00", "calls": 5},)))
 
 
-def test_both_pools_of_the_language_model_scale_and_the_cheaper_is_filled_first() -> None:
-    config = two_pools()
-    stages = application_policy(config)["autoscaling_policy"]["policy_kwargs"]["stages"]
-    assert stages["LanguageModel"]["overflow_of"] == "LanguageModelNeuron"
-    assert "overflow_of" not in stages["LanguageModelNeuron"]
-    assert stages["LanguageModelNeuron"]["signals"]["in_flight"] == 16
-    assert stages["LanguageModelNeuron"]["calls_per_replica"] == 12
-    dear = application_policy(two_pools(neuron_price=9.0))["autoscaling_policy"]["policy_kwargs"]["stages"]
-    assert dear["LanguageModelNeuron"]["overflow_of"] == "LanguageModel"
-
-
-def test_pool_that_does_not_scale_leaves_the_other_all_calls() -> None:
-    config = two_pools()
-    fixed = config.language_model.neuron.model_copy(update={"replicas": NeuronReplicaConfig()})
-    model = config.language_model.model_copy(update={"neuron": fixed})
-    stages = application_policy(config.model_copy(update={"language_model": model}))["autoscaling_policy"]
-    assert "overflow_of" not in stages["policy_kwargs"]["stages"]["LanguageModel"]
+def test_each_pool_of_a_stage_scales_by_its_own_share() -> None:
+    found = policies(two_pools())
+    assert found["LanguageModel-neuron"]["share"]["signals"]["in_flight"] == 16
+    assert found["LanguageModel-neuron"]["share"]["calls_per_replica"] == 12
+    assert found["LanguageModel"]["share"]["calls_per_replica"] == 60
 
 
 def test_profile_inferentia_scales_by_the_calls() -> None:
     config = production("inferentia")
-    stages = application_policy(config)["autoscaling_policy"]["policy_kwargs"]["stages"]
-    assert set(stages) == {"Gateway", "Transcriber", "Retriever", "LanguageModel", "Synthesizer"}
-    assert all(stage["calls_per_replica"] > 0 for stage in stages.values())
-    assert stages["LanguageModel"]["signals"]["in_flight"] == config.language_model.neuron.max_num_seqs
+    found = policies(config)
+    assert set(found) == {"Gateway", "Transcriber", "Retriever", "LanguageModel", "Synthesizer"}
+    shares = [policy["share"] for name, policy in found.items() if name != "Gateway"]
+    assert all(share["calls_per_replica"] > 0 for share in shares)
+    assert found["LanguageModel"]["share"]["signals"]["in_flight"] == 16

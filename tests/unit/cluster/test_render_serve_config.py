@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,11 @@ from typing import Any
 import pytest
 
 from cluster.config.loading import load_config
-from cluster.config.schema import ReplicaConfig, TranscriberConfig, VoxrayConfig
-from cluster.render.serve_config import (
-    ENGINE_VARIABLE,
-    GATEWAY_READS,
-    configured_addresses,
-    fingerprint,
-    render_serve_config,
-    render_yaml,
-)
-from deployments.engine_choice import EngineChoice
+from cluster.render.changes import changes_between
+from cluster.render.placement import deployments_of, placed_pool
+from cluster.render.serve_config import configured_addresses, fingerprint, part_of, render_serve_config, render_yaml
+from deployments.gateway.service import LiveSettings
+from pipelines.errors import Component
 
 pytestmark = pytest.mark.unit
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,36 +34,47 @@ def test_profile_renders_as_recorded(profile: str) -> None:
     assert render_yaml(config, configured_addresses(config)) == (GOLDEN / f"serve_{profile}.yaml").read_text()
 
 
+NEURON = {
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__ENGINE": "neuron",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__REPLICAS__NEURON_CORES": "2",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__REPLICAS__CALLS": "12",
+}
+
+
+def rendered(environment: dict[str, str], profile: str = "nvidia", build: str = "") -> dict[str, Any]:
+    config = load_config(profile, None, {**(ADDRESSES if profile == "nvidia" else {}), **environment})
+    return render_serve_config(config, configured_addresses(config), build=build)
+
+
+def application(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each for each in found["applications"] if each["name"] == name)
+
+
 def test_every_setting_reaches_a_replica_or_serve_itself() -> None:
-    config = load_config("nvidia", None, {**ADDRESSES, "VOXRAY__LANGUAGE_MODEL__NEURON__IS_SECOND_POOL": "true"})
-    application = render_serve_config(config, configured_addresses(config))["applications"][0]
-    reached = set(_leaves(application["args"]["config"]))
-    for deployment in application["deployments"]:
-        own = json.loads(deployment["ray_actor_options"]["runtime_env"]["env_vars"].get(ENGINE_VARIABLE, "{}"))
-        reached |= set(_leaves(own.get("settings", {}), (own.get("section", ""),)))
-    elsewhere = {"ray", "topology", "paths", "scaling"}  # for those who lay out nodes; no replica reads them
-    counts = {"min_replicas", "max_replicas", "num_cpus", "max_ongoing_requests", "surge_percent"}
-    counts |= {"calls", "price_per_hour", "gpu_memory_bytes"}  # for the scaling policy, and for who shares a GPU
+    config = load_config("nvidia", None, {**ADDRESSES, **NEURON})
+    applications = {
+        item["name"]: item for item in render_serve_config(config, configured_addresses(config))["applications"]
+    }
+    reached = set(_leaves(applications["voxray"]["args"]["part"]))
+    for component, name, pool in config.pools.each():
+        settings = applications[placed_pool(component, name, pool).application]["args"]["part"]["settings"]
+        reached |= set(_leaves(settings, ("pools", component.value, name)))
+    elsewhere = {"ray", "topology", "paths", "scaling", "telemetry", "profile", "knowledge", "ingress"}
+    elsewhere |= {"services", "routes"}  # as addresses, and in what the gateways are told in place
     missing = {path for path in set(_leaves(config.model_dump(mode="json"))) - reached if path[0] not in elsewhere}
-    assert {path for path in missing if path[-1] not in counts} == {("ingress", "port")}
+    # Serve itself reads how replicas are laid, and the gateways' threads; nobody else does.
+    assert {path for path in missing if "replicas" not in path and path[-1] != "machine"} == {("gateway", "threads")}
 
 
-def test_settings_of_replicas_are_read_back_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = load_config("nvidia", None, ADDRESSES)
-    application = render_serve_config(config, configured_addresses(config))["applications"][0]
-    by_name = {item["name"]: item for item in application["deployments"]}
-    variables = by_name["LanguageModel"]["ray_actor_options"]["runtime_env"]["env_vars"]
-    monkeypatch.setenv(ENGINE_VARIABLE, variables[ENGINE_VARIABLE])
-    args = application["args"]
-    choice = EngineChoice(VoxrayConfig.model_validate(args["config"]), args["models"]).in_this_replica()
-    read, written = choice.config.language_model, config.language_model
-    assert (read.model, read.kv_cache_bytes, read.max_num_seqs) == (
-        written.model,
-        written.kv_cache_bytes,
-        written.max_num_seqs,
-    )
-    assert read.replicas.num_gpus == 1
-    assert choice.models["llama-3-8b-instruct"].startswith("/var/lib/voxray/models/llama-3-8b-instruct/")
+def test_parts_are_read_back_as_they_were() -> None:
+    config = load_config("nvidia", None, {**ADDRESSES, **NEURON})
+    for placed in deployments_of(config):
+        part = part_of(config, placed, configured_addresses(config))
+        assert type(part).model_validate(json.loads(part.model_dump_json())) == part
+    model = application(rendered({}), "language-model-default")["args"]["part"]
+    assert model["settings"]["max_num_seqs"] == 128
+    assert model["num_gpus"] == 1
+    assert model["models"]["llama-3-8b-instruct"].startswith("/var/lib/voxray/models/llama-3-8b-instruct/")
 
 
 def _leaves(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -81,38 +86,57 @@ def _leaves(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 
 
 def test_range_of_replicas_becomes_autoscaling() -> None:
-    replicas = ReplicaConfig(min_replicas=1, max_replicas=4, max_ongoing_requests=10, threads=3)
-    config = VoxrayConfig(transcriber=TranscriberConfig(replicas=replicas))
-    deployments = render_serve_config(config, configured_addresses(config))["applications"][0]["deployments"]
-    transcriber = next(item for item in deployments if item["name"] == "Transcriber")
+    pool = "VOXRAY__POOLS__TRANSCRIBER__DEFAULT__"
+    settings = {
+        f"{pool}REPLICAS__MAX_REPLICAS": "4",
+        f"{pool}REPLICAS__MAX_ONGOING_REQUESTS": "10",
+        f"{pool}THREADS": "3",
+    }
+    (transcriber,) = application(rendered(settings, "embedded"), "transcriber-default")["deployments"]
     assert transcriber["autoscaling_config"] == {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 7}
     assert "num_replicas" not in transcriber
     assert transcriber["ray_actor_options"]["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "3"
 
 
 def test_fingerprint_changes_with_the_code_and_the_configuration() -> None:
-    config = VoxrayConfig()
-    addresses = configured_addresses(config)
-    first = fingerprint(render_serve_config(config, addresses, build="1"))
-    assert fingerprint(render_serve_config(config, addresses, build="1")) == first
-    assert fingerprint(render_serve_config(config, addresses, build="2")) != first
-    changed = config.model_copy(update={"transcriber": TranscriberConfig(replicas=ReplicaConfig(num_cpus=2))})
-    assert fingerprint(render_serve_config(changed, addresses, build="1")) != first
+    first = fingerprint(rendered({}, build="1"))
+    assert fingerprint(rendered({}, build="1")) == first
+    assert fingerprint(rendered({}, build="2")) != first
+    assert fingerprint(rendered({"VOXRAY__POOLS__TRANSCRIBER__DEFAULT__REPLICAS__NUM_CPUS": "3"}, build="1")) != first
 
 
-def test_gateway_is_given_every_key_of_the_engines_that_it_reads() -> None:
-    # A key that is not given would have its class default there, whatever the operator wrote.
-    root = Path(__file__).parents[3] / "deployments"
-    sources = [*(root / "gateway").glob("*.py"), root / "app.py", root / "pools" / "routing.py"]
-    read = {
-        match
-        for source in sources
-        for match in re.findall(
-            r"config\.(transcriber|language_model|retriever|synthesizer)\.(\w+)", source.read_text("utf-8")
-        )
+def test_added_pool_is_an_application_of_its_own_and_changes_no_other() -> None:
+    before, after = rendered({}), rendered({**NEURON, "VOXRAY__ROUTES__LANGUAGE_MODEL": "[default, neuron]"})
+    changes = changes_between(before, after)
+    assert {(change.deployment, change.effect, change.keys) for change in changes.deployments} == {
+        ("Gateway", "in place", ("user_config",)),
+        ("LanguageModel-neuron", "added", ()),
     }
-    assert len(read) > 5
-    told = {(section, "model") for section in GATEWAY_READS}  # by `told_to_gateway`
-    told.add(("transcriber", "is_streaming"))  # says what `engine` says
-    given = {(section, key) for section, keys in GATEWAY_READS.items() for key in keys}
-    assert read <= given | told
+    assert changes.keeps_calls
+    assert changes.leaving == ()
+    assert changes_between(after, before).leaving == ("language-model-neuron",)
+
+
+def test_changed_engine_replaces_its_own_pool_only() -> None:
+    changes = changes_between(rendered({}), rendered({"VOXRAY__POOLS__RETRIEVER__DEFAULT__CANDIDATES": "20"}))
+    assert [(change.deployment, change.effect) for change in changes.deployments] == [("Retriever", "replaced")]
+
+
+def test_recogniser_that_streams_takes_the_place_of_one_that_does_not_as_another_pool() -> None:
+    changes = changes_between(
+        rendered({}, "embedded"), rendered({"VOXRAY__POOLS__TRANSCRIBER__DEFAULT__ENGINE": "nemo"}, "embedded")
+    )
+    assert changes.leaving == ("transcriber-default",)
+    assert {change.effect for change in changes.deployments if change.deployment == "Transcriber"} == {
+        "added",
+        "removed",
+    }
+
+
+def test_gateway_is_told_of_every_pool_and_route() -> None:
+    offer = application(rendered(NEURON), "voxray")["deployments"][0]["user_config"]["offer"]
+    settings = LiveSettings.model_validate({"accepts_calls": True, "offer": offer})
+    neuron = settings.offer.pools[Component.LANGUAGE_MODEL]["neuron"]
+    assert (neuron.application, neuron.deployment) == ("language-model-neuron", "LanguageModel-neuron")
+    assert settings.offer.pools[Component.TRANSCRIBER]["default"].is_streaming
+    assert settings.offer.routes[Component.LANGUAGE_MODEL] == ("default",)

@@ -17,6 +17,7 @@ from tests.unit.transcripts.product import (
     EngineError,
     Heard,
     LinkedTranscriber,
+    LinkPatience,
     Passage,
     Recognition,
     ScheduleLimits,
@@ -181,7 +182,7 @@ class InlineLink:
 
 def linked_transcriber(names: Sequence[str] = ("asr-1",), *, end_silent_chunks: int = 0) -> LinkedTranscriber:
     """Return the product's linked transcriber, joined to an inline recogniser of each name."""
-    linked = LinkedTranscriber("fernhollow")
+    linked = LinkedTranscriber(LinkPatience())
     for name in names:
         link = InlineLink(
             LevelStepper(end_silent_chunks=end_silent_chunks), lambda results, name=name: linked.deliver(name, results)

@@ -20,6 +20,7 @@ from deployments.engines.scripted.engines import (
 from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
 from deployments.engines.streaming.schedule import ScheduleLimits, StreamSchedule
 from deployments.engines.streaming.ticks import StreamTicks
+from pipelines.agents.definition import Agent, KnowledgeUse
 from pipelines.answering.answer import GroundedAnswerer
 from pipelines.answering.events import AnswerLimits
 from pipelines.call.observers import ObserverChain
@@ -29,6 +30,7 @@ from pipelines.call.trace import TurnTracer
 from pipelines.errors import EngineError, PeerError
 from pipelines.hearing.link import StreamCommand, StreamResult
 from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.hearing.windowed import Recognition, WindowedTranscriber
 from pipelines.ports import (
     AnswerClause,
@@ -55,6 +57,7 @@ __all__ = [
     "Grounding",
     "Heard",
     "InProcessCall",
+    "LinkPatience",
     "LinkedTranscriber",
     "Modality",
     "Passage",
@@ -83,16 +86,21 @@ SESSION_ID = "sess_7"
 EXPIRES_AT_S = 1_900_000_000
 
 
-@dataclass(frozen=True)
-class SampleAgent:
-    """Who answers in all transcripts."""
-
-    company: str = "Fernhollow Outfitters"
-    tenant: str = "fernhollow"
-    min_similarity: float = 0.3
-    min_matched_terms: float = 0.0
-    min_evidence: float = 0.5
-    refusal: str = "I'm sorry, I don't have that in our records. Is there anything else I can help you with?"
+# Who answers in all transcripts.
+SAMPLE_AGENT = Agent(
+    name="fernhollow",
+    version="1",
+    tenant="fernhollow",
+    company="Fernhollow Outfitters",
+    instructions="",
+    language="en",
+    voice="",
+    greeting="Hello, this is Fernhollow Outfitters. How can I help you?",
+    refusal="I'm sorry, I don't have that in our records. Is there anything else I can help you with?",
+    expected_words="",
+    knowledge=KnowledgeUse(alias="", min_similarity=0.3, min_matched_terms=0.0, min_evidence=0.5),
+    pools={},
+)
 
 
 @dataclass
@@ -109,7 +117,7 @@ class Cast:
     observers: tuple[SessionObserver, ...] = ()
 
     def engines(self) -> Engines:
-        answerer = self.answerer or GroundedAnswerer(self.retriever, self.language_model, SampleAgent(), self.limits)
+        answerer = self.answerer or GroundedAnswerer(self.retriever, self.language_model, SAMPLE_AGENT, self.limits)
         return Engines(ScriptedSpeechDetector(), self.turn_detector, self.transcriber, answerer, self.synthesizer)
 
 

@@ -134,7 +134,7 @@ def record(
 def windowed_cast(**parts: Any) -> Cast:
     """Return the usual cast; `parts` replace some of it."""
     usual = {
-        "transcriber": WindowedTranscriber(LevelRecognizer().recognize),
+        "transcriber": WindowedTranscriber(LevelRecognizer().recognize, partial_interval_ms=700),
         "synthesizer": SquareVoice(),
         "retriever": retriever(),
     }

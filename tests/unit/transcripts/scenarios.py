@@ -303,7 +303,9 @@ def writes(call: ScriptedCall, text: str, *, role: str = "user", id: str = "", *
 
 
 def breaking_transcriber(*, times: int = 1, retryable: bool = False) -> WindowedTranscriber:
-    return WindowedTranscriber(LevelRecognizer(failing("transcriber", times=times, retryable=retryable)).recognize)
+    return WindowedTranscriber(
+        LevelRecognizer(failing("transcriber", times=times, retryable=retryable)).recognize, partial_interval_ms=700
+    )
 
 
 _TRACED = {"private_events": True}

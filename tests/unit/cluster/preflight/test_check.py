@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster.config.loading import load_config
-from cluster.config.schema import ReplicaConfig, VoxrayConfig
+from cluster.config.pools import ReplicaConfig
+from cluster.config.schema import VoxrayConfig
 from cluster.config.topology import NvidiaPoolConfig
 from cluster.preflight import Finding, inspect, refuse
 from cluster.preflight.check import RULES
@@ -25,11 +26,16 @@ SECRETS = {
     "VOXRAY_SQL_PASSWORD": "sql-password-0123456789",
 }
 TWO_KINDS = {
-    "language_model__neuron__is_second_pool": "true",
+    "pools__language_model__neuron__engine": "neuron",
+    "pools__language_model__neuron__replicas__num_cpus": "4",
+    "pools__language_model__neuron__replicas__neuron_cores": "2",
     "topology__neuron__max_nodes": "4",
 }
 
-WHOLE_UTTERANCES = {"transcriber__engine": "whisper-ct2", "transcriber__model": "whisper-large-v3-turbo"}
+WHOLE_UTTERANCES = {
+    "pools__transcriber__default__engine": "whisper-ct2",
+    "pools__transcriber__default__model": "whisper-large-v3-turbo",
+}
 
 # What is changed in a sound configuration, and the one rule that finds it.
 SEEDS: list[tuple[str, dict[str, str]]] = [
@@ -42,23 +48,23 @@ SEEDS: list[tuple[str, dict[str, str]]] = [
     ("pod-grace", {"topology__pods__termination_grace_s": "60"}),
     ("cluster-deletion", {"topology__pods__cluster_deletion_delay_s": "60"}),
     ("no-pool", {"topology__nvidia__max_nodes": "0"}),
-    ("replica-size", {"language_model__replicas__num_gpus": "2"}),
+    ("replica-size", {"pools__language_model__default__replicas__num_gpus": "2"}),
     ("replica-size", {"gateway__replicas__num_cpus": "8", "gateway__replicas__max_replicas": "2"}),
     ("too-few-nodes", {"topology__nvidia__max_nodes": "4"}),
     (
         "no-room-to-roll",
         {
             "topology__nvidia__max_nodes": "2",
-            "language_model__replicas__max_replicas": "1",
-            "transcriber__replicas__max_replicas": "1",
-            "retriever__replicas__max_replicas": "1",
-            "synthesizer__replicas__max_replicas": "1",
+            "pools__language_model__default__replicas__max_replicas": "1",
+            "pools__transcriber__default__replicas__max_replicas": "1",
+            "pools__retriever__default__replicas__max_replicas": "1",
+            "pools__synthesizer__default__replicas__max_replicas": "1",
         },
     ),
     ("gpu-memory", {"topology__nvidia__gpu_memory_gib": "16"}),
-    ("gpu-memory", {"retriever__replicas__num_gpus": "0.05"}),
-    ("neuron-cores", {**TWO_KINDS, "language_model__neuron__replicas__neuron_cores": "1"}),
-    ("neuron-buckets", {**TWO_KINDS, "language_model__neuron__buckets": "[512, 1024]"}),
+    ("gpu-memory", {"pools__retriever__default__replicas__num_gpus": "0.05"}),
+    ("neuron-cores", {**TWO_KINDS, "pools__language_model__neuron__replicas__neuron_cores": "1"}),
+    ("neuron-buckets", {**TWO_KINDS, "pools__language_model__neuron__buckets": "[512, 1024]"}),
     ("spot", {"topology__gateway__is_spot": "true"}),
     ("connections", {"gateway__max_calls": "1000", "gateway__replicas__max_ongoing_requests": "1000"}),
     ("port-clash", {"ingress__port": "30500"}),
@@ -71,25 +77,24 @@ SEEDS: list[tuple[str, dict[str, str]]] = [
     ("certificate", {"topology__balancer__node_port": "0", "topology__balancer__certificate_arn": ""}),
     ("node-port", {"topology__balancer__node_port": "8000"}),
     ("open-service", {"services__redis__password_env": ""}),
-    ("unknown-model", {"synthesizer__model": "no-such-voice"}),
-    ("wrong-kind", {"transcriber__model": "bge-large-en-v1.5"}),
-    ("no-hash", {"language_model__model": "never-seen"}),
-    ("outside-source", {"language_model__model": "gated-elsewhere"}),
-    ("artifacts", {**TWO_KINDS, "language_model__neuron__artifacts_url": "/srv/neuron"}),
-    ("rehearsal", {**TWO_KINDS, "language_model__neuron__device": "cpu"}),
+    ("unknown-model", {"pools__synthesizer__default__model": "no-such-voice"}),
+    ("wrong-kind", {"pools__transcriber__default__model": "bge-large-en-v1.5"}),
+    ("no-hash", {"pools__language_model__default__model": "never-seen"}),
+    ("outside-source", {"pools__language_model__default__model": "gated-elsewhere"}),
+    ("artifacts", {**TWO_KINDS, "pools__language_model__neuron__artifacts_url": "/srv/neuron"}),
+    ("rehearsal", {**TWO_KINDS, "pools__language_model__neuron__device": "cpu"}),
     ("image", {"topology__image_tag": "latest"}),
     ("image", {"topology__image_repository": ""}),
     ("utterance", {**WHOLE_UTTERANCES, "turn__max_utterance_s": "150"}),
-    ("recognizer", {"transcriber__model": "whisper-large-v3-turbo"}),
-    ("recognizer", {"transcriber__engine": "whisper-ct2"}),
-    ("chunk", {"transcriber__chunk_ms": "240"}),
+    ("recognizer", {"pools__transcriber__default__model": "whisper-large-v3-turbo"}),
+    ("recognizer", {**WHOLE_UTTERANCES, "pools__transcriber__default__model": "nemotron-speech-streaming-en-0.6b"}),
+    ("chunk", {"pools__transcriber__default__chunk_ms": "240"}),
 ]
 
 
 def sound(**changes: str) -> VoxrayConfig:
     """Return a production configuration without a fault, but for `changes`."""
     variables = {"VOXRAY__PATHS__CATALOG": str(HERE / "catalog.yaml")}
-    changes = {"language_model__neuron__buckets": "[512, 2048, 8192]", **changes}
     variables |= {f"VOXRAY__{key.upper()}": value for key, value in changes.items()}
     return load_config("nvidia", OPERATOR, variables)
 

@@ -12,7 +12,11 @@ from cluster.config.schema import VoxrayConfig
 OPERATOR = Path(__file__).parent / "operator.yaml"
 # NVIDIA and Inferentia machines behind one language model.
 TWO_KINDS = {
-    "VOXRAY__LANGUAGE_MODEL__NEURON__IS_SECOND_POOL": "true",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__ENGINE": "neuron",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__REPLICAS__NUM_CPUS": "4",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__REPLICAS__NEURON_CORES": "2",
+    "VOXRAY__POOLS__LANGUAGE_MODEL__NEURON__REPLICAS__MAX_ONGOING_REQUESTS": "8",
+    "VOXRAY__ROUTES__LANGUAGE_MODEL": "[neuron, default]",
     "VOXRAY__TOPOLOGY__NEURON__MIN_NODES": "1",
     "VOXRAY__TOPOLOGY__NEURON__MAX_NODES": "4",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ import yaml
 from cluster.config.schema import VoxrayConfig
 from cluster.render.environment import node_environment
 from cluster.render.kubernetes.manifests import kuberay_manifests, render_kuberay
-from cluster.render.serve_config import ENGINE_VARIABLE
 from pipelines.errors import ConfigError
 from tests.unit.cluster.render.conftest import production
 from tests.unit.cluster.render.schemas import faults_in, kubernetes_faults
@@ -52,7 +50,7 @@ def test_serve_configuration_within_is_valid_for_serve(config: VoxrayConfig) -> 
     from ray.serve.schema import ServeDeploySchema
 
     schema = ServeDeploySchema.model_validate(yaml.safe_load(service_of(config)["spec"]["serveConfigV2"]))
-    assert {item.name for item in schema.applications[0].deployments} >= ENGINES_AND_GATEWAY
+    assert {item.name for each in schema.applications for item in each.deployments} >= ENGINES_AND_GATEWAY
 
 
 @pytest.mark.parametrize("name", ["nvidia", "two_kinds"])
@@ -69,7 +67,7 @@ def test_profile_without_pools_is_refused() -> None:
 def test_every_deployment_has_a_pool_with_its_label_and_its_resources(config: VoxrayConfig) -> None:
     groups = {group["groupName"]: group for group in groups_of(config)[1:]}
     serve = yaml.safe_load(service_of(config)["spec"]["serveConfigV2"])
-    for deployment in serve["applications"][0]["deployments"]:
+    for deployment in (item for each in serve["applications"] for item in each["deployments"]):
         options = deployment["ray_actor_options"]
         group = groups[options["label_selector"]["voxray-pool"]]
         assert group["labels"] == options["label_selector"]
@@ -145,7 +143,7 @@ def test_what_makes_a_second_cluster_changes_its_version_and_what_is_applied_in_
         return str(groups_of(production(**changes))[0]["template"]["metadata"]["labels"]["voxray-cluster"])
 
     assert version(topology__image_tag="0.2.0") != version()
-    assert version(language_model__replicas__max_replicas="9") == version()
+    assert version(pools__language_model__default__replicas__max_replicas="9") == version()
 
 
 def test_switch_of_calls_can_be_applied_by_itself() -> None:
@@ -157,7 +155,7 @@ def test_switch_of_calls_can_be_applied_by_itself() -> None:
 
 
 NODES = r"RayService\.spec\.rayClusterConfig\.(headGroupSpec|workerGroupSpecs\.\w+)\.template\.spec\."
-SERVE = r"RayService\.spec\.serveConfigV2\.applications\.voxray\."
+SERVE = r"RayService\.spec\.serveConfigV2\.applications\.[\w-]+\."
 
 
 # A change of the nodes makes a second cluster: its pods and the service of calls say so.
@@ -173,27 +171,28 @@ def env(*names: str) -> str:
 # One setting, its new value, and where alone the manifests may differ (and must): patterns of paths.
 CHANGES: list[tuple[str, str, list[str]]] = [
     (
-        "language_model__replicas__max_replicas",
+        "pools__language_model__default__replicas__max_replicas",
         "9",
         [SERVE + r"deployments\.LanguageModel\.autoscaling_config\.max_replicas", r"ConfigMap.*max_replicas"],
     ),
     (
-        "language_model__kv_cache_bytes",
+        "pools__language_model__default__kv_cache_bytes",
         "4294967296",
+        [SERVE + r"args\.part\.settings\.kv_cache_bytes", r"ConfigMap.*kv_cache_bytes"],
+    ),
+    (
+        "pools__synthesizer__default__threads",
+        "2",
         [
-            SERVE + r"deployments\.LanguageModel\..*VOXRAY_ENGINE\.settings\.kv_cache_bytes",
-            r"ConfigMap.*kv_cache_bytes",
+            SERVE + r"args\.part\.settings\.threads",
+            SERVE + r"deployments\.Synthesizer\.ray_actor_options\.runtime_env\..*",
+            r"ConfigMap.*threads",
         ],
     ),
     (
-        "synthesizer__replicas__threads",
-        "2",
-        [SERVE + r"deployments\.Synthesizer\.ray_actor_options\.runtime_env\..*", r"ConfigMap.*threads"],
-    ),
-    (
-        "agent__refusal",
-        "I do not know that.",
-        [SERVE + r"args\.config\.agent\.refusal", r"ConfigMap.*refusal"],
+        "gateway__default_agent",
+        "fernhollow",
+        [SERVE + r"args\.part\.gateway\.default_agent", r"ConfigMap.*default_agent"],
     ),
     (
         "ingress__longest_call_s",
@@ -201,7 +200,7 @@ CHANGES: list[tuple[str, str, list[str]]] = [
         [
             VERSION,
             env("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S", "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"),
-            SERVE + r"args\.config\.ingress\.longest_call_s",
+            SERVE + r"args\.part\.longest_call_s",
             r"RayService\.spec\.rayClusterDeletionDelaySeconds",
             r"ConfigMap.*longest_call_s",
         ],
@@ -217,7 +216,6 @@ CHANGES: list[tuple[str, str, list[str]]] = [
                 "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
             ),
             NODES + "terminationGracePeriodSeconds",
-            SERVE + r"args\.config\.ingress\.drain_s",
             SERVE + r"deployments\.Gateway\.graceful_shutdown_timeout_s",
             r"ConfigMap.*drain_s",
         ],
@@ -249,7 +247,7 @@ CHANGES: list[tuple[str, str, list[str]]] = [
         "services__milvus__uri",
         "https://milvus.internal:20000",
         [
-            SERVE + r"args\.(config\.services\.milvus\.uri|addresses\.milvus_uri)",
+            SERVE + r"args\.part\.addresses\.milvus_uri",
             r"NetworkPolicy\.voxray-services\.spec\.egress\.0\.ports\.\d\.port",
             r"ConfigMap.*uri",
         ],
@@ -283,8 +281,6 @@ def _tree(manifests: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if path.endswith(ENGINE_VARIABLE):
-        node = json.loads(node)
     if isinstance(node, list):
         node = {
             str(item.get("name") or item.get("groupName") or at) if isinstance(item, dict) else str(at): item

@@ -1,4 +1,4 @@
-"""What an operator changes under open calls: names for the next ones, and whether there are next ones."""
+"""What an operator changes under open calls: the pools of the next ones, and whether there are next ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from cluster.config.parts import GatewayPart
 from cluster.config.schema import VoxrayConfig
-from cluster.render.serve_config import told_to_gateway
+from cluster.render.serve_config import live_settings
+from deployments.gateway.access import Access
 from deployments.gateway.admission import Admission
-from deployments.gateway.opening import call_settings_from
-from deployments.gateway.service import GatewayService, ToldToGateway
+from deployments.gateway.opening import answer_limits_from, call_settings_from
+from deployments.gateway.service import GatewayService, LiveSettings
+from deployments.pools.pools import Pools
 from pipelines.errors import CapacityError
+from tests.agents import agent
+from tests.unit.deployments.pools.scripted_pools import ScriptedConnector
 
 pytestmark = pytest.mark.unit
 
@@ -20,35 +25,49 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def service() -> GatewayService:
     nothing: Any = SimpleNamespace()
-    return GatewayService(nothing, nothing, call_settings_from(VoxrayConfig()), Admission(2))
+    part = GatewayPart(longest_call_s=3600, agents_folder="")
+    return GatewayService(
+        pools=Pools(ScriptedConnector(), part),
+        agents=nothing,
+        speech_detector=nothing,
+        turn_detector=nothing,
+        call_settings=call_settings_from(part),
+        limits=answer_limits_from(part),
+        admission=Admission(2),
+        access=Access(""),
+    )
 
 
-def test_drain_refuses_new_calls_and_keeps_open_ones(service: GatewayService) -> None:
+def settings(*, accepts_calls: bool = True) -> LiveSettings:
+    return LiveSettings.model_validate(live_settings(VoxrayConfig(), accepts_calls=accepts_calls))
+
+
+async def test_drain_refuses_new_calls_and_keeps_open_ones(service: GatewayService) -> None:
     with service.admission.admit():
-        service.tell(ToldToGateway(**told_to_gateway(VoxrayConfig(), accepts_calls=False)))
+        await service.tell(settings(accepts_calls=False))
         with pytest.raises(CapacityError, match="being drained"), service.admission.admit():
             pass
         assert service.admission.calls == 1
     assert service.admission.calls == 0
 
 
-def test_calls_are_let_in_again_when_the_drain_ends(service: GatewayService) -> None:
+async def test_calls_are_let_in_again_when_the_drain_ends(service: GatewayService) -> None:
     for accepts in (False, True):
-        service.tell(ToldToGateway(**told_to_gateway(VoxrayConfig(), accepts_calls=accepts)))
+        await service.tell(settings(accepts_calls=accepts))
     with service.admission.admit():
         assert service.admission.calls == 1
 
 
-def test_next_calls_are_told_the_new_names_and_nothing_else_changes(service: GatewayService) -> None:
-    before = service.call_settings
-    service.tell(ToldToGateway(True, model="m2", transcription_model="t2", voice="v2"))
-    after = service.call_settings
-    assert (after.model, after.transcription_model, after.defaults.voice) == ("m2", "t2", "v2")
-    assert after.longest_call_s == before.longest_call_s
-    assert after.defaults.turn_detection == before.defaults.turn_detection
+async def test_gateway_that_has_been_told_of_no_pools_refuses_calls(service: GatewayService) -> None:
+    with pytest.raises(CapacityError, match="there are: none"), service.hold(agent()):
+        pass
+    await service.tell(settings())
+    with service.hold(agent()) as held:
+        assert held.transcription_model == "whisper-tiny"
+        assert held.voice == "piper-en-us-joe-medium"
 
 
-def test_what_the_configuration_tells_is_what_a_gateway_starts_with(service: GatewayService) -> None:
-    before = service.call_settings
-    service.tell(ToldToGateway(**told_to_gateway(VoxrayConfig())))
-    assert service.call_settings == before
+async def test_calls_see_the_names_of_their_agent(service: GatewayService) -> None:
+    await service.tell(settings())
+    with service.hold(agent(voice="warm")) as held:
+        assert held.voice == "warm"

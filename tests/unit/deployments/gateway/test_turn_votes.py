@@ -16,6 +16,7 @@ from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner
 from pipelines.hearing.link import StreamResult
 from pipelines.hearing.linked import LinkedTranscriber
+from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.ports import AnswerEvent
 from pipelines.session.core import Session
 from pipelines.session.effects import Notice, PartialTranscript, SpeechStopped, StartAnswer, TranscriptCompleted
@@ -41,7 +42,7 @@ class Call:
 
     def __init__(self, recognizer: StreamLoop) -> None:
         self._recognizer = recognizer
-        self.linked = LinkedTranscriber()
+        self.linked = LinkedTranscriber(LinkPatience())
         loop = asyncio.get_running_loop()
 
         def hand_over(results: list[StreamResult]) -> None:

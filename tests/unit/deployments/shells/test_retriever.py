@@ -9,6 +9,7 @@ import pytest
 from deployments.engines.milvus.retriever import RetrievalTiming
 from deployments.engines.scripted.engines import ScriptedRetriever
 from deployments.shells.retriever import RetrievalMetrics, Retriever
+from pipelines.errors import Component, EngineError
 from pipelines.ports import Passage, RetrievalQuery
 
 pytestmark = pytest.mark.unit
@@ -35,13 +36,34 @@ def metrics() -> RetrievalMetrics:
 async def test_shell_gives_the_engine_a_place_to_report_to_and_passes_queries_on() -> None:
     given: list[Callable[[RetrievalTiming], None]] = []
 
-    def make(on_timing: Callable[[RetrievalTiming], None]) -> ScriptedRetriever:
+    def make(*, on_timing: Callable[[RetrievalTiming], None]) -> ScriptedRetriever:
         given.append(on_timing)
         return ScriptedRetriever([Passage("A fact.", "a.md", "A", 1.0, 0.9)])
 
     shell = Retriever(make)
-    assert [p.text for p in await shell.search(RetrievalQuery("alpha", "fact"))] == ["A fact."]
+    assert [p.text for p in await shell.search(RetrievalQuery("alpha", "fact", 3, 400))] == ["A fact."]
     given[0](RetrievalTiming(1.0, 2.0))
+
+
+class Unreachable(ScriptedRetriever):
+    """A retriever whose store cannot be reached the first time."""
+
+    probes = 0
+
+    async def probe(self) -> None:
+        self.probes += 1
+        if self.probes == 1:
+            raise EngineError(Component.VECTOR_STORE, "cannot be reached", retryable=True)
+
+
+async def test_replica_is_healthy_when_it_has_searched_once() -> None:
+    engine = Unreachable()
+    shell = Retriever(lambda *, on_timing: engine)
+    with pytest.raises(EngineError, match="cannot be reached"):
+        await shell.check_health()
+    await shell.check_health()
+    await shell.check_health()
+    assert engine.probes == 2
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 
 
 def transcriber(**changes: float) -> LinkedTranscriber:
-    return LinkedTranscriber("acme", LinkPatience(**{"tick_ms": 0, **changes}))  # type: ignore[arg-type]
+    return LinkedTranscriber(LinkPatience(**{"tick_ms": 0, **changes}))  # type: ignore[arg-type]
 
 
 async def answered(stream: LinkedStream, *replicas: LetterReplica) -> Hypothesis:
@@ -43,20 +43,23 @@ def heard(_partial: Hypothesis) -> None:
 async def test_commands_of_all_streams_go_out_as_one_message_a_tick() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one")
-    streams = [linked.open(f"call {index}", heard) for index in range(3)]
+    streams = [linked.open(heard, tenant=f"tenant {number}") for number in (1, 2, 3)]
     for stream in streams:
         stream.push(pcm_of("a"))
         stream.push(pcm_of("b"))
     assert replica.messages == []
     await turns_of_the_loop()
     (message,) = replica.messages
-    assert message == [*(OpenStream(number, "acme") for number in (1, 2, 3)), PushMany([1, 2, 3], [pcm_of("ab")] * 3)]
+    assert message == [
+        *(OpenStream(number, f"tenant {number}") for number in (1, 2, 3)),
+        PushMany([1, 2, 3], [pcm_of("ab")] * 3),
+    ]
 
 
 async def test_tick_of_much_audio_is_cut_into_commands_that_a_frame_can_hold() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one", slots=12)
-    streams = [linked.open("call", heard) for _ in range(12)]
+    streams = [linked.open(heard) for _ in range(12)]
     await turns_of_the_loop()
     for index, stream in enumerate(streams):
         stream.push(pcm_of("x") * (200_000 if index == 5 else 50_000))
@@ -74,16 +77,16 @@ async def test_tick_of_much_audio_is_cut_into_commands_that_a_frame_can_hold() -
 async def test_finish_does_not_wait_for_the_tick_and_takes_the_audio_along() -> None:
     linked = transcriber(tick_ms=60_000)
     replica = LetterReplica(linked, "one")
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("yes"))
     assert (await answered(stream, replica)).text == "yes"
-    assert replica.messages == [[OpenStream(1, "acme"), PushAudio(1, pcm_of("yes")), FinishUtterance(1, 1)]]
+    assert replica.messages == [[OpenStream(1, ""), PushAudio(1, pcm_of("yes")), FinishUtterance(1, 1)]]
 
 
 async def test_finalize_over_the_same_audio_is_asked_once() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one")
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     assert await stream.finalize() == Hypothesis("", 0, 0)
     stream.push(pcm_of("yes"))
     first, second = await asyncio.gather(answered(stream, replica), answered(stream, replica))
@@ -97,7 +100,7 @@ async def test_finalize_over_the_same_audio_is_asked_once() -> None:
 async def test_half_a_sample_waits_for_its_other_half() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one")
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     for byte in pcm_of("odd"):
         stream.push(bytes([byte]))
         await turns_of_the_loop()
@@ -108,14 +111,14 @@ async def test_new_streams_go_to_the_replica_with_most_room_and_stay_there() -> 
     linked = transcriber()
     full, empty = LetterReplica(linked, "full", slots=10, streams=8), LetterReplica(linked, "empty", slots=10)
     for _ in range(4):
-        linked.open("call", heard)
+        linked.open(heard)
     late = LetterReplica(linked, "late", slots=100)
-    linked.open("call", heard)
+    linked.open(heard)
     await turns_of_the_loop()
     assert (full.opened, empty.opened, late.opened) == (0, 4, 1)
     linked.tell_load("empty", streams=10, slots=10)
     linked.tell_load("late", streams=100, slots=100)
-    linked.open("call", heard)
+    linked.open(heard)
     await turns_of_the_loop()
     assert (full.opened, empty.opened, late.opened) == (1, 4, 1)
 
@@ -123,7 +126,7 @@ async def test_new_streams_go_to_the_replica_with_most_room_and_stay_there() -> 
 async def test_refused_stream_goes_to_the_next_replica_with_its_audio() -> None:
     linked = transcriber()
     small, other = LetterReplica(linked, "small", slots=0), LetterReplica(linked, "other", slots=9, streams=8)
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("hello"))
     assert (await answered(stream, small, other)).text == "hello"
     assert linked.counts.refused == 1
@@ -133,7 +136,7 @@ async def test_refused_stream_goes_to_the_next_replica_with_its_audio() -> None:
 async def test_stream_that_all_replicas_refuse_fails_with_their_reasons_and_gets_the_next_free_slot() -> None:
     linked = transcriber()
     replicas = [LetterReplica(linked, name, slots=0) for name in ("a", "b")]
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("hello"))
     with pytest.raises(EngineError, match=r"no replica takes the stream \(a: full; b: full\)") as raised:
         await answered(stream, *replicas)
@@ -147,7 +150,7 @@ async def test_stream_of_a_lost_replica_is_replayed_and_its_finish_is_answered()
     linked = transcriber()
     first = LetterReplica(linked, "first")
     seen: list[Hypothesis] = []
-    stream = linked.open("call", seen.append)
+    stream = linked.open(seen.append)
     stream.push(pcm_of("good "))
     await turns_of_the_loop()
     first.work()
@@ -160,7 +163,7 @@ async def test_stream_of_a_lost_replica_is_replayed_and_its_finish_is_answered()
     await turns_of_the_loop()
     second.work()
     assert (await answer).text == "good morning"
-    assert second.messages[0] == [OpenStream(1, "acme"), PushAudio(1, pcm_of("good morning")), FinishUtterance(1, 1)]
+    assert second.messages[0] == [OpenStream(1, ""), PushAudio(1, pcm_of("good morning")), FinishUtterance(1, 1)]
     assert [partial.text for partial in seen] == ["good ", "good morning", "good morning!"]
     assert linked.counts.moved == linked.counts.lost_replicas == 1
 
@@ -168,21 +171,21 @@ async def test_stream_of_a_lost_replica_is_replayed_and_its_finish_is_answered()
 async def test_replay_leaves_out_finishes_that_are_answered() -> None:
     linked = transcriber()
     first = LetterReplica(linked, "first")
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("one"))
     await answered(stream, first)
     stream.push(pcm_of("two"))
     first.die()
     second = LetterReplica(linked, "second")
     await turns_of_the_loop()
-    assert second.messages == [[OpenStream(1, "acme"), PushAudio(1, pcm_of("onetwo"))]]
+    assert second.messages == [[OpenStream(1, ""), PushAudio(1, pcm_of("onetwo"))]]
 
 
 async def test_partials_that_repeat_or_take_back_a_stable_prefix_are_not_published() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one")
     seen: list[Hypothesis] = []
-    linked.open("call", seen.append)
+    linked.open(seen.append)
     await turns_of_the_loop()
     for text, stable in (("what", 2), ("what", 2), ("wax is", 2), ("whale", 1), ("whatever", 4)):
         linked.deliver("one", [StreamHeard(1, text, stable, 10)])
@@ -194,7 +197,7 @@ async def test_end_of_the_utterance_is_told_apart_from_news_of_the_text() -> Non
     linked = transcriber()
     LetterReplica(linked, "one")
     seen: list[Hypothesis] = []
-    stream = linked.open("call", seen.append)
+    stream = linked.open(seen.append)
     stream.push(pcm_of("bye"))
     answer = asyncio.create_task(stream.finalize())
     await turns_of_the_loop()
@@ -207,7 +210,7 @@ async def test_end_of_the_utterance_is_told_apart_from_news_of_the_text() -> Non
 
 async def test_finalize_waits_for_a_replica_that_joins() -> None:
     linked = transcriber()
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("anybody there"))
     answer = asyncio.create_task(stream.finalize())
     await turns_of_the_loop()
@@ -220,7 +223,7 @@ async def test_finalize_waits_for_a_replica_that_joins() -> None:
 
 async def test_finalize_without_any_replica_gives_up_in_time_and_may_be_tried_again() -> None:
     linked = transcriber(wait_s=0.01)
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("hello"))
     with pytest.raises(EngineError, match=r"no replica answered within 0\.01 s") as raised:
         await stream.finalize()
@@ -235,7 +238,7 @@ async def test_stream_leaves_a_replica_that_does_not_answer() -> None:
     linked = transcriber(answer_s=0.01)
     silent, other = LetterReplica(linked, "silent"), LetterReplica(linked, "other", slots=8, streams=7)
     silent.is_answering = False
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("hello"))
     assert (await answered(stream, silent, other)).text == "hello"
     await turns_of_the_loop()
@@ -246,7 +249,7 @@ async def test_stream_stays_with_a_late_replica_when_there_is_no_other() -> None
     linked = transcriber(answer_s=0.001, wait_s=0.02)
     silent = LetterReplica(linked, "silent")
     silent.is_answering = False
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("hello"))
     with pytest.raises(EngineError, match="no replica answered"):
         await stream.finalize()
@@ -256,7 +259,7 @@ async def test_stream_stays_with_a_late_replica_when_there_is_no_other() -> None
 async def test_failure_that_no_retry_helps_is_told_and_moves_nothing() -> None:
     linked = transcriber()
     first, second = LetterReplica(linked, "first"), LetterReplica(linked, "second", streams=4)
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("hello"))
     answer = asyncio.create_task(stream.finalize())
     await turns_of_the_loop()
@@ -269,7 +272,7 @@ async def test_failure_that_no_retry_helps_is_told_and_moves_nothing() -> None:
 
 async def test_utterance_that_costs_too_many_replicas_is_given_up() -> None:
     linked = transcriber(max_moves=2)
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("poison"))
     answer = asyncio.create_task(stream.finalize())
     for name in ("a", "b", "c"):
@@ -284,11 +287,11 @@ async def test_utterance_that_costs_too_many_replicas_is_given_up() -> None:
 async def test_retired_replica_keeps_its_streams_and_gets_no_new_ones() -> None:
     linked = transcriber()
     leaving = LetterReplica(linked, "leaving")
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     linked.retire("leaving")
     stream.push(pcm_of("bye"))
     assert (await answered(stream, leaving)).text == "bye"
-    newcomer = linked.open("call", heard)
+    newcomer = linked.open(heard)
     newcomer.push(pcm_of("hi"))
     await turns_of_the_loop()
     assert leaving.opened == 1
@@ -300,7 +303,7 @@ async def test_closed_stream_frees_its_slot_and_hears_nothing_more() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one")
     seen: list[Hypothesis] = []
-    stream = linked.open("call", seen.append)
+    stream = linked.open(seen.append)
     stream.push(pcm_of("hello"))
     answer = asyncio.create_task(stream.finalize())
     await turns_of_the_loop()
@@ -321,7 +324,7 @@ async def test_closed_stream_frees_its_slot_and_hears_nothing_more() -> None:
 async def test_audio_beyond_the_longest_utterance_is_not_kept() -> None:
     linked = transcriber(max_utterance_s=0.001)
     replica = LetterReplica(linked, "one")
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("x" * 100))
     stream.push(pcm_of("y"))
     assert (await answered(stream, replica)).text == "x" * 16
@@ -329,7 +332,7 @@ async def test_audio_beyond_the_longest_utterance_is_not_kept() -> None:
 
 async def test_long_replay_is_cut_into_pieces() -> None:
     linked = transcriber()
-    stream = linked.open("call", heard)
+    stream = linked.open(heard)
     stream.push(pcm_of("x") * 400_000)
     replica = LetterReplica(linked, "one")
     await turns_of_the_loop()
@@ -353,7 +356,7 @@ async def test_whole_recording_is_recognised_through_a_stream_of_its_own() -> No
 async def test_closing_breaks_all_links() -> None:
     linked = transcriber()
     replica = LetterReplica(linked, "one")
-    linked.open("call", heard).push(pcm_of("x"))
+    linked.open(heard).push(pcm_of("x"))
     linked.close()
     assert replica.is_closed
     assert linked.gauges()["replicas"] == 0

@@ -36,7 +36,7 @@ class History:
         self.seen: list[Hypothesis] = []
         self.said = ""
         self.asked: list[tuple[str, asyncio.Task[Hypothesis]]] = []
-        self.stream = self.linked.open("call", self.seen.append)
+        self.stream = self.linked.open(self.seen.append)
         self.names = 0
 
     async def act(self, action: str, value: str | int) -> None:

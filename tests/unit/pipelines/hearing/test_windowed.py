@@ -57,7 +57,7 @@ def partials() -> list[Hypothesis]:
 
 @pytest.fixture
 def stream(recognizer: HeldRecognizer, partials: list[Hypothesis]) -> WindowedStream:
-    return WindowedTranscriber(recognizer.recognize, partial_interval_ms=500).open("call", partials.append)
+    return WindowedTranscriber(recognizer.recognize, partial_interval_ms=500).open(partials.append)
 
 
 async def test_words_on_which_two_hypotheses_agree_are_stable(

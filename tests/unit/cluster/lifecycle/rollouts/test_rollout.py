@@ -32,11 +32,14 @@ class Serve:
         return {"applications": {"voxray": {"status": state, "deployments": {"Engine": engine}}}}
 
 
+RENDERED = {"applications": [{"name": "voxray"}]}
+
+
 def roll(monkeypatch: pytest.MonkeyPatch, *states: str, patience_s: float = 60.0) -> str:
     monkeypatch.setattr(rollout, "POLL_S", 0.0)
     monkeypatch.setattr(rollout, "UNHEALTHY_PATIENCE_S", patience_s)
     serve: Any = Serve(*states)
-    return Rollout(serve, "voxray", Path(), Console(quiet=True)).submit_and_wait({}, 10.0).state
+    return Rollout(serve, Path(), Console(quiet=True)).submit_and_wait(RENDERED, 10.0).state
 
 
 def test_replica_that_died_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalSettings, RetrievalTiming
+from deployments.engines.milvus import MilvusSettings
+from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTiming, Stage
 from deployments.engines.milvus.searches import Hit
 from deployments.engines.milvus.store import pack_vectors
 from pipelines.errors import EngineError
@@ -39,7 +41,7 @@ class ScriptedSearches:
         self.delays = {"meaning": 0.0, "words": 0.0}
         self.collections: list[str] = []
 
-    async def live_collection(self) -> str:
+    async def live_collection(self, alias: str = "") -> str:
         return "knowledge_v1"
 
     async def by_meaning(self, collection: str, query: RetrievalQuery, vector: object, n: int) -> list[Hit]:
@@ -81,7 +83,7 @@ A, B, C = (
 
 @pytest.fixture
 async def retriever() -> AsyncIterator[MilvusRetriever]:
-    opened = MilvusRetriever("http://127.0.0.1:1", "knowledge", CountingEncoder())
+    opened = MilvusRetriever("http://127.0.0.1:1", "knowledge", CountingEncoder(), settings=MilvusSettings())
     yield opened
     await opened.aclose()
 
@@ -136,7 +138,9 @@ async def test_failure_of_both_searches_is_raised(retriever: MilvusRetriever) ->
 
 async def test_nothing_in_time_is_an_error_and_is_counted() -> None:
     timings: list[RetrievalTiming] = []
-    retriever = MilvusRetriever("http://127.0.0.1:1", "k", CountingEncoder(), on_timing=timings.append)
+    retriever = MilvusRetriever(
+        "http://127.0.0.1:1", "k", CountingEncoder(), settings=MilvusSettings(), on_timing=timings.append
+    )
     searches = ScriptedSearches([A], [B])
     searches.delays.update(meaning=NEVER, words=NEVER)
     retriever._searches = searches  # type: ignore[assignment]
@@ -158,8 +162,8 @@ async def test_vector_is_kept_for_its_tenant_alone(retriever: MilvusRetriever) -
 
 @pytest.mark.parametrize(("stage", "expected"), [("meaning", [A, B]), ("words", [B, C])])
 async def test_stage_alone_asks_one_search(stage: str, expected: list[Hit]) -> None:
-    settings = RetrievalSettings(stage=stage)  # type: ignore[arg-type]
-    retriever = MilvusRetriever("http://127.0.0.1:1", "k", CountingEncoder(), settings=settings)
+    settings, alone = MilvusSettings(), cast("Stage", stage)
+    retriever = MilvusRetriever("http://127.0.0.1:1", "k", CountingEncoder(), settings=settings, stage=alone)
     retriever._searches = ScriptedSearches([A, B], [B, C])  # type: ignore[assignment]
     report = await retriever.report(ask())
     assert [p.text for p in report.passages] == [h.row["text"] for h in expected]
@@ -168,7 +172,7 @@ async def test_stage_alone_asks_one_search(stage: str, expected: list[Hit]) -> N
 
 
 async def test_reranker_orders_the_first_passages_anew() -> None:
-    settings = RetrievalSettings(rerank_candidates=2)
+    settings = MilvusSettings(rerank_candidates=2)
     retriever = MilvusRetriever(
         "http://127.0.0.1:1", "k", CountingEncoder(), settings=settings, reranker=ShortestFirst()
     )

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from cluster.config.schema import LanguageModelConfig, NeuronEngineConfig
+from deployments.engines.neuron import NeuronSettings
 from deployments.engines.neuron.artifacts import (
     MANIFEST,
     ArtifactKey,
@@ -21,7 +21,7 @@ from deployments.engines.neuron.artifacts import (
     open_store,
     publish_artifacts,
 )
-from deployments.engines.neuron.engine import NeuronLanguageModel, artifact_key, neuron_settings, open_neuron_engine
+from deployments.engines.neuron.engine import NeuronLanguageModel, artifact_key, compiled_model, open_neuron_engine
 from pipelines.errors import ConfigError, EngineError
 
 pytestmark = pytest.mark.unit
@@ -139,18 +139,16 @@ def test_store_is_chosen_by_the_url() -> None:
 
 
 def test_key_of_a_configuration_names_its_model_revision_and_shapes(tmp_path: Path) -> None:
-    config = LanguageModelConfig(
-        model="llama-3-8b-instruct", max_model_len=4096, neuron=NeuronEngineConfig(max_num_seqs=16, buckets=(512, 4096))
-    )
+    config = NeuronSettings(model="llama-3-8b-instruct", max_model_len=4096, max_num_seqs=16, buckets=(512, 4096))
     assert artifact_key(tmp_path / "llama-3-8b-instruct" / "6448c83fcd95" / "files", config, 2) == KEY
 
 
 def test_engine_without_a_compiled_model_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    config = LanguageModelConfig(max_model_len=2048, neuron=NeuronEngineConfig(buckets=(512, 2048)))
+    config = NeuronSettings(max_model_len=2048, buckets=(512, 2048))
     model_dir = tmp_path / "model" / "rev" / "files"
     with pytest.raises(ConfigError, match="no compiled engine"):
         open_neuron_engine(model_dir, config, 2, str(tmp_path / "store"))
     with pytest.raises(ConfigError, match="use 2 or 8"):
         open_neuron_engine(model_dir, config, 4, str(tmp_path / "store"))
     with pytest.raises(ConfigError, match="no compiled model in"):
-        NeuronLanguageModel(neuron_settings(model_dir, tmp_path / "empty", KEY))
+        NeuronLanguageModel(compiled_model(model_dir, tmp_path / "empty", KEY))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.engines.neuron.engine import NeuronLanguageModel, NeuronSettings, neuron_arguments, neuron_environment
-from deployments.engines.vllm.settings import VllmSettings, engine_arguments, environment
+from deployments.engines.neuron.engine import CompiledModel, NeuronLanguageModel, neuron_arguments, neuron_environment
+from deployments.engines.vllm import VllmSettings
+from deployments.engines.vllm.settings import engine_arguments, environment
 from pipelines.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -14,8 +15,8 @@ MODEL = Path("models/llama")
 
 
 def test_cpu_engine_is_eager_in_process_and_bounded_in_memory() -> None:
-    settings = VllmSettings(MODEL, threads=2, kv_cache_bytes=64 << 20)
-    arguments, variables = engine_arguments(settings), environment(settings)
+    settings = VllmSettings(kv_cache_bytes=64 << 20)
+    arguments, variables = engine_arguments(settings, MODEL, num_gpus=0), environment(threads=2, num_gpus=0)
     assert arguments["enforce_eager"] is True
     assert arguments["kv_cache_memory_bytes"] == 64 << 20
     assert "gpu_memory_utilization" not in arguments
@@ -25,16 +26,26 @@ def test_cpu_engine_is_eager_in_process_and_bounded_in_memory() -> None:
 
 
 def test_gpu_engine_takes_its_share_of_the_gpu_and_no_cpu_settings() -> None:
-    settings = VllmSettings(MODEL, device="cuda", gpu_memory_utilization=0.4, tensor_parallel_size=2)
-    arguments, variables = engine_arguments(settings), environment(settings)
+    settings = VllmSettings(gpu_memory_utilization=0.4)
+    arguments, variables = engine_arguments(settings, MODEL, num_gpus=2), environment(threads=1, num_gpus=2)
     assert arguments["gpu_memory_utilization"] == 0.4
     assert arguments["tensor_parallel_size"] == 2
     assert not {"enforce_eager", "kv_cache_memory_bytes"} & arguments.keys()
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in variables
 
 
+@pytest.mark.parametrize(("num_gpus", "degree"), [(0.25, 1), (1, 1), (4, 4)])
+def test_model_is_split_over_the_whole_gpus_of_its_replica(num_gpus: float, degree: int) -> None:
+    assert engine_arguments(VllmSettings(), MODEL, num_gpus=num_gpus)["tensor_parallel_size"] == degree
+
+
+def compiled(artifacts: Path = Path("artifacts"), **changes: object) -> CompiledModel:
+    shapes = {"max_model_len": 4096, "max_num_seqs": 4, "tensor_parallel_size": 2, "buckets": (512, 1024, 2048, 4096)}
+    return CompiledModel(MODEL, artifacts, **{**shapes, **changes})  # type: ignore[arg-type]
+
+
 def test_neuron_blocks_cover_every_sequence_at_full_length() -> None:
-    arguments = neuron_arguments(NeuronSettings(MODEL, Path("artifacts"), max_model_len=4000, max_num_seqs=4))
+    arguments = neuron_arguments(compiled(max_model_len=4000))
     assert arguments["num_gpu_blocks_override"] == 125 * 4
     assert arguments["enable_chunked_prefill"] is False
     assert arguments["distributed_executor_backend"] == "uni"
@@ -42,7 +53,7 @@ def test_neuron_blocks_cover_every_sequence_at_full_length() -> None:
 
 
 def test_neuron_batch_of_one_has_no_prefix_cache() -> None:
-    settings = NeuronSettings(MODEL, Path("artifacts"), max_num_seqs=1)
+    settings = compiled(max_num_seqs=1)
     assert neuron_arguments(settings)["enable_prefix_caching"] is False
     assert neuron_environment(settings)["NEURON_COMPILED_ARTIFACTS"] == "artifacts"
 
@@ -53,9 +64,9 @@ def test_neuron_batch_of_one_has_no_prefix_cache() -> None:
 )
 def test_neuron_shapes_known_to_fail_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        neuron_arguments(NeuronSettings(MODEL, Path("artifacts"), **changes))  # type: ignore[arg-type]
+        neuron_arguments(compiled(**changes))
 
 
 def test_neuron_without_compiled_model_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="compile"):
-        NeuronLanguageModel(NeuronSettings(MODEL, tmp_path))
+        NeuronLanguageModel(compiled(tmp_path))

@@ -114,7 +114,7 @@ async def test_windowed_recogniser_gives_its_text_or_its_error() -> None:
             raise EngineError("transcriber", "too long", retryable=False)
         return Recognition(f"{len(pcm)} bytes")
 
-    engine = TranscriberEngine(WindowedTranscriber(recognize), lambda: None)
+    engine = TranscriberEngine(WindowedTranscriber(recognize, partial_interval_ms=700), lambda: None)
     heard, _ = await hear_all(engine, [np.zeros(1600, np.int16), np.zeros(4000, np.int16)], 1, lambda: None)
     assert heard[0].text == "3200 bytes"
     assert heard[1].text == ""

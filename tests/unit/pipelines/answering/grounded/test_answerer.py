@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cluster.config.schema import AgentConfig
 from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import UNREACHABLE, answer
 from pipelines.errors import EngineError
@@ -23,10 +22,10 @@ from pipelines.ports import (
     PassagesFound,
     RetrievalQuery,
 )
+from tests.agents import AGENT, LIMITS
 
 pytestmark = pytest.mark.unit
 
-AGENT = AgentConfig()
 FACTS = "Standard shipping costs $6.95. Express shipping costs $14.50."
 QUESTION = "How much is standard shipping?"
 BEST = "Standard shipping costs $6.95."
@@ -100,7 +99,7 @@ async def hear(
         retriever=records,
         language_model=model,
         agent=AGENT,
-        limits=limits or AnswerLimits(),
+        limits=limits or LIMITS,
     )
     async for event in events:
         match event:
@@ -165,7 +164,7 @@ async def test_clauses_wait_until_the_fact_is_told() -> None:
 async def test_model_that_fails_or_hangs_costs_the_caller_nothing(is_hanging: bool) -> None:
     failure = None if is_hanging else EngineError("language_model", "died", retryable=True)
     model = Model(failure=failure, is_hanging=is_hanging)
-    heard = await hear(QUESTION, Records(), model, limits=AnswerLimits(first_clause_budget_ms=1))
+    heard = await hear(QUESTION, Records(), model, limits=replace(LIMITS, first_clause_budget_ms=1))
     assert heard.text == BEST
     assert model.closed == 1
 
@@ -177,7 +176,7 @@ async def test_model_that_fails_or_hangs_costs_the_caller_nothing(is_hanging: bo
 )
 async def test_unreachable_records_are_admitted(records: Records) -> None:
     model = Model(("It is $5.",))
-    heard = await hear(QUESTION, records, model, limits=AnswerLimits(retrieval_budget_ms=1))
+    heard = await hear(QUESTION, records, model, limits=replace(LIMITS, retrieval_budget_ms=1))
     assert heard.text == UNREACHABLE
     assert heard.finished.grounded is Grounding.UNREACHABLE
     assert model.requests == []
@@ -212,7 +211,7 @@ async def test_only_the_agents_tenant_is_searched() -> None:
 
 async def test_closing_the_answer_closes_the_generation() -> None:
     model = Model(("Standard shipping", " costs $6.95."))
-    events = answer(QUESTION, [], retriever=Records(), language_model=model, agent=AGENT)
+    events = answer(QUESTION, [], retriever=Records(), language_model=model, agent=AGENT, limits=LIMITS)
     async for event in events:
         if isinstance(event, AnswerClause):
             break

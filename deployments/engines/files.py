@@ -1,0 +1,33 @@
+"""Where an engine finds the files of its models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cluster.config.engines import EngineSite
+from pipelines.errors import ConfigError
+
+
+def model_folder(site: EngineSite, model: str) -> Path:
+    """Return the directory of a model.
+
+    Raises:
+        ConfigError: this process was told no path for it.
+    """
+    try:
+        return Path(site.models[model])
+    except KeyError:
+        raise ConfigError(f"no path is known for model '{model}'; fetch it with 'voxray models fetch'") from None
+
+
+def model_file(site: EngineSite, model: str, pattern: str) -> Path:
+    """Return the one file of a model that matches `pattern`.
+
+    Raises:
+        ConfigError: the path is not known, or there is no such file, or there are several.
+    """
+    folder = model_folder(site, model)
+    found = sorted(folder.rglob(pattern))
+    if len(found) != 1:
+        raise ConfigError(f"model '{model}' should hold one {pattern} file in {folder}, it holds {len(found)}")
+    return found[0]

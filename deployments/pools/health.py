@@ -1,0 +1,92 @@
+"""How the pools of one stage do, as one gateway sees them: what the choice between them rests on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from autoscaling.pool_choice import Candidate, PoolView, RestLimits, order_of_pools
+from pipelines.errors import Component, EngineError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PoolRequest:
+    """One request at a pool. `note_output` is called when it has answered anything."""
+
+    note_output: Callable[[], None]
+    has_output: bool = False
+
+
+class PoolHealth:
+    """Watches the requests of one stage. Used on one event loop.
+
+    Args:
+        component: the stage.
+        limits: how long a pool that failed rests.
+        budget_ms: time in which a first output is wanted.
+        now_ms: a monotonic clock.
+    """
+
+    def __init__(
+        self, component: Component, limits: RestLimits, *, budget_ms: int, now_ms: Callable[[], int] | None = None
+    ) -> None:
+        self._component = component
+        self._limits = limits
+        self._budget_ms = budget_ms
+        self._now_ms = now_ms or (lambda: time.monotonic_ns() // 1_000_000)
+        self._views: dict[str, PoolView] = {}
+        # When each request began that waits for its first output.
+        self._waiting: dict[str, dict[object, int]] = {}
+
+    def order(self, route: Sequence[str]) -> list[str]:
+        """Return the pools of a route in the order in which a request would try them now."""
+        if len(route) == 1:
+            return list(route)
+        now_ms = self._now_ms()
+        candidates = [
+            Candidate(self._view(name), now_ms - min(self._waiting.get(name, {}).values(), default=now_ms))
+            for name in route
+        ]
+        return order_of_pools(candidates, now_ms, self._budget_ms)
+
+    @contextmanager
+    def request(self, name: str) -> Iterator[PoolRequest]:
+        """Watch a request from here to the end of the block; a failure that another try may mend lets the pool rest."""
+        ticket, began_ms = object(), self._now_ms()
+        waiting = self._waiting.setdefault(name, {})
+        waiting[ticket] = began_ms
+
+        def note_output() -> None:
+            request.has_output = True
+            if waiting.pop(ticket, None) is not None:
+                now_ms = self._now_ms()
+                self._views[name] = self._view(name).after_first_output(now_ms - began_ms, now_ms)
+
+        request = PoolRequest(note_output)
+        try:
+            yield request
+        except EngineError as error:
+            if error.retryable:
+                self._rest(name, error)
+            raise
+        finally:
+            waiting.pop(ticket, None)
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of a pool that is gone."""
+        self._views.pop(name, None)
+        self._waiting.pop(name, None)
+
+    def _view(self, name: str) -> PoolView:
+        return self._views.get(name) or PoolView(name)
+
+    def _rest(self, name: str, error: EngineError) -> None:
+        now_ms = self._now_ms()
+        self._views[name] = view = self._view(name).after_failure(now_ms, self._limits)
+        rest_ms = view.rests_until_ms - now_ms
+        logger.warning("! %s pool %s rests for %d ms: %s", self._component.label, name, rest_ms, error)

@@ -1,0 +1,1 @@
+"""Who answers a call: an agent's definition, and where agents are found."""
