@@ -1,9 +1,10 @@
-"""No file over 400 lines and no function over 40, docstring not counted. Ruff has no rule for either."""
+"""No file over 400 lines, no function over 40 (docstring not counted), no folder over 14 modules. Ruff has no rule."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("autoscaling", "cluster", "deployments", "ingest_jobs", "pipelines", "tests")
 FILE_LINES = 400
 FUNCTION_LINES = 40
+FOLDER_MODULES = 14
 
 # "path" or "path::function": the reason, one line each.
 ALLOWED: dict[str, str] = {}
@@ -48,6 +50,22 @@ def test_sources_stay_within_the_limits() -> None:
     assert len(files) > 20
     found = [line for path in files for line in oversized(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))]
     assert not found, "\n".join(["too long (split, or allow it with a reason):", *found])
+
+
+def crowded(paths: Iterable[Path]) -> dict[str, int]:
+    """Return the folders of product code with too many modules, `__init__` not counted."""
+    modules = Counter(path.parent.as_posix() for path in paths if path.name != "__init__.py")
+    return {folder: count for folder, count in modules.items() if count > FOLDER_MODULES}
+
+
+def test_folders_of_product_code_hold_no_more_modules_than_can_be_seen_at_once() -> None:
+    assert crowded(path.relative_to(ROOT) for path in sources() if "tests" not in path.parts) == {}
+
+
+def test_a_folder_of_15_modules_is_found() -> None:
+    modules = [Path(f"a/{number}.py") for number in range(15)]
+    assert crowded([*modules, Path("a/__init__.py")]) == {"a": 15}
+    assert crowded(modules[1:]) == {}
 
 
 def test_allowed_excesses_exist() -> None:
