@@ -21,9 +21,10 @@ from websockets.asyncio.client import connect
 
 from cluster.bench.figures import LoadFigures, spread
 from cluster.caller.line import FRAME_MS, LineError
-from cluster.caller.recording import BYTES_PER_MS, Recording
+from cluster.caller.recording import Recording
+from pipelines.audio.pcm import PCM_24K
 
-_FRAME_BYTES = FRAME_MS * BYTES_PER_MS
+_FRAME_BYTES = PCM_24K.bytes_of(FRAME_MS)
 # Plain server VAD: the turn's end is then a matter of audio alone, the same for every call.
 _SESSION = {
     "type": "session.update",
@@ -94,7 +95,7 @@ async def measure_load(
 
 def _frames(recording: Recording) -> list[str]:
     """Return the messages of one round: the question, then silence."""
-    pcm = recording.pcm_24k + bytes(SILENCE_AFTER_MS * BYTES_PER_MS)
+    pcm = recording.pcm_24k + PCM_24K.silence(SILENCE_AFTER_MS)
     pieces = [pcm[start : start + _FRAME_BYTES] for start in range(0, len(pcm) - _FRAME_BYTES + 1, _FRAME_BYTES)]
     return [f'{{"type":"input_audio_buffer.append","audio":"{base64.b64encode(piece).decode()}"}}' for piece in pieces]
 

@@ -14,11 +14,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from cluster.caller.playout import Playout
-from cluster.caller.recording import BYTES_PER_MS, Recording
+from cluster.caller.recording import Recording
+from pipelines.audio.pcm import PCM_24K
 from pipelines.errors import VoxrayError
 
 FRAME_MS = 20
-_FRAME_BYTES = FRAME_MS * BYTES_PER_MS
+_FRAME_BYTES = PCM_24K.bytes_of(FRAME_MS)
 _SILENCE = bytes(_FRAME_BYTES)
 _HEAD = b'{"type":"input_audio_buffer.append","audio":"'
 _TAIL = b'"}'

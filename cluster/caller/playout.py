@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cluster.caller.recording import BYTES_PER_MS
+from pipelines.audio.pcm import PCM_24K
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Playout:
         late_ms = (arrived_s - self._dry_at_s) * 1000
         if late_ms > 0 and self.pcm_24k:
             self.gaps_ms.append(late_ms)
-        self._dry_at_s = max(self._dry_at_s, arrived_s) + len(pcm_24k) / BYTES_PER_MS / 1000
+        self._dry_at_s = max(self._dry_at_s, arrived_s) + PCM_24K.seconds_of(len(pcm_24k))
         self.pcm_24k += pcm_24k
 
     @property

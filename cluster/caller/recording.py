@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.audio.pcm import PCM_24K
 from pipelines.audio.wav import WavError, read_wav, resampled
 from pipelines.errors import VoxrayError
 
-RATE_HZ = 24_000
-BYTES_PER_MS = RATE_HZ // 1000 * 2
 _WINDOW_MS = 10
 _VOICE_BELOW_PEAK_DB = 35.0
 _SILENT_PEAK = 200
@@ -30,7 +29,7 @@ class Recording:
 
     @property
     def duration_ms(self) -> int:
-        return len(self.pcm_24k) // BYTES_PER_MS
+        return PCM_24K.ms_of(len(self.pcm_24k))
 
 
 def load_recording(path: Path) -> Recording:
@@ -52,7 +51,7 @@ def load_recording(path: Path) -> Recording:
 def recording_from(wav: bytes) -> Recording:
     """Make a recording from the bytes of a WAV file. Raises like `load_recording`."""
     pcm, rate_hz = read_wav(wav)
-    pcm_24k = resampled(pcm, rate_hz, RATE_HZ)
+    pcm_24k = resampled(pcm, rate_hz, PCM_24K.rate_hz)
     return Recording(pcm_24k, voice_end_ms(pcm_24k))
 
 
@@ -62,7 +61,7 @@ def voice_end_ms(pcm_24k: bytes) -> int:
     Raises:
         RecordingError: the audio is silent throughout.
     """
-    window = RATE_HZ * _WINDOW_MS // 1000
+    window = PCM_24K.samples_of(_WINDOW_MS)
     samples = np.frombuffer(pcm_24k, "<i2").astype(np.float32)
     samples = samples[: len(samples) // window * window].reshape(-1, window)
     if not samples.size or np.abs(samples).max() < _SILENT_PEAK:

@@ -89,12 +89,12 @@ def api_key_of(config: VoxrayConfig) -> str:
 
 
 def _save(result: TurnResult, out: Path, console: Console) -> None:
-    from cluster.caller.recording import RATE_HZ
+    from pipelines.audio.pcm import PCM_24K
     from pipelines.audio.wav import write_wav
 
     pcm = bytes(result.playout.pcm_24k)
     if result.status != "completed" or not pcm:
         console.print(f"[red]no spoken answer came (the response ended as '{result.status}')[/]")
         raise typer.Exit(1)
-    out.write_bytes(write_wav(pcm, RATE_HZ))
-    console.print(f"\nsaved       {out} ({len(pcm) / RATE_HZ / 2:.1f} s)", highlight=False)
+    out.write_bytes(write_wav(pcm, PCM_24K.rate_hz))
+    console.print(f"\nsaved       {out} ({PCM_24K.seconds_of(len(pcm)):.1f} s)", highlight=False)

@@ -12,11 +12,11 @@ from cluster.config.uses import model_uses
 from cluster.preflight.finding import Finding, Inspection, Rule
 from cluster.render.images import image_of
 from cluster.render.placement import deployments_of
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component
 
-# 4 MiB is what one gRPC message between replicas holds; an utterance is sent whole, at 32,000 bytes a second.
+# 4 MiB is what one gRPC message between replicas holds; an utterance is sent whole.
 MESSAGE_BYTES = 4 * 1024 * 1024
-UTTERANCE_BYTES_PER_S = 32_000
 
 
 def _models_are_known(inspection: Inspection) -> Iterator[Finding]:
@@ -131,13 +131,13 @@ def _utterances_fit_in_a_message(inspection: Inspection) -> Iterator[Finding]:
     if all(spec.is_streaming for spec in engines if spec.component is Component.TRANSCRIBER):
         return
     longest_s = inspection.config.turn.max_utterance_s
-    if longest_s * UTTERANCE_BYTES_PER_S > MESSAGE_BYTES:
+    if longest_s * PCM_16K.bytes_per_s > MESSAGE_BYTES:
         yield Finding(
             "utterance",
             f"turn.max_utterance_s is {longest_s}, and a message between replicas holds "
-            f"{MESSAGE_BYTES // UTTERANCE_BYTES_PER_S} s of audio",
+            f"{MESSAGE_BYTES // PCM_16K.bytes_per_s} s of audio",
             "long utterances are never recognised",
-            f"turn.max_utterance_s at most {MESSAGE_BYTES // UTTERANCE_BYTES_PER_S}",
+            f"turn.max_utterance_s at most {MESSAGE_BYTES // PCM_16K.bytes_per_s}",
         )
 
 

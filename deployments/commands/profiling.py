@@ -29,6 +29,7 @@ import psutil
 from autoscaling.engine_profile import EngineProfile, LoadPoint, dump_profile
 from cluster.config.parts import PoolPart
 from deployments.stage_link.local import WholeUtterances
+from pipelines.audio.pcm import PCM_16K, PCM_24K
 from pipelines.audio.wav import pcm_16k_from_wav
 from pipelines.errors import Component
 from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
@@ -110,7 +111,7 @@ def _recognizer_subject(request: MeasuringRequest, answers_s: float) -> Subject:
     pcm = pcm_16k_from_wav(request.recording.read_bytes())
     # A stream is heard once as it comes, whole utterances again and again.
     again_s = 0.0 if is_streaming else _VOICED_SHARE / (request.partial_interval_ms / 1000)
-    remark = f"an utterance of {len(pcm) / 32_000:.1f} s"
+    remark = f"an utterance of {PCM_16K.seconds_of(len(pcm)):.1f} s"
     return Subject(_model_of(request), lambda _: _when_done(recognizer.recognize(pcm)), again_s + answers_s, remark)
 
 
@@ -280,7 +281,7 @@ def speak(request: MeasuringRequest, text: str) -> None:
     async def collect() -> bytes:
         return b"".join([chunk.pcm_24k async for chunk in request.opened().synthesize(SpeechRequest(text))])
 
-    request.recording.write_bytes(write_wav(asyncio.run(collect()), 24_000))
+    request.recording.write_bytes(write_wav(asyncio.run(collect()), PCM_24K.rate_hz))
 
 
 def _say(line: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field
 from deployments.gateway.access import Principal
 from deployments.gateway.realtime import agent_for
 from deployments.gateway.service import GatewayService
-from pipelines.audio.wav import ENGINE_RATE_HZ, WavError, pcm_16k_from_wav, wav_header
+from pipelines.audio.pcm import PCM_16K, PCM_24K
+from pipelines.audio.wav import WavError, pcm_16k_from_wav, wav_header
 from pipelines.ports import AnswerClause, AnswerFinished, PassagesFound, SpeechRequest
 from pipelines.session.effects import Line, StartAnswer
 from pipelines.session.items import Role
@@ -25,7 +26,6 @@ MAX_UPLOAD_BYTES = 25 * 1024 * 1024
 # What one message between replicas holds (4 MiB), in audio.
 MAX_TRANSCRIPTION_S = 120
 MAX_SPEECH_CHARS = 4096
-SPEECH_RATE_HZ = 24_000
 
 
 def service_of(request: Request) -> GatewayService:
@@ -146,7 +146,7 @@ async def speech(body: SpeechIn, service: Service, caller: Caller) -> Response:
     if body.response_format == "pcm":
         return StreamingResponse(pieces(), media_type="audio/pcm")
     pcm = b"".join([piece async for piece in pieces()])
-    return Response(wav_header(len(pcm), SPEECH_RATE_HZ) + pcm, media_type="audio/wav")
+    return Response(wav_header(len(pcm), PCM_24K.rate_hz) + pcm, media_type="audio/wav")
 
 
 @router.post("/audio/transcriptions")
@@ -161,7 +161,7 @@ async def transcription(
         pcm_16k = await asyncio.to_thread(pcm_16k_from_wav, data)
     except WavError as error:
         raise HTTPException(400, str(error)) from None
-    if len(pcm_16k) > MAX_TRANSCRIPTION_S * 2 * ENGINE_RATE_HZ:
+    if len(pcm_16k) > MAX_TRANSCRIPTION_S * PCM_16K.bytes_per_s:
         raise HTTPException(413, f"The recording is longer than {MAX_TRANSCRIPTION_S} s.")
     with service.hold(agent_for(service.agents, caller, {"model": model})) as held:
         return {"text": (await held.transcriber.recognize(pcm_16k)).text}

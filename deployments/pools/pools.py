@@ -21,6 +21,7 @@ from deployments.pools.hearing import TranscriberPool
 from deployments.pools.offer import PoolEntry, PoolOffer
 from deployments.pools.routing import RoutedLanguageModel, RoutedRetriever, RoutedSynthesizer, RoutedTranscriber
 from pipelines.agents.definition import DEFAULT_TENANT, Agent
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import CapacityError, Component
 from pipelines.hearing.linked import LinkedTranscriber
 from pipelines.ports import (
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 # A new replica may load weights for minutes.
 WARM_UP_S = 240.0
 _WARM_SEARCH_MS = 2_000
-_SECOND_OF_SILENCE = bytes(32_000)
+_SECOND_OF_SILENCE = PCM_16K.silence(1000)
 # What a first output may take at the stages that have no budget of their own before another pool is preferred.
 _USUAL_BUDGET_MS = 2_000
 

@@ -7,9 +7,8 @@ from contextlib import aclosing
 from typing import Protocol
 
 from deployments.shells.load import LoadMeter
+from pipelines.audio.pcm import PCM_24K
 from pipelines.ports import SpeechChunk, SpeechRequest
-
-BYTES_A_SECOND = 24_000 * 2
 
 
 class SynthesizerEngine(Protocol):
@@ -35,7 +34,7 @@ class Synthesizer:
             async with aclosing(self._engine.synthesize(request)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     self._load.first_output(load)
-                    load.audio_s += len(chunk.pcm_24k) / BYTES_A_SECOND
+                    load.audio_s += PCM_24K.seconds_of(len(chunk.pcm_24k))
                     yield chunk
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BYTES_PER_MS_16K = 32
+from pipelines.audio.pcm import PCM_16K
 
 
 class AudioHistory:
@@ -14,14 +14,14 @@ class AudioHistory:
     """
 
     def __init__(self, keep_ms: int, offset_bytes: int = 0) -> None:
-        self._keep_bytes = keep_ms * BYTES_PER_MS_16K
+        self._keep_bytes = PCM_16K.bytes_of(keep_ms)
         self._buffer = bytearray()
         self._dropped_bytes = offset_bytes
 
     @property
     def end_ms(self) -> int:
         """How much audio the session has had so far."""
-        return (self._dropped_bytes + len(self._buffer)) // BYTES_PER_MS_16K
+        return PCM_16K.ms_of(self._dropped_bytes + len(self._buffer))
 
     def append(self, pcm_16k: bytes) -> None:
         self._buffer += pcm_16k
@@ -33,10 +33,10 @@ class AudioHistory:
 
     def since(self, start_ms: int, end_ms: int | None = None) -> bytes:
         """Return the audio from `start_ms` (or the oldest kept) to `end_ms` (default: all)."""
-        begin = max(start_ms * BYTES_PER_MS_16K - self._dropped_bytes, 0)
-        end = len(self._buffer) if end_ms is None else max(end_ms * BYTES_PER_MS_16K - self._dropped_bytes, 0)
+        begin = max(PCM_16K.bytes_of(start_ms) - self._dropped_bytes, 0)
+        end = len(self._buffer) if end_ms is None else max(PCM_16K.bytes_of(end_ms) - self._dropped_bytes, 0)
         return bytes(self._buffer[begin:end])
 
     def start_bytes(self, start_ms: int) -> int:
         """Return where in the session's audio `since(start_ms)` begins."""
-        return max(start_ms * BYTES_PER_MS_16K, self._dropped_bytes)
+        return max(PCM_16K.bytes_of(start_ms), self._dropped_bytes)

@@ -8,9 +8,8 @@ import wave
 import numpy as np
 import soxr
 
+from pipelines.audio.pcm import PCM_16K, SAMPLE_BYTES
 from pipelines.errors import VoxrayError
-
-ENGINE_RATE_HZ = 16_000
 
 
 class WavError(VoxrayError):
@@ -29,9 +28,10 @@ def read_wav(data: bytes) -> tuple[bytes, int]:
             frames = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
         raise WavError(f"not a readable WAV file ({error})") from None
-    if width != 2:
+    if width != SAMPLE_BYTES:
         raise WavError(f"the WAV file holds {8 * width}-bit samples; 16-bit PCM is needed")
-    samples = np.frombuffer(frames[: len(frames) // (2 * channels) * 2 * channels], "<i2").reshape(-1, channels)
+    frame_bytes = SAMPLE_BYTES * channels
+    samples = np.frombuffer(frames[: len(frames) // frame_bytes * frame_bytes], "<i2").reshape(-1, channels)
     if not len(samples):
         raise WavError("the WAV file holds no audio")
     mono = samples[:, 0] if channels == 1 else samples.mean(axis=1).astype("<i2")
@@ -40,7 +40,7 @@ def read_wav(data: bytes) -> tuple[bytes, int]:
 
 def pcm_16k_from_wav(data: bytes) -> bytes:
     """Return a WAV file's audio as 16 kHz mono PCM16. Raises `WavError` like `read_wav`."""
-    return resampled(*read_wav(data), ENGINE_RATE_HZ)
+    return resampled(*read_wav(data), PCM_16K.rate_hz)
 
 
 def resampled(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
@@ -56,9 +56,9 @@ def wav_header(data_bytes: int, rate_hz: int) -> bytes:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
-        file.setsampwidth(2)
+        file.setsampwidth(SAMPLE_BYTES)
         file.setframerate(rate_hz)
-        file.setnframes(data_bytes // 2)
+        file.setnframes(data_bytes // SAMPLE_BYTES)
         file.writeframesraw(b"")
     header = bytearray(buffer.getvalue()[:44])
     header[4:8] = (36 + data_bytes).to_bytes(4, "little")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipelines.audio.history import BYTES_PER_MS_16K, AudioHistory
+from pipelines.audio.history import AudioHistory
+from pipelines.audio.pcm import PCM_16K
 from pipelines.call.state import DetectionPlace
 from pipelines.ports import SpeechDetector, SpeechScore, SpeechStream
 from pipelines.session.stimuli import SpeechScored
@@ -27,7 +28,7 @@ class SpeechDetection:
     def push(self, pcm_16k: bytes, end_ms: int) -> None:
         """Score audio that ends at `end_ms` of the session's."""
         if self._stream is None:
-            base_ms = end_ms - len(pcm_16k) // BYTES_PER_MS_16K
+            base_ms = end_ms - PCM_16K.ms_of(len(pcm_16k))
             self.place = DetectionPlace(base_ms, base_ms)
             self._stream = self._open(base_ms)
         self._stream.push(pcm_16k)

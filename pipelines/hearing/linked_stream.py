@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component, EngineError
 from pipelines.hearing.link import FinishUtterance, PushAudio, StreamCommand, StreamHeard
 from pipelines.ports import Hypothesis
 
 ENGINE = Component.TRANSCRIBER
-BYTES_PER_MS = 32
 # A replay is cut into pieces, so that no single message grows with the utterance.
 PIECE_BYTES = 256 * 1024
 
@@ -106,7 +106,7 @@ class LinkedStream:
         self._patience = patience
         self._on_partial = on_partial
         self._audio = bytearray()
-        self._room_bytes = int(patience.max_utterance_s * 1000) * BYTES_PER_MS
+        self._room_bytes = PCM_16K.bytes_of(int(patience.max_utterance_s * 1000))
         self._sent_bytes = 0
         self._finishes: list[Finish] = []
         self._published = _Published()
@@ -160,7 +160,7 @@ class LinkedStream:
     @property
     def audio_s(self) -> float:
         """Length of all that was pushed."""
-        return self._whole_bytes / BYTES_PER_MS / 1000
+        return PCM_16K.seconds_of(self._whole_bytes)
 
     def take_unsent(self) -> bytes:
         """Return the audio that the replica has not got; it counts as sent."""

@@ -19,10 +19,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component, EngineError
 from pipelines.ports import Hypothesis
 
-_BYTES_PER_MS = 32
 _EDGE_MARKS = ".,;:!?\"'()-\u2026"
 
 
@@ -78,7 +78,7 @@ class WindowedStream:
         self, recognize: Recognizer, partial_interval_ms: int, on_partial: Callable[[Hypothesis], None]
     ) -> None:
         self._recognize = recognize
-        self._interval_bytes = partial_interval_ms * _BYTES_PER_MS
+        self._interval_bytes = PCM_16K.bytes_of(partial_interval_ms)
         self._on_partial = on_partial
         self._audio = bytearray()
         self._newest: _Run | None = None
@@ -164,7 +164,7 @@ class WindowedStream:
         pairs = zip(_keys(words), _keys(self._previous_words), strict=False)
         agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self._previous_words = words
-        return Hypothesis(text, _chars(text, agreed), size_bytes // _BYTES_PER_MS)
+        return Hypothesis(text, _chars(text, agreed), PCM_16K.ms_of(size_bytes))
 
 
 def _has_failed(task: asyncio.Task[Hypothesis]) -> bool:

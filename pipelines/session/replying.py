@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipelines.audio.pcm import SAMPLE_BYTES
 from pipelines.session import conversation
 from pipelines.session.change import Change
 from pipelines.session.effects import (
@@ -37,7 +38,6 @@ from pipelines.session.stimuli import (
 )
 from pipelines.session.transitions import ReplyPhase, Step
 
-BYTES_PER_SAMPLE = 2
 _WRITING = frozenset({ReplyPhase.DRAFTING, ReplyPhase.PREPARING, ReplyPhase.SPEAKING})
 _HELD_BACK = frozenset({ReplyPhase.DRAFTING, ReplyPhase.DRAFTED})
 _NOT_SHOWN = frozenset({ReplyPhase.PREPARING, ReplyPhase.PREPARED})
@@ -162,7 +162,7 @@ def hear_audio(change: Change, audio: AudioReady) -> None:
     reply = _live_reply(change, audio.generation)
     if reply is None or audio.clause != reply.spoken or audio.clause >= len(reply.clauses):
         return
-    pcm_24k = audio.pcm_24k[reply.samples_again * BYTES_PER_SAMPLE :]
+    pcm_24k = audio.pcm_24k[reply.samples_again * SAMPLE_BYTES :]
     if pcm_24k:
         _put_out(change, reply, AnswerAudio(reply.response_id, reply.item_id, pcm_24k))
     else:
@@ -173,8 +173,8 @@ def hear_audio(change: Change, audio: AudioReady) -> None:
         for end_char, start_ms in audio.words
         if start_ms >= known_ms
     ]
-    reply.samples_again -= (len(audio.pcm_24k) - len(pcm_24k)) // BYTES_PER_SAMPLE
-    reply.audio_samples += len(pcm_24k) // BYTES_PER_SAMPLE
+    reply.samples_again -= (len(audio.pcm_24k) - len(pcm_24k)) // SAMPLE_BYTES
+    reply.audio_samples += len(pcm_24k) // SAMPLE_BYTES
 
 
 def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
+from pipelines.audio.pcm import PCM_24K
 from pipelines.session.effects import AnswerAudio, AnswerText, StartAnswer
 from pipelines.session.items import Item, WordMark
 from pipelines.session.settings import Modality, SessionSettings
 from pipelines.session.transitions import InputState, ReplyPhase
-
-SAMPLES_PER_MS = 24  # synthesized audio is 24 kHz
 
 
 @dataclass(slots=True)
@@ -65,12 +64,12 @@ class Reply:
 
     @property
     def audio_ms(self) -> int:
-        return self.audio_samples // SAMPLES_PER_MS
+        return PCM_24K.ms_of_samples(self.audio_samples)
 
     @property
     def clause_ms(self) -> int:
         """How much audio of the clause in synthesis has come."""
-        return self.audio_ms - self.clause_start_samples // SAMPLES_PER_MS
+        return self.audio_ms - PCM_24K.ms_of_samples(self.clause_start_samples)
 
     @property
     def is_complete(self) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
 
 from pipelines.audio.codecs import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
+from pipelines.audio.pcm import PCM_16K, PCM_24K, SAMPLE_BYTES
 from pipelines.audio.resample import ResamplerState, StreamResampler
 
-ENGINE_INPUT_HZ: Final = 16_000
-ENGINE_OUTPUT_HZ: Final = 24_000
+_TELEPHONE_RATE_HZ = 8_000
 
 
 class WireFormat(StrEnum):
@@ -21,11 +20,11 @@ class WireFormat(StrEnum):
 
     @property
     def rate_hz(self) -> int:
-        return 24_000 if self is WireFormat.PCM else 8_000
+        return PCM_24K.rate_hz if self is WireFormat.PCM else _TELEPHONE_RATE_HZ
 
     @property
     def bytes_per_second(self) -> int:
-        return 48_000 if self is WireFormat.PCM else 8_000
+        return PCM_24K.bytes_per_s if self is WireFormat.PCM else _TELEPHONE_RATE_HZ  # one byte a sample
 
 
 class InputAudioDecoder:
@@ -38,7 +37,7 @@ class InputAudioDecoder:
 
     def __init__(self, wire_format: WireFormat, left: ResamplerState | None = None) -> None:
         self._format = wire_format
-        self._resampler = StreamResampler(wire_format.rate_hz, ENGINE_INPUT_HZ, is_live=True)
+        self._resampler = StreamResampler(wire_format.rate_hz, PCM_16K.rate_hz, is_live=True)
         if left is not None:
             self._resampler.resume(left)
 
@@ -53,7 +52,7 @@ class InputAudioDecoder:
     def switch(self, wire_format: WireFormat) -> None:
         """Expect `wire_format` from now on. Between formats of one rate the signal goes on unbroken."""
         if wire_format.rate_hz != self._format.rate_hz:
-            self._resampler = StreamResampler(wire_format.rate_hz, ENGINE_INPUT_HZ, is_live=True)
+            self._resampler = StreamResampler(wire_format.rate_hz, PCM_16K.rate_hz, is_live=True)
         self._format = wire_format
 
     def decode(self, coded: bytes) -> bytes:
@@ -63,7 +62,7 @@ class InputAudioDecoder:
             ValueError: half a sample.
         """
         if self._format is WireFormat.PCM:
-            if len(coded) % 2:
+            if len(coded) % SAMPLE_BYTES:
                 raise ValueError("PCM16 audio must have an even number of bytes")
             return self._resampler.process(coded)
         decode = decode_mu_law if self._format is WireFormat.PCMU else decode_a_law
@@ -75,7 +74,7 @@ class OutputAudioEncoder:
 
     def __init__(self, wire_format: WireFormat, left: ResamplerState | None = None) -> None:
         self.wire_format = wire_format
-        self._resampler = StreamResampler(ENGINE_OUTPUT_HZ, wire_format.rate_hz)
+        self._resampler = StreamResampler(PCM_24K.rate_hz, wire_format.rate_hz)
         if left is not None:
             self._resampler.resume(left)
 

@@ -13,9 +13,10 @@ from openai import AsyncOpenAI
 
 from cluster.caller.line import TurnResult, open_line
 from cluster.caller.questions import speak_question
-from cluster.caller.recording import BYTES_PER_MS, RATE_HZ, Recording
+from cluster.caller.recording import Recording
 from cluster.config.agents import agent_of
 from pipelines.answering.scoring import comparable
+from pipelines.audio.pcm import PCM_24K
 from pipelines.audio.wav import write_wav
 from tests.e2e.conftest import Embedded
 
@@ -39,7 +40,7 @@ async def ask(embedded: Embedded, text: str) -> TurnResult:
 async def heard_in(embedded: Embedded, pcm_24k: bytes) -> str:
     """Have the recogniser write down the answer's audio."""
     async with httpx.AsyncClient(timeout=60) as client:
-        files = {"file": ("answer.wav", write_wav(pcm_24k, RATE_HZ), "audio/wav")}
+        files = {"file": ("answer.wav", write_wav(pcm_24k, PCM_24K.rate_hz), "audio/wav")}
         response = await client.post(f"{embedded.state.http_url}/v1/audio/transcriptions", files=files)
         return str(response.raise_for_status().json()["text"])
 
@@ -61,7 +62,7 @@ async def test_answer_is_a_voice_at_a_sound_level(embedded: Embedded) -> None:
     result = await ask(embedded, "How much is regular shipping?")
     samples = np.frombuffer(bytes(result.playout.pcm_24k), "<i2").astype(float)
     level_dbfs = 20 * np.log10(np.sqrt((samples**2).mean()) / 32768)
-    assert 1.0 < len(samples) / RATE_HZ < 15.0
+    assert 1.0 < len(samples) / PCM_24K.rate_hz < 15.0
     assert -35 < level_dbfs < -10
     assert np.abs(samples).max() < 32767
 
@@ -72,7 +73,7 @@ async def test_answer_begins_before_it_is_all_made(embedded: Embedded) -> None:
 
     def note(event: dict[str, Any]) -> None:
         if event["type"] == "response.output_audio.delta":
-            pieces.append(len(base64.b64decode(event["delta"])) // BYTES_PER_MS)
+            pieces.append(PCM_24K.ms_of(len(base64.b64decode(event["delta"]))))
 
     recording = await speak_question(embedded.state.http_url, "How much is regular shipping?")
     async with open_line(embedded.state.ws_url, on_event=note) as line:
@@ -106,8 +107,8 @@ async def _events_of_answer(connection: Any) -> tuple[str, str]:
 
 
 def _frames(recording: Recording) -> list[str]:
-    pcm = recording.pcm_24k + bytes(2_000 * BYTES_PER_MS)
-    size = 20 * BYTES_PER_MS
+    pcm = recording.pcm_24k + PCM_24K.silence(2_000)
+    size = PCM_24K.bytes_of(20)
     return [base64.b64encode(pcm[start : start + size]).decode() for start in range(0, len(pcm), size)]
 
 

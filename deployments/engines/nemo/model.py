@@ -27,10 +27,10 @@ from typing import Any
 import torch
 
 from deployments.engines.nemo.memory import EncoderNext, EncoderPast, StreamMemory, keep_keys
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component, EngineError
 
 _ENGINE = Component.TRANSCRIBER
-_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +188,9 @@ def _featurizer(network: Any) -> Any:
     featurizer = network.preprocessor.featurizer
     if featurizer.normalize not in (None, "", "NA", "None") or featurizer.exact_pad or featurizer.frame_splicing > 1:
         raise EngineError(_ENGINE, "the model's features depend on the whole utterance: no stream", retryable=False)
-    if int(featurizer.sample_rate) != _RATE_HZ:
-        raise EngineError(_ENGINE, f"the model hears {featurizer.sample_rate} Hz, not 16000", retryable=False)
+    rate_hz = int(featurizer.sample_rate)
+    if rate_hz != PCM_16K.rate_hz:
+        raise EngineError(_ENGINE, f"the model hears {rate_hz} Hz, not {PCM_16K.rate_hz}", retryable=False)
     featurizer.dither = 0.0
     featurizer.pad_to = 0
     return featurizer.float().eval()
@@ -202,7 +203,7 @@ def _set_chunk(encoder: Any, featurizer: Any, chunk_ms: int) -> ChunkGeometry:
     if encoder.self_attention_model != "rel_pos":
         raise EngineError(_ENGINE, f"attention {encoder.self_attention_model!r} is not known", retryable=False)
     hop, subsampling = int(featurizer.hop_length), int(encoder.subsampling_factor)
-    frame_ms = subsampling * hop * 1000 // _RATE_HZ
+    frame_ms = subsampling * hop * 1000 // PCM_16K.rate_hz
     contexts = {(context[1] + 1) * frame_ms: list(context) for context in encoder.att_context_size_all}
     if chunk_ms not in contexts:
         known = ", ".join(str(size) for size in sorted(contexts))

@@ -22,8 +22,8 @@ from deployments.engines.nemo.model import StreamingModel
 from deployments.engines.nemo.spoken_text import SpokenText
 from deployments.engines.nemo.token_text import Token, TokenText
 from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
+from pipelines.audio.pcm import PCM_16K, SAMPLE_BYTES
 
-_BYTES_PER_SAMPLE = 2
 _WARM_ROUNDS = 3
 
 
@@ -91,8 +91,8 @@ class NemoStepper:
         phrases_of: Callable[[str], int] = lambda _: -1,
     ) -> None:
         geometry = model.geometry
-        self.first_bytes = geometry.first_samples * _BYTES_PER_SAMPLE
-        self.chunk_bytes = geometry.chunk_samples * _BYTES_PER_SAMPLE
+        self.first_bytes = geometry.first_samples * SAMPLE_BYTES
+        self.chunk_bytes = geometry.chunk_samples * SAMPLE_BYTES
         self.slots = limits.slots
         self.max_batch = limits.max_batch
         self._model = model
@@ -100,7 +100,7 @@ class NemoStepper:
         self._decoder = decoder
         self._limits = limits
         self._phrases_of = phrases_of
-        self._flush_samples = limits.flush_ms * 16
+        self._flush_samples = PCM_16K.samples_of(limits.flush_ms)
         self._end_outputs = -(-limits.end_silence_ms // geometry.frame_ms)
         self._memory = model.memory(limits.slots)
         self._slots: dict[int, _Slot] = {}
@@ -164,7 +164,7 @@ class NemoStepper:
     def _hear(self, audio: Sequence[SlotAudio], places: list[int], is_first: bool, silence: int) -> _Pass:
         """Encode and decode the audio at `places`, with `silence` samples after it; keeps nothing."""
         slots = [audio[place].slot for place in places]
-        sizes = [len(audio[place].pcm_16k) // _BYTES_PER_SAMPLE + silence for place in places]
+        sizes = [len(audio[place].pcm_16k) // SAMPLE_BYTES + silence for place in places]
         chunks = [self._geometry.chunks_for(size, is_first=is_first) for size in sizes]
         samples = self._samples([audio[place] for place in places], max(chunks), is_first)
         past = self._memory.take(slots, self._geometry.outputs_for(max(chunks), is_first=is_first))
@@ -187,7 +187,7 @@ class NemoStepper:
 
     def _keep(self, audio: Sequence[SlotAudio], done: _Pass) -> None:
         self._memory.put(done.slots, done.after)
-        kept_bytes = self._geometry.kept_samples * _BYTES_PER_SAMPLE
+        kept_bytes = self._geometry.kept_samples * SAMPLE_BYTES
         for place, slot, decoded, outputs in zip(done.places, done.slots, done.decoded, done.outputs, strict=True):
             stream = self._slots[slot]
             stream.tail = np.frombuffer(audio[place].pcm_16k[-kept_bytes:], "<i2")

@@ -41,17 +41,17 @@ from deployments.engines.piper.onnx_graph import OnnxGraph
 from deployments.engines.piper.speakable import spoken_tokens
 from deployments.engines.piper.voice_tensors import VoiceTensors
 from deployments.engines.piper.word_alignment import PhonemeTiming, align_words
+from pipelines.audio.pcm import PCM_24K
 from pipelines.errors import Component, EngineError
 from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import SpeechChunk, SpeechRequest, WordTime
 
-_OUTPUT_RATE_HZ = 24_000
 _MARGIN_FRAMES = 10
 # A short first piece for an early first sound, longer ones later since each pays for 2 x 10 columns of margin.
 _PIECE_FRAMES = (18, 30, 48)
 # The last piece holds the whole trailing silence (up to 250 ms is 22 columns), so that it can be trimmed there.
 _LAST_PIECE_MIN_FRAMES = 24
-_CHUNK_SAMPLES = _OUTPUT_RATE_HZ * 160 // 1000
+_CHUNK_SAMPLES = PCM_24K.samples_of(160)
 _LEADING_MS = 30
 _TRAILING_MS = 150
 _SILENCE_LEVEL = 0.01
@@ -149,12 +149,12 @@ class PiperSynthesizer:
         emitted = start_samples
         for index, sentence in enumerate(sentences):
             latent = self._encode(sentence, speed)
-            lead_samples, resampler = None, soxr.ResampleStream(self._rate_hz, _OUTPUT_RATE_HZ, 1, dtype="float32")
+            lead_samples, resampler = None, soxr.ResampleStream(self._rate_hz, PCM_24K.rate_hz, 1, dtype="float32")
             words: list[WordTime] = []
             for samples, is_last in self._decode(latent):
                 if lead_samples is None:
                     samples, lead_samples = _trim_start(samples, self._rate_hz)
-                    start_ms = emitted * 1000 / _OUTPUT_RATE_HZ - lead_samples * 1000 / self._rate_hz
+                    start_ms = emitted * 1000 / PCM_24K.rate_hz - lead_samples * 1000 / self._rate_hz
                     words = [
                         WordTime(
                             offset_chars + tokens[word.token].end_char,
@@ -269,5 +269,5 @@ def _chunks(pcm: bytes, start_samples: int, words: list[WordTime]) -> Iterator[S
     for position in range(0, len(pcm), 2 * _CHUNK_SAMPLES):
         piece = pcm[position : position + 2 * _CHUNK_SAMPLES]
         first = start_samples + position // 2
-        start_ms, end_ms = first * 1000 / _OUTPUT_RATE_HZ, (first + len(piece) // 2) * 1000 / _OUTPUT_RATE_HZ
+        start_ms, end_ms = first * 1000 / PCM_24K.rate_hz, (first + len(piece) // 2) * 1000 / PCM_24K.rate_hz
         yield SpeechChunk(piece, tuple(word for word in words if start_ms <= word.start_ms < end_ms))

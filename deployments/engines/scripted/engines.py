@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from pipelines.audio.pcm import PCM_16K, PCM_24K
 from pipelines.errors import Component, EngineError
 from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import (
@@ -31,8 +32,6 @@ from pipelines.ports import (
 )
 
 _WINDOW_MS = 32
-_WINDOW_BYTES = 16 * 2 * _WINDOW_MS
-_TONE_RATE_HZ = 24_000
 _TONE_HZ = 220
 _TONE_AMPLITUDE = 600  # about -35 dBFS: audible in a recording, harmless in a headset
 _MS_PER_SPOKEN_CHAR = 65  # about 150 words a minute
@@ -73,9 +72,9 @@ class ScriptedSpeechStream:
         if self._is_closed:
             return
         self._buffer += pcm_16k
-        while len(self._buffer) >= _WINDOW_BYTES:
-            window = np.frombuffer(bytes(self._buffer[:_WINDOW_BYTES]), "<i2").astype(np.float32)
-            del self._buffer[:_WINDOW_BYTES]
+        while len(self._buffer) >= PCM_16K.bytes_of(_WINDOW_MS):
+            window = np.frombuffer(bytes(self._buffer[: PCM_16K.bytes_of(_WINDOW_MS)]), "<i2").astype(np.float32)
+            del self._buffer[: PCM_16K.bytes_of(_WINDOW_MS)]
             self._end_ms += _WINDOW_MS
             is_loud = math.sqrt(float(window @ window) / window.size) >= self._threshold_rms
             self._loop.call_soon(self._deliver, SpeechScore(0.98 if is_loud else 0.02, self._end_ms, _WINDOW_MS))
@@ -138,7 +137,7 @@ class ScriptedTranscriptStream:
 
     @property
     def _audio_ms(self) -> int:
-        return self._bytes // 32
+        return PCM_16K.ms_of(self._bytes)
 
     def push(self, pcm_16k: bytes) -> None:
         if self._is_closed:
@@ -384,6 +383,6 @@ def word_times_by_length(text: str, speed: float = 1.0) -> list[WordTime]:
 
 @lru_cache(maxsize=1024)
 def _tone(start_ms: int, end_ms: int) -> bytes:
-    index = np.arange(start_ms * _TONE_RATE_HZ // 1000, end_ms * _TONE_RATE_HZ // 1000)
-    wave = _TONE_AMPLITUDE * np.sin(2 * math.pi * _TONE_HZ * index / _TONE_RATE_HZ)
+    index = np.arange(PCM_24K.samples_of(start_ms), PCM_24K.samples_of(end_ms))
+    wave = _TONE_AMPLITUDE * np.sin(2 * math.pi * _TONE_HZ * index / PCM_24K.rate_hz)
     return wave.astype("<i2").tobytes()

@@ -14,9 +14,9 @@ import numpy as np
 
 from deployments.engines.scripted import CHUNK_MS
 from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
+from pipelines.audio.pcm import PCM_16K
 from pipelines.hearing.link import HeardWord
 
-_BYTES_PER_MS = 32
 _SILENCE_PEAK = 300  # about -41 dBFS
 _WORDS = (
     "amber birch cedar delta ember fjord grove hazel inlet juniper kelp larch meadow north otter pine quartz river "
@@ -37,7 +37,7 @@ class ScriptedStepper:
     def __init__(
         self, *, slots: int = 256, chunk_ms: int = CHUNK_MS, max_batch: int = 128, end_silence_ms: int = 0
     ) -> None:
-        self.first_bytes = self.chunk_bytes = chunk_ms * _BYTES_PER_MS
+        self.first_bytes = self.chunk_bytes = PCM_16K.bytes_of(chunk_ms)
         self.slots = slots
         self.max_batch = max_batch
         self._end_chunks = -(-end_silence_ms // chunk_ms)
@@ -56,7 +56,7 @@ class ScriptedStepper:
     def _step(self, chunk: SlotAudio) -> Heard:
         end_ms, before = self._heard[chunk.slot]
         new = _words_in(chunk, end_ms)
-        self._heard[chunk.slot] = (end_ms + len(chunk.pcm_16k) // _BYTES_PER_MS, before + new)
+        self._heard[chunk.slot] = (end_ms + PCM_16K.ms_of(len(chunk.pcm_16k)), before + new)
         silent = 0 if new or not before else self._silent_chunks[chunk.slot] + 1
         self._silent_chunks[chunk.slot] = silent
         is_end = silent > 0 and silent == self._end_chunks
@@ -83,7 +83,7 @@ def _words_in(chunk: SlotAudio, start_ms: int) -> tuple[HeardWord, ...]:
     if not samples.size or int(np.abs(samples).max()) < _SILENCE_PEAK:
         return ()
     word = _WORDS[zlib.crc32(chunk.pcm_16k) % len(_WORDS)]
-    return (HeardWord(word, start_ms, start_ms + len(chunk.pcm_16k) // _BYTES_PER_MS, 1.0),)
+    return (HeardWord(word, start_ms, start_ms + PCM_16K.ms_of(len(chunk.pcm_16k)), 1.0),)
 
 
 def _hypothesis(words: tuple[HeardWord, ...], *, is_end: bool) -> Heard:

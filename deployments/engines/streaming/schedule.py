@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-BYTES_PER_MS = 32
+from pipelines.audio.pcm import PCM_16K
 
 StreamKey = tuple[int, int]
 """Number of the link, number of the stream on it."""
@@ -47,7 +47,7 @@ class ScheduleLimits:
 
     @property
     def chunk_ms(self) -> int:
-        return self.chunk_bytes // BYTES_PER_MS
+        return PCM_16K.ms_of(self.chunk_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class StreamSchedule:
     def push(self, key: StreamKey, pcm_16k: bytes, now_ms: int) -> bool:
         """Append audio of any length; returns False when more would wait than may, and then keeps none of it."""
         stream = self._streams[key]
-        if len(stream.waiting) + len(pcm_16k) > self.limits.max_backlog_ms * BYTES_PER_MS:
+        if len(stream.waiting) + len(pcm_16k) > PCM_16K.bytes_of(self.limits.max_backlog_ms):
             return False
         stream.touched_ms = now_ms
         stream.waiting += pcm_16k
@@ -183,13 +183,13 @@ class StreamSchedule:
 
     def taken_ms(self, key: StreamKey) -> int:
         """Return how much of a stream's audio its chunks have covered."""
-        return self._streams[key].taken_bytes // BYTES_PER_MS
+        return PCM_16K.ms_of(self._streams[key].taken_bytes)
 
     def backlog_ms(self) -> int:
         """Return the most audio that any stream has waiting beyond a chunk."""
         chunk = self.limits.chunk_bytes
         longest = max((len(s.waiting) - chunk for s in self._streams.values()), default=0)
-        return max(0, longest) // BYTES_PER_MS
+        return PCM_16K.ms_of(max(0, longest))
 
     def _needed_bytes(self, stream: _Stream) -> int:
         return self.limits.chunk_bytes if stream.taken_bytes else self.limits.first_bytes
@@ -222,4 +222,4 @@ class StreamSchedule:
         while stream.marks and stream.marks[0].position_bytes == position:
             finishes.append(stream.marks.popleft().finish)
         size = (position - stream.taken_bytes) // 2 * 2
-        return Rest(key, stream.slot, bytes(stream.waiting[:size]), tuple(finishes), position // BYTES_PER_MS)
+        return Rest(key, stream.slot, bytes(stream.waiting[:size]), tuple(finishes), PCM_16K.ms_of(position))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deployments.engines.streaming.chunk_stepper import ChunkStepper, Heard, SlotAudio
-from deployments.engines.streaming.schedule import BYTES_PER_MS, Chunk, Rest, StreamKey, StreamSchedule
+from deployments.engines.streaming.schedule import Chunk, Rest, StreamKey, StreamSchedule
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component, EngineError
 from pipelines.hearing.link import (
     CloseStream,
@@ -216,7 +217,7 @@ class StreamTicks:
         self.counts.ticks += 1
         self.counts.chunks += len(chunks)
         self.counts.finishes += sum(len(rest.finishes) for rest in rests)
-        self.counts.audio_ms += sum(len(chunk.pcm_16k) for chunk in chunks) // BYTES_PER_MS
+        self.counts.audio_ms += PCM_16K.ms_of(sum(len(chunk.pcm_16k) for chunk in chunks))
 
     def _judge(self, answers: Sequence[Answer]) -> None:
         if not answers:

@@ -16,10 +16,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from deployments.engines.microbatch import MicroBatcher
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component
 
-_RATE_HZ = 16_000
-_SAMPLES = 8 * _RATE_HZ
+_SAMPLES = 8 * PCM_16K.rate_hz
 _FFT_SAMPLES = 400
 _HOP_SAMPLES = 160
 _FRAMES = _SAMPLES // _HOP_SAMPLES
@@ -116,10 +116,10 @@ def _power(frames: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _mel_filters() -> NDArray[np.float64]:
     """Return Slaney-normalised triangular filters, [80, 201]: linear to 1 kHz, logarithmic above."""
-    top_mel = 15.0 + 27.0 * np.log(_RATE_HZ / 2 / 1000.0) / np.log(6.4)
+    top_mel = 15.0 + 27.0 * np.log(PCM_16K.rate_hz / 2 / 1000.0) / np.log(6.4)
     mels = np.linspace(0.0, top_mel, _MELS + 2)
     edges_hz = np.where(mels < 15.0, mels * 200.0 / 3.0, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mels - 15.0)))
-    bins_hz = np.linspace(0.0, _RATE_HZ / 2, _FFT_SAMPLES // 2 + 1)
+    bins_hz = np.linspace(0.0, PCM_16K.rate_hz / 2, _FFT_SAMPLES // 2 + 1)
     slopes = edges_hz[:, None] - bins_hz[None, :]
     widths = np.diff(edges_hz)[:, None]
     triangles = np.maximum(0.0, np.minimum(-slopes[:-2] / widths[:-1], slopes[2:] / widths[1:]))

@@ -25,9 +25,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from pipelines.audio.pcm import PCM_16K
 from pipelines.ports import SpeechScore
 
-_RATE_HZ = 16_000
 _WINDOW_SAMPLES = 512
 _WINDOW_BYTES = _WINDOW_SAMPLES * 2
 _WINDOW_MS = 32
@@ -106,7 +106,7 @@ class SileroSpeechDetector:
         self._session = onnxruntime.InferenceSession(
             str(model_path), sess_options=options, providers=["CPUExecutionProvider"]
         )
-        self._rate = np.array(_RATE_HZ, np.int64)
+        self._rate = np.array(PCM_16K.rate_hz, np.int64)
         self._tick_s = tick_ms / 1000
         self._ready: dict[SileroStream, None] = {}  # ordered set: streams with at least one whole window
         self._next: asyncio.Handle | None = None

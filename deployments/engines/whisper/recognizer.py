@@ -28,10 +28,10 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component, EngineError
 from pipelines.hearing.windowed import Recognition
 
-_RATE_HZ = 16_000
 _FRAME_SAMPLES = 160
 _PADDING_S = 2.0
 _SECOND_WINDOW_S = 10.0
@@ -76,7 +76,7 @@ class WhisperRecognizer:
 
     def warm_up(self) -> None:
         """Recognise half a second of noise once, so that the first caller does not pay for allocation."""
-        noise = np.random.default_rng(0).normal(0.0, 0.05, _RATE_HZ // 2).astype(np.float32)
+        noise = np.random.default_rng(0).normal(0.0, 0.05, PCM_16K.rate_hz // 2).astype(np.float32)
         for window_s in (2.6, _SECOND_WINDOW_S):
             self._executor.submit(self._decode, noise, window_s, self._prompt_for("")).result()
 
@@ -122,7 +122,7 @@ class WhisperRecognizer:
 
     def _recognize_piece(self, samples: NDArray[np.int16], prompt: list[int]) -> Recognition:
         audio = samples.astype(np.float32) / np.float32(32768.0)
-        length_s = audio.size / _RATE_HZ
+        length_s = audio.size / PCM_16K.rate_hz
         heard = self._decode(audio, min(30.0, length_s + _PADDING_S), prompt)
         if heard.mean_logprob < _UNLIKELY_LOGPROB and length_s + _PADDING_S < _SECOND_WINDOW_S:
             again = self._decode(audio, _SECOND_WINDOW_S, prompt)
@@ -134,10 +134,10 @@ class WhisperRecognizer:
 
     def _decode(self, audio: Samples, window_s: float, prompt: list[int]) -> Recognition:
         window_s = math.ceil(window_s / _WINDOW_QUANTUM_S) * _WINDOW_QUANTUM_S
-        padded = np.zeros(round(window_s * _RATE_HZ), np.float32)
+        padded = np.zeros(round(window_s * PCM_16K.rate_hz), np.float32)
         padded[: audio.size] = audio
         features = self._extract(padded, padding=0)[None, :, : padded.size // _FRAME_SAMPLES]
-        budget = _SPARE_TOKENS + math.ceil(_TOKENS_PER_S * audio.size / _RATE_HZ)
+        budget = _SPARE_TOKENS + math.ceil(_TOKENS_PER_S * audio.size / PCM_16K.rate_hz)
         (result,) = self._model.generate(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(features, np.float32)),
             [prompt],
@@ -194,7 +194,7 @@ def _levels(samples: NDArray[np.int16]) -> NDArray[np.float64]:
 
 def split_at_quiet(samples: NDArray[np.int16], longest_s: float = _LONGEST_PIECE_S) -> list[NDArray[np.int16]]:
     """Cut audio into pieces of at most `longest_s`, each at the quietest 100 ms of the piece's second half."""
-    longest = int(longest_s * _RATE_HZ)
+    longest = int(longest_s * PCM_16K.rate_hz)
     pieces = []
     while samples.size > longest:
         half = longest // 2

@@ -9,8 +9,9 @@ import numpy as np
 import soxr
 from scipy.signal import fftconvolve
 
-from ingest_jobs.speech.corpus.voices.voice import RATE_HZ, Samples
+from ingest_jobs.speech.corpus.voices.voice import Samples
 from pipelines.audio.codecs import decode_mu_law, encode_mu_law
+from pipelines.audio.pcm import PCM_16K
 
 _TELEPHONE_HZ = 8_000
 _BABBLE_VOICES = 4
@@ -20,7 +21,7 @@ _DIRECT_GAIN = 1.0
 
 def change_pace(samples: Samples, factor: float) -> Samples:
     """Return the samples played `factor` times as fast; pitch and formants move along, which makes a new speaker."""
-    played: Samples = soxr.resample(samples, RATE_HZ, RATE_HZ / factor, quality="LQ").astype(np.float32)
+    played: Samples = soxr.resample(samples, PCM_16K.rate_hz, PCM_16K.rate_hz / factor, quality="LQ").astype(np.float32)
     return played
 
 
@@ -48,7 +49,7 @@ def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
 def coloured_noise(count: int, rng: np.random.Generator, slope: float) -> Samples:
     """Return `count` samples of noise whose power falls with frequency to the `slope` (0 white, 1 pink, 2 brown)."""
     spectrum = np.fft.rfft(rng.standard_normal(count, np.float32))
-    frequency = np.maximum(np.fft.rfftfreq(count, 1 / RATE_HZ), 20.0)
+    frequency = np.maximum(np.fft.rfftfreq(count, 1 / PCM_16K.rate_hz), 20.0)
     shaped: Samples = np.fft.irfft(spectrum * frequency ** (-slope / 2), count).astype(np.float32)
     return shaped / np.float32(max(1e-9, rms(shaped)))
 
@@ -68,9 +69,9 @@ def room(samples: Samples, rng: np.random.Generator, reverberation_s: float) -> 
 
     The length is kept; the level of the sounding parts too.
     """
-    count = max(2, int(reverberation_s * RATE_HZ))
+    count = max(2, int(reverberation_s * PCM_16K.rate_hz))
     tail = rng.standard_normal(count).astype(np.float32) * 10 ** (-3 * np.arange(count, dtype=np.float32) / count)
-    tail[: int(0.002 * RATE_HZ)] = 0
+    tail[: int(0.002 * PCM_16K.rate_hz)] = 0
     # The closer the speaker, the stronger the direct path.
     response = tail * np.float32(rng.uniform(0.15, 0.6) / max(1e-9, float(np.linalg.norm(tail))))
     response[0] = _DIRECT_GAIN
@@ -81,10 +82,10 @@ def room(samples: Samples, rng: np.random.Generator, reverberation_s: float) -> 
 
 def telephone(samples: Samples) -> Samples:
     """Return what a G.711 line leaves: 8 kHz, mu-law, back at 16 kHz; the length may differ by a sample."""
-    narrow = soxr.resample(samples, RATE_HZ, _TELEPHONE_HZ)
+    narrow = soxr.resample(samples, PCM_16K.rate_hz, _TELEPHONE_HZ)
     pcm = np.round(np.clip(narrow, -1, 1) * 32767).astype("<i2").tobytes()
     heard = np.frombuffer(decode_mu_law(encode_mu_law(pcm)), "<i2").astype(np.float32) / 32768
-    wide: Samples = soxr.resample(heard, _TELEPHONE_HZ, RATE_HZ).astype(np.float32)
+    wide: Samples = soxr.resample(heard, _TELEPHONE_HZ, PCM_16K.rate_hz).astype(np.float32)
     return wide
 
 
@@ -111,7 +112,7 @@ class Distortion:
     def apply(self, samples: Samples, rng: np.random.Generator, others: Callable[[], Samples]) -> Samples:
         """Return the utterance as it may reach the recogniser, within [-1, 1]."""
         samples = change_pace(samples, float(rng.uniform(*self.pace)))
-        lead, tail = (int(rng.uniform(*span) * RATE_HZ) for span in (self.lead_s, self.tail_s))
+        lead, tail = (int(rng.uniform(*span) * PCM_16K.rate_hz) for span in (self.lead_s, self.tail_s))
         samples = np.pad(samples, (lead, tail))
         if rng.random() < self.room_share:
             samples = room(samples, rng, float(rng.uniform(*self.reverberation_s)))

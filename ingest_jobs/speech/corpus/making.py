@@ -25,7 +25,8 @@ import soundfile
 from ingest_jobs.speech.corpus.augment import add_noise, coloured_noise, room, telephone
 from ingest_jobs.speech.corpus.manifest import ManifestLine, write_manifest
 from ingest_jobs.speech.corpus.plan import PlannedUtterance, as_read
-from ingest_jobs.speech.corpus.voices.voice import RATE_HZ, Samples, SpeakingEngine, trimmed
+from ingest_jobs.speech.corpus.voices.voice import Samples, SpeakingEngine, trimmed
+from pipelines.audio.pcm import PCM_16K
 
 # Splits that are stored in every condition.
 _TESTED = ("test", "general")
@@ -64,7 +65,7 @@ class Voices:
             self._engines[planned.engine] = self._load(planned.engine)
         rng = random.Random(planned.key)
         samples = trimmed(self._engines[planned.engine].speak(as_read(planned.text), planned.speaker, rng))
-        if not _MIN_S * RATE_HZ <= samples.size <= _MAX_S * RATE_HZ:
+        if not _MIN_S * PCM_16K.rate_hz <= samples.size <= _MAX_S * PCM_16K.rate_hz:
             return samples[:0]
         levelled: Samples = samples * np.float32(_SPEECH_RMS / np.sqrt(np.mean(np.square(samples))))
         return levelled / max(1.0, float(np.abs(levelled).max()))
@@ -107,7 +108,7 @@ def _make(job: tuple[PlannedUtterance, Path]) -> list[ManifestLine]:
             return []
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        soundfile.write(part, samples, RATE_HZ, subtype="PCM_16", format="WAV")
+        soundfile.write(part, samples, PCM_16K.rate_hz, subtype="PCM_16", format="WAV")
         part.replace(path)
     if planned.split not in _TESTED:
         return [_line(planned, path, folder, samples)]
@@ -117,7 +118,7 @@ def _make(job: tuple[PlannedUtterance, Path]) -> list[ManifestLine]:
 def _condition(planned: PlannedUtterance, name: str, samples: Samples, folder: Path) -> ManifestLine:
     """Write the recording in one condition, with silence around it, and return its line."""
     rng = np.random.default_rng(zlib.crc32(f"{planned.key} {name}".encode()))
-    padded = np.pad(samples, (int(_LEAD_S * RATE_HZ), int(_TAIL_S * RATE_HZ)))
+    padded = np.pad(samples, (int(_LEAD_S * PCM_16K.rate_hz), int(_TAIL_S * PCM_16K.rate_hz)))
     if name == "telephone":
         padded = telephone(padded)
     elif name == "room":
@@ -127,7 +128,7 @@ def _condition(planned: PlannedUtterance, name: str, samples: Samples, folder: P
         padded = add_noise(padded, hum, NOISE_SNR_DB)
     path = folder / "audio" / planned.split / name / f"{planned.key}.wav"
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(padded, -1, 1), RATE_HZ, subtype="PCM_16")
+    soundfile.write(path, np.clip(padded, -1, 1), PCM_16K.rate_hz, subtype="PCM_16")
     line = _line(planned, path, folder, padded)
     noise = {"noise": f"{NOISE_SNR_DB:g} dB", "room": "room"}.get(name, "none")
     return ManifestLine(
@@ -138,7 +139,7 @@ def _condition(planned: PlannedUtterance, name: str, samples: Samples, folder: P
 
 def _line(planned: PlannedUtterance, path: Path, folder: Path, samples: Samples) -> ManifestLine:
     return ManifestLine(
-        str(path.relative_to(folder)), round(samples.size / RATE_HZ, 3), planned.text,
+        str(path.relative_to(folder)), round(samples.size / PCM_16K.rate_hz, 3), planned.text,
         f"{planned.engine} {planned.speaker}", planned.is_seen_voice, planned.source,
     )  # fmt: skip
 

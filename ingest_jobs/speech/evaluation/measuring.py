@@ -13,8 +13,8 @@ from ingest_jobs.speech.evaluation.normalizing import scored_words
 from ingest_jobs.speech.evaluation.recordings import TAGS, BrokenLine, TestRecording, load_pcm
 from ingest_jobs.speech.evaluation.scoring import ErrorRate, by_tag, error_rate, score
 from ingest_jobs.speech.evaluation.streaming import Engine, Listening, Pcm, hear_all
+from pipelines.audio.pcm import PCM_16K
 
-_RATE_HZ = 16_000
 _EXAMPLES = 20
 
 
@@ -113,7 +113,7 @@ async def _paced(engine: Engine, audio: Sequence[Pcm], live: int, on_done: Calla
 
 
 def _seconds(audio: Sequence[Pcm]) -> float:
-    return sum(pcm.size for pcm in audio) / _RATE_HZ
+    return sum(pcm.size for pcm in audio) / PCM_16K.rate_hz
 
 
 def _report(

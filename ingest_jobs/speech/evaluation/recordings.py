@@ -11,7 +11,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-_RATE_HZ = 16_000
+from pipelines.audio.pcm import PCM_16K
+
 # Tags by which results are grouped; others are ignored.
 TAGS = ("noise", "band", "voice", "voice_seen", "source")
 
@@ -82,7 +83,7 @@ def load_pcm(path: Path) -> NDArray[np.int16]:
     mono = samples.mean(axis=1)
     if not mono.size:
         raise ValueError("no samples in it")
-    if rate_hz != _RATE_HZ:
-        mono = soxr.resample(mono, rate_hz, _RATE_HZ)
+    if rate_hz != PCM_16K.rate_hz:
+        mono = soxr.resample(mono, rate_hz, PCM_16K.rate_hz)
     pcm: NDArray[np.int16] = np.round(np.clip(mono, -1, 1) * 32767).astype(np.int16)
     return pcm

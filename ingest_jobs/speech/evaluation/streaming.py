@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import EngineError
 from pipelines.hearing.link import (
     CloseStream,
@@ -32,7 +33,6 @@ from pipelines.hearing.link import (
 from pipelines.ports import Transcriber
 
 _FRAME_MS = 20
-_BYTES_PER_MS = 32
 Pcm = NDArray[np.int16]
 
 
@@ -157,7 +157,7 @@ class _Clock:
         if not is_live:
             yield data
             return
-        step = _FRAME_MS * _BYTES_PER_MS
+        step = PCM_16K.bytes_of(_FRAME_MS)
         for index, at in enumerate(range(0, len(data), step), start=1):
             # A frame can be sent when its last sample has been spoken.
             wait_s = self._began + index * _FRAME_MS / 1000 - self._loop.time()

@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import IterableDataset
 
 from ingest_jobs.speech.corpus.augment import Distortion
-from ingest_jobs.speech.corpus.voices.voice import RATE_HZ, Samples
+from ingest_jobs.speech.corpus.voices.voice import Samples
+from pipelines.audio.pcm import PCM_16K
 
 _POOL_BATCHES = 12
 _EASY_S = 5.0
@@ -51,7 +52,7 @@ class Batch:
     @property
     def seconds(self) -> float:
         """Audio without padding."""
-        return float(self.samples.sum()) / RATE_HZ
+        return float(self.samples.sum()) / PCM_16K.rate_hz
 
 
 def read_recordings(*manifests: Path) -> list[Recording]:

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ingest_jobs.speech.corpus.voices.voice import RATE_HZ
 from ingest_jobs.speech.training.batches import Batch, Recording, collate, grouped, is_easy, load, read_recordings
 from ingest_jobs.speech.training.model import LOOK_AHEADS, ModelSize, build_model, train_pieces
+from pipelines.audio.pcm import PCM_16K
 
 UPDATES = 600
 _PIECES = 96
 _BATCH_SECONDS = 32.0
 _RATE, _WARM_UP_UPDATES = 6e-4, 250
 _CLIP_NORM = 1.0
-_LEAD_SAMPLES, _TAIL_SAMPLES = RATE_HZ // 10, RATE_HZ * 2 // 5
+_LEAD_SAMPLES, _TAIL_SAMPLES = PCM_16K.rate_hz // 10, PCM_16K.rate_hz * 2 // 5
 
 
 def learn_first_words(

@@ -15,6 +15,8 @@ from typing import Any
 
 import sentencepiece
 
+from pipelines.audio.pcm import PCM_16K
+
 # Of log-mel features of speech with silence around it, at the levels of the corpus.
 _LOG_MEL_MEAN, _LOG_MEL_DEVIATION = -9.6, 6.0
 LEFT_CONTEXT_FRAMES = 70
@@ -67,12 +69,13 @@ def train_pieces(texts: Iterable[str], folder: Path, pieces: int) -> None:
 def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
     """Return the configuration of an `EncDecCTCModelBPE`."""
     return {
-        "sample_rate": 16_000,
+        "sample_rate": PCM_16K.rate_hz,
         "log_prediction": False,
         "tokenizer": {"dir": str(tokenizer), "type": "bpe"},
         "preprocessor": {
             "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
-            "sample_rate": 16_000, "normalize": "NA", "window_size": 0.025, "window_stride": 0.01, "window": "hann",
+            "sample_rate": PCM_16K.rate_hz,
+            "normalize": "NA", "window_size": 0.025, "window_stride": 0.01, "window": "hann",
             "features": 80, "n_fft": 512, "log": True, "frame_splicing": 1, "dither": 0.0, "pad_to": 0,
         },
         "encoder": {

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from piper.phonemize_espeak import EspeakPhonemizer
 
 from ingest_jobs.speech.corpus.voices.voice import Samples, at_16k
+from pipelines.audio.pcm import PCM_24K
 
-_RATE_HZ = 24_000
 _MAX_PHONEMES = 500
 # The vocabulary of the published model (config.json), the part that English needs.
 _IDS = {
@@ -66,7 +66,7 @@ class KokoroVoices:
             "speed": np.array([rng.uniform(0.85, 1.2)], np.float32),
         }
         (audio, *_) = self._session.run(None, inputs)
-        return at_16k(np.asarray(audio, np.float32).ravel(), _RATE_HZ)
+        return at_16k(np.asarray(audio, np.float32).ravel(), PCM_24K.rate_hz)
 
     def phonemes(self, text: str, *, is_british: bool) -> str:
         """Return the phonemes of the model's alphabet."""

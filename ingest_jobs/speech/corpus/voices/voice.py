@@ -9,7 +9,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-RATE_HZ = 16_000
+from pipelines.audio.pcm import PCM_16K
+
 Samples = NDArray[np.float32]
 
 
@@ -22,7 +23,7 @@ class SpeakingEngine(Protocol):
 
 def at_16k(samples: Samples, rate_hz: int) -> Samples:
     """Return the samples at 16 kHz."""
-    resampled: Samples = samples if rate_hz == RATE_HZ else soxr.resample(samples, rate_hz, RATE_HZ)
+    resampled: Samples = samples if rate_hz == PCM_16K.rate_hz else soxr.resample(samples, rate_hz, PCM_16K.rate_hz)
     return resampled.astype(np.float32)
 
 
@@ -31,5 +32,5 @@ def trimmed(samples: Samples, level: float = 0.01, margin_ms: int = 30) -> Sampl
     loud = np.flatnonzero(np.abs(samples) > level * max(1e-6, float(np.abs(samples).max(initial=0.0))))
     if not loud.size:
         return samples[:0]
-    margin = RATE_HZ * margin_ms // 1000
+    margin = PCM_16K.samples_of(margin_ms)
     return samples[max(0, int(loud[0]) - margin) : int(loud[-1]) + margin]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.audio.history import BYTES_PER_MS_16K, AudioHistory
+from pipelines.audio.history import AudioHistory
+from pipelines.audio.pcm import PCM_16K
 
 pytestmark = pytest.mark.unit
 
 
 def ms(*numbers: int) -> bytes:
     """A millisecond of audio for each number, made of it."""
-    return b"".join(bytes([number]) * BYTES_PER_MS_16K for number in numbers)
+    return b"".join(bytes([number]) * PCM_16K.bytes_per_ms for number in numbers)
 
 
 def test_audio_is_found_by_its_time() -> None:
@@ -29,8 +30,8 @@ def test_what_is_too_old_is_gone_and_times_stay() -> None:
         history.append(ms(number))
 
     assert history.end_ms == 12
-    assert history.since(0)[-4 * BYTES_PER_MS_16K :] == ms(8, 9, 10, 11)
-    assert len(history.since(0)) <= 2 * 4 * BYTES_PER_MS_16K
+    assert history.since(0)[-4 * PCM_16K.bytes_per_ms :] == ms(8, 9, 10, 11)
+    assert len(history.since(0)) <= 2 * 4 * PCM_16K.bytes_per_ms
     assert history.since(10, 11) == ms(10)
 
 
