@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.bench.figures import spread
-from deployments.engines.milvus import MilvusSettings
-from deployments.engines.milvus import store as milvus_store
+from deployments.engines.milvus import MilvusSettings, schema, versions
 from deployments.engines.milvus.index_plan import IndexPlan
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport, Stage
-from deployments.engines.milvus.store import IndexedPassage, KnowledgeStore
+from deployments.engines.milvus.schema import IndexedPassage, row_of
+from deployments.engines.milvus.versions import Building, VersionStore
 from ingest_jobs.measuring.retrieval import docstrings
 from ingest_jobs.measuring.retrieval.evaluation_set import make_evaluation_set
 from ingest_jobs.measuring.retrieval.questions import load_retrieval_questions
@@ -138,21 +138,24 @@ def server(variant: Variant) -> Iterator[str]:
 
 
 def fill(uri: str, variant: Variant, rows: list[tuple[str, str]], vectors: Vectors, screen: Screen) -> None:
-    milvus_store.index_plan = lambda *_args, **_kwargs: variant.plan
-    milvus_store.METRIC = variant.metric
-    store = KnowledgeStore(uri, "bench")
-    name = store.create_collection(TENANT, "bench", vectors.shape[1])
+    for module, name, value in (
+        (versions, "index_plan", lambda *_args, **_kwargs: variant.plan),
+        (schema, "METRIC", variant.metric),
+    ):
+        setattr(module, name, value)
+    store = VersionStore(uri, "bench")
+    name = store.begin(Building(TENANT, "bench", "bench", 0.0), vectors.shape[1])
     passages = [
         IndexedPassage(f"{n:032x}", TENANT, title, text, f"{n}.md", "2026-01-01", vector, np.tile(vector, (4, 1)))
         for n, ((title, text), vector) in enumerate(zip(rows, vectors, strict=True))
     ]
     with screen.step(f"{variant.name}: writing", total=len(passages)) as step:
         for start in range(0, len(passages), WRITE_BATCH):
-            store.upsert(name, passages[start : start + WRITE_BATCH])
+            store.rows.write(name, [row_of(each) for each in passages[start : start + WRITE_BATCH]], WRITE_BATCH)
             step.show(completed=start)
     with screen.step(f"{variant.name}: building the index"):
         store.seal(name, TENANT)
-    store.make_live(name)
+    store.switch(name)
     store.close()
 
 

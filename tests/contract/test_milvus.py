@@ -10,14 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.engines.milvus import MilvusSettings
+from deployments.engines.milvus.expressions import of_tenant
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTiming
-from deployments.engines.milvus.store import (
-    IndexedPassage,
-    KnowledgeStore,
-    pack_vectors,
-    tenant_filter,
-    unpack_vectors,
-)
+from deployments.engines.milvus.schema import IndexedPassage, pack_vectors, row_of, unpack_vectors
+from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
 from pipelines.errors import EngineError
 from pipelines.language.en.terms import content_words, sentences
 from pipelines.ports import RetrievalQuery
@@ -56,11 +52,13 @@ def passage(text: str, tenant: str = "alpha", title: str = "Note") -> IndexedPas
     )
 
 
-def build(store: KnowledgeStore, texts: list[str], tenant: str = "alpha", fingerprint: str = "f1") -> str:
-    name = store.create_collection(tenant, fingerprint, DIMENSIONS)
-    store.upsert(name, [passage(text, tenant) for text in texts])
+def build(store: VersionStore, texts: list[str], tenant: str = "alpha", fingerprint: str = "f1") -> str:
+    previous = store.live_collection() or ""
+    name = store.begin(Building(tenant, fingerprint, "test", 0.0), DIMENSIONS)
+    store.rows.write(name, [row_of(passage(text, tenant)) for text in texts])
     assert store.seal(name, tenant) == len(set(texts))
-    store.make_live(name)
+    store.set_history(name, tenant, [HistoryEntry("full", "test", 0.0, previous=previous)])
+    store.switch(name)
     return name
 
 
@@ -76,8 +74,8 @@ def alias(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(uri: str, alias: str) -> Iterator[KnowledgeStore]:
-    opened = KnowledgeStore(uri, alias)
+def store(uri: str, alias: str) -> Iterator[VersionStore]:
+    opened = VersionStore(uri, alias)
     yield opened
     opened.close()
 
@@ -94,7 +92,7 @@ async def texts_found(retriever: MilvusRetriever, text: str, tenant: str = "alph
     return [p.text for p in found]
 
 
-async def test_passage_is_found_with_its_scores(store: KnowledgeStore, retriever: MilvusRetriever) -> None:
+async def test_passage_is_found_with_its_scores(store: VersionStore, retriever: MilvusRetriever) -> None:
     build(store, ["Tents carry a warranty. Boots do not.", "Shipping takes three days.", "Order FH-1042 has shipped."])
     found = await retriever.search(RetrievalQuery("alpha", "tent warranty", limit=2, budget_ms=10_000))
     assert found[0].text == "Tents carry a warranty. Boots do not."
@@ -105,12 +103,12 @@ async def test_passage_is_found_with_its_scores(store: KnowledgeStore, retriever
     assert found[0].sentence_similarities[0] > found[0].sentence_similarities[1]
 
 
-async def test_code_is_found_by_its_number_alone(store: KnowledgeStore, retriever: MilvusRetriever) -> None:
+async def test_code_is_found_by_its_number_alone(store: VersionStore, retriever: MilvusRetriever) -> None:
     build(store, [f"Order FH-{number} has shipped." for number in range(1000, 1060)])
     assert (await texts_found(retriever, "where is order 1042"))[0] == "Order FH-1042 has shipped."
 
 
-async def test_tenants_never_see_each_other(store: KnowledgeStore, retriever: MilvusRetriever) -> None:
+async def test_tenants_never_see_each_other(store: VersionStore, retriever: MilvusRetriever) -> None:
     build(store, ["The alpha vault code is red."], "alpha")
     build(store, ["The beta vault code is blue."], "beta")
     assert await texts_found(retriever, "vault code", "alpha") == ["The alpha vault code is red."]
@@ -121,33 +119,37 @@ async def test_tenants_never_see_each_other(store: KnowledgeStore, retriever: Mi
 @pytest.mark.parametrize("tenant", ['x" or tenant != "', "", "a b", "a'", "x" * 65, "\u00e9"])
 def test_tenant_name_cannot_break_out_of_the_filter(tenant: str) -> None:
     with pytest.raises(EngineError):
-        tenant_filter(tenant)
+        of_tenant(tenant)
 
 
 async def test_switch_shows_the_new_data_at_once_and_keeps_one_version(
-    store: KnowledgeStore, retriever: MilvusRetriever
+    store: VersionStore, retriever: MilvusRetriever
 ) -> None:
     first = build(store, ["The shop closes at eight."], fingerprint="one")
     assert await texts_found(retriever, "shop closes") == ["The shop closes at eight."]
     second = build(store, ["The shop closes at nine."], fingerprint="two")
     assert await texts_found(retriever, "shop closes") == ["The shop closes at nine."]
-    assert store.fingerprint("alpha") == "two"
-    third = store.create_collection("alpha", "three", DIMENSIONS)
-    store.upsert(third, [passage("The shop closes at ten.")])
+    assert store.fingerprint(second, "alpha") == "two"
+    third = store.begin(Building("alpha", "three", "test", 0.0), DIMENSIONS)
+    store.rows.write(third, [row_of(passage("The shop closes at ten."))])
     assert await texts_found(retriever, "shop closes") == ["The shop closes at nine."]
+    assert list(store.unfinished()) == [third]
     store.seal(third, "alpha")
-    assert store.make_live(third) == [first]
-    assert store.live_collection() == third != second
+    store.set_history(third, "alpha", [HistoryEntry("full", "test", 0.0, previous=second)])
+    store.switch(third)
+    assert store.prune() == [first]
+    assert store.versions() == [second, third]
+    assert store.live_collection() == third
 
 
-async def test_writing_twice_leaves_one_row(store: KnowledgeStore) -> None:
-    name = store.create_collection("alpha", "f", DIMENSIONS)
+async def test_writing_twice_leaves_one_row(store: VersionStore) -> None:
+    name = store.begin(Building("alpha", "f", "test", 0.0), DIMENSIONS)
     for _ in range(2):
-        store.upsert(name, [passage("One fact.")])
+        store.rows.write(name, [row_of(passage("One fact."))])
     assert store.seal(name, "alpha") == 1
 
 
-async def test_slow_search_is_given_up_and_counted(uri: str, store: KnowledgeStore, alias: str) -> None:
+async def test_slow_search_is_given_up_and_counted(uri: str, store: VersionStore, alias: str) -> None:
     build(store, ["A fact."])
     timings: list[RetrievalTiming] = []
     retriever = MilvusRetriever(uri, alias, WordEncoder(), settings=MilvusSettings(), on_timing=timings.append)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deployments.engines.milvus import MilvusSettings
-from deployments.engines.milvus.fields import as_property, lay_out_fields
+from deployments.engines.milvus.fields import as_property, lay_out_fields, of_property
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalReport
-from deployments.engines.milvus.store import FIELDS_PROPERTY, IndexedPassage
-from deployments.engines.milvus.versions import VersionStore
+from deployments.engines.milvus.schema import IndexedPassage, row_of
+from deployments.engines.milvus.versions import Building, VersionStore
 from pipelines.errors import EngineError
 from pipelines.language.en.terms import content_words
 from pipelines.ports import FieldCondition, PassageFilter, RetrievalQuery
@@ -101,11 +101,11 @@ def rows_of(tenant: str, texts: list[str]) -> list[IndexedPassage]:
 
 def index(uri: str, tenant: str, texts: list[str]) -> None:
     store = VersionStore(uri, ALIAS)
-    name = store.create_collection(tenant, f"{tenant}{len(texts)}", DIMENSIONS)
-    store.set_properties(name, {f"{FIELDS_PROPERTY}{each}": DECLARED for each in TENANTS})
-    store.upsert(name, rows_of(tenant, texts))
+    building = Building(tenant, f"{tenant}{len(texts)}", "test", 0.0)
+    name = store.begin(building, DIMENSIONS, fields=of_property(DECLARED))
+    store.rows.write(name, [row_of(passage) for passage in rows_of(tenant, texts)])
     store.seal(name, tenant)
-    store.make_live(name)
+    store.switch(name)
     store.close()
 
 

@@ -78,7 +78,7 @@ def rows_being_built(workshop: Workshop) -> int:
     store = workshop.store()
     try:
         names = list(store.unfinished())
-        return store.count(names[0], workshop.tenant) if names else 0
+        return store.rows.count(names[0], workshop.tenant) if names else 0
     finally:
         store.close()
 

@@ -64,7 +64,9 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 def texts(config: VoxrayConfig, state: ClusterState) -> set[str]:
     store = VersionStore(state.milvus_uri, config.services.milvus.alias)
     try:
-        return {row["text"] for row in store.scan(store.live_collection() or "", agent_of(config).tenant, ["text"])}
+        return {
+            row["text"] for row in store.rows.scan(store.live_collection() or "", agent_of(config).tenant, ["text"])
+        }
     finally:
         store.close()
 

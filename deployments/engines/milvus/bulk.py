@@ -3,7 +3,7 @@ them.
 
 For full builds of millions of passages on a Milvus cluster. Rows by gRPC pass through the proxy, the log and the
 growing segments; imported files become sealed segments at once. milvus-lite has no import; there rows are written as
-always (`KnowledgeStore.is_lite` tells).
+always (`VersionStore.can_import` tells).
 
     passages ──> Parquet files of at most 256 MiB ──> upload ──> one import job ──> progress until it is complete
 
@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
 
-from deployments.engines.milvus.store import DENSE, ENGINE, IndexedPassage, row_of
+from deployments.engines.milvus.errors import ENGINE
+from deployments.engines.milvus.schema import DENSE, IndexedPassage, row_of
 from pipelines.errors import EngineError
 
 Upload = Callable[[Path, str], None]
@@ -78,7 +79,7 @@ class BulkImport:
     ) -> int:
         """Import the objects into an existing collection and wait until its rows are there; return how many.
 
-        The collection must still be flushed and loaded (`KnowledgeStore.seal`) before it is searched.
+        The collection must still be flushed and loaded (`VersionStore.seal`) before it is searched.
 
         Args:
             collection: name of the collection.

@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError
 
 FieldType = Literal["text", "number", "date", "flag"]
 FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+FIELDS_PROPERTY = "voxray.fields."
 MAX_TEXT_BYTES = 256
 TEXT_COLUMNS = tuple(f"text_{n}" for n in range(1, 5))
 NUMBER_COLUMNS = tuple(f"number_{n}" for n in range(1, 5))

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from deployments.engines.embedding.cache import EmbeddingCache
 from deployments.engines.milvus import MilvusSettings
+from deployments.engines.milvus.schema import search_terms
 from deployments.engines.milvus.searches import Hit, MilvusSearches, passage_of
-from deployments.engines.milvus.store import search_terms
 from pipelines.agents.definition import DEFAULT_TENANT
 from pipelines.errors import Component, EngineError
 from pipelines.ports import Passage, RetrievalQuery, StageScores

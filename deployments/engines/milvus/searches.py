@@ -16,18 +16,11 @@ from numpy.typing import NDArray
 from pymilvus import AsyncMilvusClient
 
 from cluster.services.milvus_grpc import GRPC_OPTIONS
-from deployments.engines.milvus.fields import of_property
-from deployments.engines.milvus.filters import RowShape, row_filter
+from deployments.engines.milvus.errors import milvus_errors
+from deployments.engines.milvus.expressions import RowShape, row_filter
+from deployments.engines.milvus.fields import FIELDS_PROPERTY, of_property
 from deployments.engines.milvus.index_plan import SEARCH_PARAMS
-from deployments.engines.milvus.store import (
-    DENSE,
-    FIELDS_PROPERTY,
-    SENTENCES,
-    SPARSE,
-    STORED_FIELDS,
-    milvus_errors,
-    unpack_vectors,
-)
+from deployments.engines.milvus.schema import DENSE, SENTENCES, SPARSE, STORED_FIELDS, unpack_vectors
 from pipelines.language.en.terms import coverage
 from pipelines.ports import Passage, RetrievalQuery
 

@@ -51,7 +51,7 @@ def _diff(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
     job.store.load(live)
     with closing(Journal()) as journal, difference(job, journal, live) as found:
         names = dict(sorted(found.names.items(), key=lambda item: item[1]))
-        rows = job.store.rows_of_documents(live, job.tenant, found.removed[:_SHOWN_NAMES])
+        rows = job.store.rows.of_documents(live, job.tenant, found.removed[:_SHOWN_NAMES], ["doc_id"])
         report = job.reporter.report
         return {
             "live": live,
@@ -65,7 +65,7 @@ def _diff(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
                 "removed": len(found.removed),
                 "set_aside": report.refused,
             },
-            "same_description": job.store.fingerprint(job.tenant) == job.content_print(),
+            "same_description": job.store.fingerprint(live, job.tenant) == job.content_print(),
             "set_aside": report.refusals,
         }
 
@@ -79,7 +79,7 @@ def _list(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
     for name in reversed(store.versions()):
         store.load(name)
         state = "live" if name == live else "unfinished" if name in unfinished else "kept"
-        versions.append({"version": name, "state": state, "rows": store.count(name, job.tenant)})
+        versions.append({"version": name, "state": state, "rows": store.rows.count(name, job.tenant)})
     history = [asdict(entry) for entry in store.history(live, job.tenant)] if live else []
     names = sorted(job.blobs.names(f"{REPORTS}{job.tenant}/"), reverse=True)[:50]
     reports = [get_json(job.blobs, name) for name in names]

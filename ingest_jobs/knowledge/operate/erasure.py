@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from deployments.engines.milvus.store import tenant_filter
+from deployments.engines.milvus.expressions import about_subject, check_tenant
 from deployments.engines.milvus.versions import VersionStore
 from deployments.stores.change_log import ChangeLog
 from ingest_jobs.knowledge.read.documents import subject_digest
@@ -81,7 +81,7 @@ def erase(stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenan
     """
     if not subject:
         raise ConfigError("say whom to erase: the id of the person, as the data name it")
-    tenant_filter(tenant)  # refuses a name that is none
+    check_tenant(tenant)
     digest = subject_digest(tenant, subject)
     name = f"erasure-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
     # First the tombstone: what a running job writes after our look is found by its own, before it goes live.
@@ -124,14 +124,13 @@ def verify(
 
 
 def _erase_rows(store: VersionStore, version: str, tenant: str, digest: str) -> int:
-    if not store.has_ledger(version):
+    if not store.rows.has_ledger(version):
         return 0
     store.load(version)
-    keys = [row["pk"] for row in store.scan(version, tenant, ["pk"], f'subject == "{digest}"')]
-    store.delete_rows(version, tenant, keys)
-    if keys:
-        store.compact(version)
-    return len(keys)
+    erased = store.rows.delete(version, tenant, about_subject(digest))
+    if erased:
+        store.rows.compact(version)
+    return erased
 
 
 def _remaining(
@@ -140,8 +139,8 @@ def _remaining(
     found: dict[str, int] = {}
     for store in stores:
         for version in store.versions():
-            if store.has_ledger(version):
-                found[version] = store.count(version, tenant, f'subject == "{digest}"')
+            if store.rows.has_ledger(version):
+                found[version] = store.rows.count(version, tenant, about_subject(digest))
     for undo in _undo_files(blobs, tenant):
         batches = read_undo(blobs, undo)
         rows = (row for batch in batches[1] for row in batch) if batches else iter(())

@@ -115,7 +115,7 @@ class Follower:
         try:
             # A store that was restarted has released its collections, and then refuses everything.
             self._store.load(live)
-            self._store.rows(live)
+            self._store.rows.total(live)
         except EngineError as error:
             raise EngineError(Component.INGEST, f"{live} cannot be used: {error}", retryable=True) from error
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
+from deployments.engines.milvus.expressions import about_subject, from_origin, not_from_origin
 from deployments.engines.milvus.fields import lay_out_fields
 from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
 from ingest_jobs.knowledge.read.sizing import expected_rows
@@ -29,7 +30,6 @@ from ingest_jobs.knowledge.store.staging import STAGED, forget_staged, staged_pr
 from pipelines.errors import Component, ConfigError, EngineError
 
 _MAX_PASSES = 4
-_FROM_JOB = f'origin == "{FROM_SOURCE}"'
 _COPY_DOCS = 200
 
 
@@ -104,7 +104,7 @@ def _build(job: Job, journal: Journal, collection: str, is_resumed: bool) -> Non
         job.reporter.phase("verifying")
         if patiently(lambda: _compare(job.store, journal, collection, job.tenant)) == 0:
             surplus = journal.surplus()
-            job.store.delete_rows(collection, job.tenant, surplus)
+            job.store.rows.delete_keys(collection, job.tenant, surplus)
             return
     raise EngineError(
         Component.INGEST, f"the store still lacks {journal.missing()} chunks after several tries", retryable=True
@@ -125,20 +125,20 @@ def _run_pass(job: Job, journal: Journal, plan: JobPlan, *, is_first: bool) -> N
 
 def _compare(store: VersionStore, journal: Journal, collection: str, tenant: str) -> int:
     store.load(collection)
-    rows = store.scan(collection, tenant, ["pk", "chunk_hash"], _FROM_JOB)
+    rows = store.rows.scan(collection, tenant, ["pk", "chunk_hash"], from_origin(FROM_SOURCE))
     journal.find((row["pk"], row["chunk_hash"]) for row in rows)
     return journal.missing()
 
 
 def _carry_live_documents(job: Job, journal: Journal, live: str | None, collection: str) -> None:
     """Copy the documents that live updates wrote and that no source has put in their place."""
-    if live is None or not job.store.has_ledger(live):
+    if live is None or not job.store.rows.has_ledger(live):
         return
-    docs = {row["doc"] for row in job.store.scan(live, job.tenant, ["doc"], f'origin != "{FROM_SOURCE}"')}
+    rows = job.store.rows
+    docs = {row["doc"] for row in rows.scan(live, job.tenant, ["doc"], not_from_origin(FROM_SOURCE))}
     wanted = sorted(doc for doc in docs if doc and journal.seen_hash(doc) is None)
     for start in range(0, len(wanted), _COPY_DOCS):
-        batch = list(job.store.rows_of_documents(live, job.tenant, wanted[start : start + _COPY_DOCS]))
-        job.store.write_rows(collection, batch)
+        rows.write(collection, list(rows.of_documents(live, job.tenant, wanted[start : start + _COPY_DOCS])))
 
 
 def _go_live(job: Job, collection: str, live: str | None, building: Building) -> None:
@@ -148,10 +148,9 @@ def _go_live(job: Job, collection: str, live: str | None, building: Building) ->
         job.replay(collection, position)
         for tenant, subjects in erased_subjects(job.blobs).items():
             for subject in subjects:
-                keys = [row["pk"] for row in job.store.scan(collection, tenant, ["pk"], f'subject == "{subject}"')]
-                job.store.delete_rows(collection, tenant, keys)
+                job.store.rows.delete(collection, tenant, about_subject(subject))
         # To a version without rows of the tenant there is no way back: callers would hear that nothing is known.
-        previous = live if live and job.store.count(live, job.tenant) else ""
+        previous = live if live and job.store.rows.count(live, job.tenant) else ""
         entry = HistoryEntry("full", job.reporter.report.job, now_s(), previous=previous)
         job.store.set_history(collection, job.tenant, [entry])
         if job.reporter.report.replayed_changes:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
+from deployments.engines.milvus.expressions import from_origin
+from deployments.engines.milvus.schema import row_of
 from deployments.engines.milvus.versions import HistoryEntry
 from ingest_jobs.knowledge.read.sources import all_units
 from ingest_jobs.knowledge.read.stages import FROM_SOURCE, Prepared, doc_key
@@ -38,7 +40,6 @@ from pipelines.errors import Component, EngineError
 
 # With more than this part of the documents changed, a new version is built: it can be checked before it goes live.
 MAX_CHANGED_SHARE = 0.3
-_FROM_JOB = f'origin == "{FROM_SOURCE}"'
 _EDIT_DOCS = 256
 
 
@@ -71,7 +72,7 @@ class Difference:
 @contextmanager
 def difference(job: Job, journal: Journal, live: str) -> Iterator[Difference]:
     """Compare all documents of the sources with the live version, by the hash of their content."""
-    rows = job.store.scan(live, job.tenant, ["doc", "doc_hash"], _FROM_JOB)
+    rows = job.store.rows.scan(live, job.tenant, ["doc", "doc_hash"], from_origin(FROM_SOURCE))
     journal.add_live_rows((row["doc"], row["doc_hash"]) for row in rows)
     job.reporter.documents_expected = journal.live_count()
     reader = ReadUnits(job.plan)
@@ -136,19 +137,20 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
     if found.changed:
         job.expect_encoder()
     name = undo_name(store.alias, tenant, report.job)
-    write_undo(job.blobs, name, store.rows_of_documents(live, tenant, touched), touched)
+    write_undo(job.blobs, name, store.rows.of_documents(live, tenant, touched), touched)
     history, gate = store.history(live, tenant), job.dataset.quality
     probes = probes_of_unchanged(store, live, journal, tenant=tenant, limit=gate.probes)
     opened = HistoryEntry(OPEN, report.job, now_s(), undo=name)
     store.set_history(live, tenant, [*history, opened])
     with job.switching():
         for rows in found.rows(job.dataset.embedding.batch_rows):
-            store.write(live, [passage_of_row(row) for row in embed_rows(rows, job.encoder().encode)])
+            embedded = embed_rows(rows, job.encoder().encode)
+            store.rows.write(live, [row_of(passage_of_row(row)) for row in embedded])
             journal.want((row["key"], row["chunk_hash"]) for row in rows)
             job.reporter.count([outcome(row) for row in rows])
         _delete_rest(job, journal, live, touched)
     job.reporter.phase("checking")
-    fresh = (row for docs in _groups(found.changed) for row in _keys_of(job, live, docs))
+    fresh = store.rows.of_documents(live, tenant, found.changed, ["pk", "chunk_hash"], from_origin(FROM_SOURCE))
     journal.find((row["pk"], row["chunk_hash"]) for row in fresh)
     if missing := journal.missing():
         raise EngineError(Component.INGEST, f"the store lacks {missing} chunks that it had taken", retryable=True)
@@ -165,17 +167,9 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
 def _delete_rest(job: Job, journal: Journal, live: str, touched: list[str]) -> None:
     for docs in _groups(touched):
         # Rows of live updates too: the source has something newer to say.
-        rows = job.store.scan(live, job.tenant, ["pk"], f"doc in [{_listed(docs)}]")
+        rows = job.store.rows.of_documents(live, job.tenant, docs, ["pk"])
         stale = [row["pk"] for row in rows if not journal.is_wanted(row["pk"])]
-        job.store.delete_rows(live, job.tenant, stale)
-
-
-def _keys_of(job: Job, live: str, docs: list[str]) -> list[Row]:
-    return list(job.store.scan(live, job.tenant, ["pk", "chunk_hash"], f"doc in [{_listed(docs)}] and {_FROM_JOB}"))
-
-
-def _listed(docs: list[str]) -> str:
-    return ", ".join(f'"{doc}"' for doc in docs)
+        job.store.rows.delete_keys(live, job.tenant, stale)
 
 
 def _groups(docs: list[str]) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from cluster.config.environment import process_environment, secret
+from deployments.engines.milvus.schema import row_of
 from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.knowledge.read.chunking import CountTokens, count_words, token_counter
 from ingest_jobs.knowledge.read.dataset import Dataset
@@ -205,7 +206,7 @@ class ReadUnits:
         present: dict[str, str] = {}
         if self._store is not None and chunks:
             store, keys = self._store, [chunk.key for chunk in chunks]
-            present = patiently(lambda: store.present(self._plan.collection, keys))
+            present = patiently(lambda: store.rows.hashes(self._plan.collection, self._plan.tenant, keys))
         for chunk in chunks:
             yield row_of_chunk(chunk, KEPT if present.get(chunk.key) == chunk.chunk_hash else CHUNK)
 
@@ -225,7 +226,7 @@ class WriteRows:
             blobs, prefix = self._staging
             patiently(lambda: stage(blobs, prefix, passages))
         elif passages:
-            patiently(lambda: self._store.write(self._collection, passages))
+            patiently(lambda: self._store.rows.write(self._collection, [row_of(passage) for passage in passages]))
         return [outcome(row) for row in rows]
 
 

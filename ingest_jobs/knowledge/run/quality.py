@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.engines.milvus.store import DENSE, SENTENCES, unpack_vectors
+from deployments.engines.milvus.schema import DENSE, SENTENCES, unpack_vectors
 from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.knowledge.read.dataset import QualityGate
 from ingest_jobs.knowledge.run.journal import Journal
@@ -48,12 +48,12 @@ def check_quality(
         GateFailed: a bound is broken; the message names it with both figures.
     """
     new, live = versions
-    rows = store.count(new, tenant)
+    rows = store.rows.count(new, tenant)
     found: dict[str, float] = {"rows": rows}
-    if live is not None and (before := store.count(live, tenant)):
+    if live is not None and (before := store.rows.count(live, tenant)):
         found["rows_before"] = before
         _demand("rows beside the live version", rows / before, gate.min_row_share)
-        if gate.probes and store.has_ledger(live):
+        if gate.probes and store.rows.has_ledger(live):
             recall, probes = probe_recall(store, new, live, journal, tenant=tenant, limit=gate.probes)
             found |= {"probes": probes, "probe_recall": round(recall, 4)}
             _demand("recall of probes of the live version", recall, gate.min_probe_recall)
@@ -112,10 +112,7 @@ def check_removals(gate: QualityGate, documents: int, before: int) -> None:
 def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, tenant: str, limit: int) -> list[Probe]:
     """Return probes of a live version before it is edited, of documents that the edit leaves as they are."""
     docs = journal.some_live(limit)
-    if not docs:
-        return []
-    listed = ", ".join(f'"{doc}"' for doc in docs)
-    rows = store.scan(live, tenant, ["doc", SENTENCES, DENSE], f"doc in [{listed}]")
+    rows = store.rows.of_documents(live, tenant, docs, ["doc", SENTENCES, DENSE])
     vectors = {row["doc"]: _probe_vector(row) for row in rows}
     return _answered(store, live, journal, list(vectors.values()), tenant=tenant)
 
@@ -144,7 +141,7 @@ def _answered(
     def is_unchanged(hit: dict[str, Any]) -> bool:
         return bool(hit["doc_hash"].partition("/")[0] == journal.seen_hash(hit["doc"]))
 
-    answers = store.nearest(live, tenant, vectors, _PROBE_TOP)
+    answers = store.rows.nearest(live, tenant, vectors, _PROBE_TOP)
     probes = [
         Probe(vector, frozenset(hit["doc"] for hit in hits if is_unchanged(hit)))
         for vector, hits in zip(vectors, answers, strict=True)
@@ -156,7 +153,7 @@ def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Pro
     """Return the share of the probes' documents that a version finds; 1.0 without probes."""
     wanted = kept = 0
     # New documents may come between: the old ones need not stay among the very first.
-    answers = store.nearest(version, tenant, [probe.vector for probe in probes], 2 * _PROBE_TOP)
+    answers = store.rows.nearest(version, tenant, [probe.vector for probe in probes], 2 * _PROBE_TOP)
     for probe, hits in zip(probes, answers, strict=True):
         wanted, kept = wanted + len(probe.docs), kept + len(probe.docs & {hit["doc"] for hit in hits})
     return kept / wanted if wanted else 1.0
@@ -166,15 +163,15 @@ def golden_recall(gate: QualityGate, store: VersionStore, new: str, tenant: str,
     """Return the share of golden questions whose source is among the nearest passages."""
     questions = _golden_questions(Path(gate.golden))
     vectors = encoder.encode([str(item["question"]) for item in questions])
-    answers = store.nearest(new, tenant, vectors.tolist(), gate.golden_top)
+    answers = store.rows.nearest(new, tenant, vectors.tolist(), gate.golden_top)
     pairs = zip(questions, answers, strict=True)
     return sum(any(hit["source"] == item["source"] for hit in hits) for item, hits in pairs) / len(questions)
 
 
 def _probe_vectors(store: VersionStore, live: str, tenant: str, limit: int) -> Iterator[list[float]]:
-    total = store.count(live, tenant)
+    total = store.rows.count(live, tenant)
     step = max(1, total // limit)
-    rows = store.scan(live, tenant, [SENTENCES, DENSE])
+    rows = store.rows.scan(live, tenant, [SENTENCES, DENSE])
     for row in islice(rows, 0, step * limit, step):
         yield _probe_vector(row)
 

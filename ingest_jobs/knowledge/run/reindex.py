@@ -134,7 +134,7 @@ def _work(job: Job) -> None:
 def _can_be_edited(job: Job, live: str) -> bool:
     """Whether the live version's rows were made by this description, and no full run of it waits to be finished."""
     wanted = job.content_print()
-    is_same = job.store.has_ledger(live) and job.store.fingerprint(job.tenant) == wanted
+    is_same = job.store.rows.has_ledger(live) and job.store.fingerprint(live, job.tenant) == wanted
     waits = any(b.tenant == job.tenant and b.content_print == wanted for b in job.store.unfinished().values())
     return is_same and not waits and not job.request.is_forced
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import redis
 
+from deployments.engines.milvus.expressions import not_from_origin
 from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
 from ingest_jobs.knowledge.read.stages import FROM_SOURCE
 from ingest_jobs.knowledge.run.pipeline import now_s
@@ -16,7 +17,6 @@ from ingest_jobs.knowledge.store.undo import UNDO, delete_undo, read_undo
 from pipelines.errors import ConfigError
 
 FULL, INCREMENTAL, OPEN = "full", "incremental", "open"
-_FROM_UPDATES = f'origin != "{FROM_SOURCE}"'
 _SWITCH_WAIT_S = 60.0
 
 
@@ -52,37 +52,42 @@ def take_back(store: VersionStore, blobs: Blobs, live: str, tenant: str, entry: 
     if found is None:
         raise ConfigError(f"tenant {tenant}: the undo file of run {entry.job} is gone")
     touched, batches = found
-    updated = {row["doc"] for row in store.scan(live, tenant, ["doc"], _FROM_UPDATES)}
+    updated = _updated_documents(store, live, tenant)
     restored: set[str] = set()
     for batch in batches:
         rows = [row for row in batch if row["doc"] not in updated]
-        store.write_rows(live, rows)
+        store.rows.write(live, rows)
         restored |= {row["pk"] for row in rows}
     stale = [
         row["pk"]
-        for row in store.rows_of_documents(live, tenant, touched)
+        for row in store.rows.of_documents(live, tenant, touched)
         if row["pk"] not in restored and row["doc"] not in updated
     ]
-    store.delete_rows(live, tenant, stale)
+    store.rows.delete_keys(live, tenant, stale)
     delete_undo(blobs, entry.undo)
 
 
 def _return_to(store: VersionStore, live: str, previous: str, tenant: str, dimensions: int) -> str:
     """Make the tenant's rows of `previous` live. With other tenants in the alias, a version is composed for it."""
     target = previous
-    if (store.tenants(live) | store.tenants(previous)) - {tenant}:
-        content_print = store.fingerprint_of(previous, tenant)
+    if (store.rows.tenants(live) | store.rows.tenants(previous)) - {tenant}:
+        content_print = store.fingerprint(previous, tenant)
         building = Building(tenant, content_print, "rollback", now_s())
         target = store.begin(building, dimensions, fields=store.fields(previous, tenant))
-        store.copy(previous, target, tenant)
+        store.rows.copy(previous, target, tenant)
         store.set_history(target, tenant, store.history(previous, tenant))
-    updated = sorted({row["doc"] for row in store.scan(live, tenant, ["doc"], _FROM_UPDATES) if row["doc"]})
-    old = [row["pk"] for row in store.rows_of_documents(target, tenant, updated)]
-    store.delete_rows(target, tenant, old)
-    store.write_rows(target, list(store.rows_of_documents(live, tenant, updated)))
+    updated = sorted(doc for doc in _updated_documents(store, live, tenant) if doc)
+    old = [row["pk"] for row in store.rows.of_documents(target, tenant, updated)]
+    store.rows.delete_keys(target, tenant, old)
+    store.rows.write(target, list(store.rows.of_documents(live, tenant, updated)))
     store.seal(target, tenant)
     store.switch(target)
     return f"{store.alias} -> {target}: the rows of tenant {tenant} are those of {previous}"
+
+
+def _updated_documents(store: VersionStore, live: str, tenant: str) -> set[str]:
+    rows = store.rows.scan(live, tenant, ["doc"], not_from_origin(FROM_SOURCE))
+    return {str(row["doc"]) for row in rows}
 
 
 def drop_stale_undo(store: VersionStore, blobs: Blobs) -> None:

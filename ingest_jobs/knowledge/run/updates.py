@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from deployments.engines.milvus.store import tenant_filter
+from deployments.engines.milvus.expressions import check_tenant
+from deployments.engines.milvus.schema import row_of
 from deployments.engines.milvus.versions import VersionStore
 from deployments.stores.change_log import DocumentChange
 from ingest_jobs.knowledge.read.dataset import Dataset
@@ -48,13 +49,15 @@ class ChangeWriter:
         doc = doc_key(change.doc_id)
         chunks = self._chunks(change, dataset) if change.kind == "put" else []
         fields = ["pk", "origin", "doc_hash"]
-        present = list(self._store.scan(collection, change.tenant, fields, f'doc in ["{doc}"]'))
+        present = list(self._store.rows.of_documents(collection, change.tenant, [doc], fields))
         base = self._base(present, change.tenant, doc)
         if chunks:
             rows = [{**row_of_chunk(chunk), "origin": f"{FROM_UPDATE}{base}"} for chunk in chunks]
-            self._store.write(collection, [passage_of_row(row) for row in embed_rows(rows, self._encoder.encode)])
+            embedded = embed_rows(rows, self._encoder.encode)
+            self._store.rows.write(collection, [row_of(passage_of_row(row)) for row in embedded])
         kept = {chunk.key for chunk in chunks}
-        self._store.delete_rows(collection, change.tenant, [r["pk"] for r in present if r["pk"] not in kept])
+        stale = [row["pk"] for row in present if row["pk"] not in kept]
+        self._store.rows.delete_keys(collection, change.tenant, stale)
         name = removed_name(self._plan.alias, change.tenant, doc)
         if change.kind == "delete":
             put_json(self._blobs, name, {"base": base})
@@ -97,7 +100,7 @@ def dataset_for(blobs: Blobs, alias: str, change: DocumentChange) -> Dataset:
     Raises:
         EngineError: its tenant is no name: whatever was written to the stream must not become part of a path.
     """
-    tenant_filter(change.tenant)
+    check_tenant(change.tenant)
     return saved_dataset(blobs, alias, change.tenant)
 
 

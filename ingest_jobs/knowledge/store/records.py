@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from deployments.engines.milvus.expressions import not_from_origin
 from deployments.engines.milvus.versions import VersionStore
 from ingest_jobs.knowledge.read.dataset import Dataset
 from ingest_jobs.knowledge.read.stages import FROM_SOURCE, FROM_UPDATE
@@ -35,8 +36,8 @@ def overrides(blobs: Blobs, store: VersionStore, live: str, tenant: str) -> dict
     found: dict[str, str] = {}
     for name in blobs.names(removed_name(store.alias, tenant, "")[: -len(".json")]):
         found[PurePosixPath(name).stem] = str((get_json(blobs, name) or {}).get("base", ""))
-    if live and store.has_ledger(live):
-        for row in store.scan(live, tenant, ["doc", "origin"], f'origin != "{FROM_SOURCE}"'):
+    if live and store.rows.has_ledger(live):
+        for row in store.rows.scan(live, tenant, ["doc", "origin"], not_from_origin(FROM_SOURCE)):
             found[str(row["doc"])] = str(row["origin"]).removeprefix(FROM_UPDATE)
     return found
 

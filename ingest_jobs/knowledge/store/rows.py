@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.engines.milvus.store import IndexedPassage
+from deployments.engines.milvus.schema import IndexedPassage
 from ingest_jobs.knowledge.read.stages import Chunk, embedding_text
 from pipelines.language.en.terms import sentences
 

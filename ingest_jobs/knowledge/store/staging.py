@@ -11,7 +11,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from deployments.engines.milvus.bulk import table_of
-from deployments.engines.milvus.store import IndexedPassage, row_of
+from deployments.engines.milvus.schema import IndexedPassage, row_of
 from ingest_jobs.knowledge.store.blobs import Blobs
 
 STAGED = "ingest/bulk/"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from deployments.engines.milvus.store import DENSE
+from deployments.engines.milvus.schema import DENSE
 from ingest_jobs.knowledge.store.blobs import Blobs
 
 UNDO = "ingest/undo/"

@@ -45,7 +45,7 @@ class ImportingMilvus:
         assert len({row["pk"] for row in rows}) == len(rows)
         self.rows += len(rows)
         store = VersionStore(self._workshop.uri, self._workshop.alias)
-        store.write_rows(collection, rows)
+        store.rows.write(collection, rows)
         store.close()
 
 

@@ -94,8 +94,8 @@ def test_receipt_holds_until_it_is_altered_or_untrue(people: Workshop) -> None:
     assert not verify({**receipt, "at_s": 1.0}, [store], blobs, [log])[0]
     live = people.store().live_collection()
     assert live is not None
-    row = next(iter(store.scan(live, "default", store._fields(live))))
-    store.write_rows(live, [{**row, "pk": "f" * 32, "subject": receipt["subject"]}])
+    row = next(iter(store.rows.scan(live, "default", store.rows.columns(live))))
+    store.rows.write(live, [{**row, "pk": "f" * 32, "subject": receipt["subject"]}])
     assert verify(receipt, [store], blobs, [log])[1][live] == 1
 
 

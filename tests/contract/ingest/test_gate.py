@@ -46,7 +46,7 @@ def test_edit_that_spoils_what_was_found_is_taken_back(workshop: Workshop) -> No
         # As a fault of the store would: most of what was there before is gone when the edit has been written.
         own = workshop.store()
         lost = [key for key, row in workshop.rows().items() if row["doc_id"] < "note0018.md"]
-        own.delete_rows(live, "default", lost)
+        own.rows.delete_keys(live, "default", lost)
         own.close()
 
     workshop.write_notes(1, start=31)
@@ -73,8 +73,8 @@ def test_probes_asked_together_are_answered_as_one_by_one(workshop: Workshop) ->
     vectors = [row["dense"] for row in workshop.rows().values()]
     store = workshop.store()
     live = store.live_collection() or ""
-    together = store.nearest(live, "default", vectors, 3)
+    together = store.rows.nearest(live, "default", vectors, 3)
     assert len(together) == 20  # more than one request holds
-    assert together == [store.nearest(live, "default", [vector], 3)[0] for vector in vectors]
-    assert store.nearest(live, "default", [], 3) == []
+    assert together == [store.rows.nearest(live, "default", [vector], 3)[0] for vector in vectors]
+    assert store.rows.nearest(live, "default", [], 3) == []
     store.close()

@@ -55,7 +55,7 @@ def rows_being_built(workshop: Workshop) -> int:
     store = VersionStore(workshop.uri, workshop.alias)
     try:
         names = list(store.unfinished())
-        return store.count(names[0], workshop.tenant) if names else 0
+        return store.rows.count(names[0], workshop.tenant) if names else 0
     finally:
         store.close()
 

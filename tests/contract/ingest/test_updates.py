@@ -170,7 +170,7 @@ def test_change_waits_while_its_version_cannot_be_used(workshop: Workshop, follo
     put(follower, "news/1", "We open at nine.")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(follower._store, "load", refuse)
-        patch.setattr(follower._store, "scan", refuse)
+        patch.setattr(follower._store.rows, "scan", refuse)
         with pytest.raises(EngineError, match="cannot be used") as caught:
             follower.apply_waiting()
     assert caught.value.retryable

@@ -101,7 +101,7 @@ class Workshop:
             assert name is not None
             store.load(name)
             fields = ["pk", "doc_id", "doc_hash", "chunk_hash", "title", "text", "subject", "origin", "dense"]
-            found = store.scan(name, tenant or self.tenant, [*fields, "sentence_vectors"])
+            found = store.rows.scan(name, tenant or self.tenant, [*fields, "sentence_vectors"])
             return {row["pk"]: {**row, "dense": tuple(row["dense"])} for row in found}
         finally:
             store.close()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deployments.engines.milvus.bulk import BulkImport
-from deployments.engines.milvus.store import DENSE, IndexedPassage, unpack_vectors
+from deployments.engines.milvus.schema import DENSE, IndexedPassage, unpack_vectors
 from pipelines.errors import EngineError
 
 pytestmark = pytest.mark.unit

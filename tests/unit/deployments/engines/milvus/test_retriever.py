@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTiming, Stage
+from deployments.engines.milvus.schema import pack_vectors
 from deployments.engines.milvus.searches import Hit
-from deployments.engines.milvus.store import pack_vectors
 from pipelines.errors import EngineError
 from pipelines.language.en.terms import sentences
 from pipelines.ports import RetrievalQuery

@@ -1,23 +1,31 @@
-"""What a search may see, as a filter expression. No text from outside becomes part of an expression unquoted.
+"""Every filter expression that is sent to Milvus. Nothing else in the product writes one.
 
-Every expression begins with the tenant's, and leaves out what has expired: `row_filter` is what all searches use,
-`tenant_filter` the only place that writes a tenant's name into one.
+Texts from outside enter an expression in three ways, each checked here: the name of a tenant (letters, digits and
+`_.-`), keys and digests (hexadecimal), and literals (quoted, without control characters). An `Expression` can only be
+made by this module; the stores take no other text, and put the tenant's before it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NewType
 
+from deployments.engines.milvus.errors import ENGINE
 from deployments.engines.milvus.fields import NO_NUMBER, Field, stored_value
-from deployments.engines.milvus.store import ENGINE, tenant_filter
 from pipelines.errors import EngineError
 from pipelines.ports import FieldCondition, PassageFilter
 
+Expression = NewType("Expression", str)
+"""A filter expression of Milvus, made by one of the functions here."""
+
+EVERY_ROW = Expression('pk != ""')
 MAX_SOURCES = 100
 DAY_S = 86_400
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ORDERED = frozenset({"<", "<=", ">", ">="})
 _OPERATORS = frozenset({"==", "!=", "in"}) | _ORDERED
@@ -36,15 +44,66 @@ class RowShape:
     fields: Mapping[str, Field] = field(default_factory=dict)
 
 
-def row_filter(tenant: str, only: PassageFilter, shape: RowShape, now_s: float) -> str:
+def check_tenant(tenant: str) -> None:
+    """Refuse a name that could break out of an expression or a path.
+
+    Raises:
+        EngineError: it has characters that are not allowed (not retryable).
+    """
+    if not _TENANT.fullmatch(tenant):
+        raise _refused("the tenant name has characters that are not allowed")
+
+
+def of_tenant(tenant: str, *only: Expression) -> Expression:
+    """Return the expression for a tenant's rows, or for those that meet all further conditions."""
+    check_tenant(tenant)
+    return Expression(" and ".join([f'tenant == "{tenant}"', *only]))
+
+
+def of_other_tenants(tenant: str) -> Expression:
+    """Return the expression for the rows of everybody else."""
+    return Expression(f"not ({of_tenant(tenant)})")
+
+
+def with_keys(keys: Sequence[str]) -> Expression:
+    """Return the expression for rows by their primary keys."""
+    return Expression(f"pk in {_hex_list(keys)}")
+
+
+def of_documents(docs: Sequence[str]) -> Expression:
+    """Return the expression for the rows of documents, by the hashes of their ids."""
+    return Expression(f"doc in {_hex_list(docs)}")
+
+
+def about_subject(digest: str) -> Expression:
+    """Return the expression for the rows about a person, by the person's digest."""
+    return Expression(f'subject == "{_hexadecimal(digest)}"')
+
+
+def from_origin(origin: str) -> Expression:
+    """Return the expression for the rows that this origin wrote."""
+    return Expression(f"origin == {_quoted(origin)}")
+
+
+def not_from_origin(origin: str) -> Expression:
+    """Return the expression for the rows that another origin wrote."""
+    return Expression(f"origin != {_quoted(origin)}")
+
+
+def expired(now_s: float) -> Expression:
+    """Return the expression for rows whose time is over."""
+    return Expression(f"expires_at > 0 and expires_at <= {int(now_s)}")
+
+
+def row_filter(tenant: str, only: PassageFilter, shape: RowShape, now_s: float) -> Expression:
     """Return the expression for a tenant's rows that have not expired and meet the conditions.
 
     Documents expire at the beginning of a day (UTC), so the expression is the same all day, and stays compiled.
 
     Raises:
-        EngineError: the tenant's name, a source, a date or a field's condition is not one (not retryable).
+        EngineError: the tenant's name, a source, a date or a field's condition is malformed (not retryable).
     """
-    conditions = [tenant_filter(tenant)]
+    conditions: list[str] = []
     if shape.has_expiry:
         conditions.append(f"(expires_at == 0 or expires_at > {int(now_s) // DAY_S * DAY_S})")
     if only.sources:
@@ -56,7 +115,8 @@ def row_filter(tenant: str, only: PassageFilter, shape: RowShape, now_s: float) 
     if only.updated_until:
         # A date compares as text; a passage of that day may carry a time after it ("2026-01-31T09:00").
         conditions.append(f"updated_at <= {_quoted(_iso_date(only.updated_until) + 'T99')}")
-    return " and ".join([*conditions, *(_field_condition(each, shape.fields) for each in only.fields)])
+    conditions += [_field_condition(each, shape.fields) for each in only.fields]
+    return of_tenant(tenant, *map(Expression, conditions))
 
 
 def _field_condition(condition: FieldCondition, fields: Mapping[str, Field]) -> str:
@@ -92,6 +152,16 @@ def _quoted(text: str) -> str:
         raise _refused("a filter value holds a control character")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _hex_list(values: Sequence[str]) -> str:
+    return "[" + ", ".join(f'"{_hexadecimal(value)}"' for value in values) + "]"
+
+
+def _hexadecimal(text: str) -> str:
+    if not _HEXADECIMAL.fullmatch(text):
+        raise _refused("a key or a digest is not hexadecimal")
+    return text
 
 
 def _iso_date(text: str) -> str:

@@ -7,9 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployments.engines.milvus.expressions import (
+    DAY_S,
+    MAX_SOURCES,
+    RowShape,
+    about_subject,
+    expired,
+    from_origin,
+    not_from_origin,
+    of_documents,
+    of_other_tenants,
+    of_tenant,
+    with_keys,
+)
+from deployments.engines.milvus.expressions import row_filter as filter_of
 from deployments.engines.milvus.fields import Field
-from deployments.engines.milvus.filters import DAY_S, MAX_SOURCES, RowShape
-from deployments.engines.milvus.filters import row_filter as filter_of
 from pipelines.errors import EngineError
 from pipelines.ports import FieldCondition, PassageFilter
 
@@ -116,3 +128,20 @@ def test_date_that_is_none_is_refused(date: str) -> None:
 def test_too_many_sources_are_refused() -> None:
     with pytest.raises(EngineError):
         row_filter("alpha", PassageFilter(tuple(map(str, range(MAX_SOURCES + 1)))))
+
+
+@pytest.mark.parametrize("text", ['" or tenant != "', "", "ABC", "12 34", "0x1", "1\n"])
+def test_keys_and_digests_are_hexadecimal(text: str) -> None:
+    for make in (lambda: with_keys(["0a", text]), lambda: of_documents([text]), lambda: about_subject(text)):
+        with pytest.raises(EngineError, match="not hexadecimal"):
+            make()
+
+
+def test_conditions_of_jobs_come_after_the_tenant() -> None:
+    assert of_tenant("alpha", of_documents(["0a", "ff"]), not_from_origin('a "b"')) == (
+        'tenant == "alpha" and doc in ["0a", "ff"] and origin != "a \\"b\\""'
+    )
+    assert of_tenant("alpha", about_subject("0a")) == 'tenant == "alpha" and subject == "0a"'
+    assert of_tenant("alpha", from_origin("source")) == 'tenant == "alpha" and origin == "source"'
+    assert of_tenant("alpha", expired(9.7)) == 'tenant == "alpha" and expires_at > 0 and expires_at <= 9'
+    assert of_other_tenants("alpha") == 'not (tenant == "alpha")'
