@@ -11,8 +11,6 @@ import json
 import re
 from typing import Annotated, Any, cast
 
-import redis.asyncio
-import redis.exceptions
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field
 
@@ -20,7 +18,6 @@ from cluster.config.environment import process_environment, secret
 from cluster.config.parts import GatewayPart
 from deployments.gateway.rest import Caller, Service
 from deployments.stores.change_log import (
-    ENGINE,
     MAX_TEXT_CHARS,
     DocumentChange,
     fields_of,
@@ -28,7 +25,7 @@ from deployments.stores.change_log import (
     state_key,
     stream_key,
 )
-from pipelines.errors import EngineError
+from deployments.stores.redis import connect_async, redis_errors
 
 _DATE = r"^(\d{4}-\d{2}-\d{2}([T ].*)?)?$"
 _CHANGE_ID = re.compile(r"\d{1,20}-\d{1,20}")
@@ -39,7 +36,7 @@ class ChangeFeed:
     """Writes to one collection's change log from an event loop. Connects on first use."""
 
     def __init__(self, redis_url: str, password: str, *, alias: str) -> None:
-        self._redis = redis.asyncio.Redis.from_url(redis_url, password=password or None, decode_responses=True)
+        self._redis = connect_async(redis_url, password)
         self._alias = alias
 
     async def aclose(self) -> None:
@@ -52,21 +49,17 @@ class ChangeFeed:
         Raises:
             EngineError: Redis cannot be reached (retryable).
         """
-        try:
+        with redis_errors():
             return str(await self._redis.xadd(stream_key(self._alias), cast("dict[Any, Any]", fields_of(change))))
-        except redis.exceptions.RedisError as error:
-            raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
 
     async def state(self, change_id: str) -> tuple[str, dict[str, Any] | None] | None:
         """Return what became of a change ("queued", or what the follower said of it) and the receipt of an erasure."""
-        try:
+        with redis_errors():
             state = await self._redis.get(state_key(self._alias, change_id))
             if state is None:
                 waiting = await self._redis.xrange(stream_key(self._alias), change_id, change_id)
                 return ("queued", None) if waiting else None
             receipt = await self._redis.get(receipt_key(self._alias, change_id))
-        except redis.exceptions.RedisError as error:
-            raise EngineError(ENGINE, "cannot be reached", retryable=True) from error
         return str(state), json.loads(receipt) if receipt else None
 
 

@@ -13,11 +13,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast
 
 import redis
-import redis.exceptions
 
-from pipelines.errors import Component, EngineError
+from deployments.stores.redis import redis_errors
 
-ENGINE = Component.REDIS
 MAX_TEXT_CHARS = 200_000
 _STATE_TTL_S = 24 * 3600
 _READ_COUNT = 64
@@ -112,54 +110,40 @@ class ChangeLog:
 
     def append(self, change: DocumentChange) -> str:
         """Write a change down; return its id. It is durable as far as Redis is."""
-        try:
+        with redis_errors():
             return str(self._redis.xadd(self._stream, cast("dict[Any, Any]", fields_of(change))))
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def applied(self) -> str:
         """Return the id up to which the live collection has the changes."""
-        try:
+        with redis_errors():
             return str(self._redis.get(self._position) or "0-0")
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def set_applied(self, change_id: str, state: str) -> None:
         """Note that the live collection has a change, or why it never will."""
-        try:
+        with redis_errors():
             self._redis.set(state_key(self._alias, change_id), state, ex=_STATE_TTL_S)
             self._redis.set(self._position, change_id)
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def state(self, change_id: str) -> str:
         """Return what became of a change, "" when nothing has yet."""
-        try:
+        with redis_errors():
             return str(self._redis.get(state_key(self._alias, change_id)) or "")
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def receipt(self, change_id: str) -> str:
         """Return the receipt of an erasure as JSON, "" when there is none."""
-        try:
+        with redis_errors():
             return str(self._redis.get(receipt_key(self._alias, change_id)) or "")
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def set_receipt(self, change_id: str, receipt: str) -> None:
         """Leave the receipt of an erasure for whoever asked for it."""
-        try:
+        with redis_errors():
             self._redis.set(receipt_key(self._alias, change_id), receipt, ex=_STATE_TTL_S)
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def after(self, change_id: str) -> Iterator[tuple[str, DocumentChange]]:
         """Yield the changes behind an id that are there now, in order."""
         while True:
-            try:
+            with redis_errors():
                 entries = self._redis.xrange(self._stream, min=f"({change_id}", count=_READ_COUNT)
-            except redis.exceptions.RedisError as error:
-                raise _failure() from error
             if not entries:
                 return
             for key, entry in entries:
@@ -168,18 +152,14 @@ class ChangeLog:
 
     def wait(self, change_id: str, wait_s: float) -> bool:
         """Wait until there is a change behind `change_id`, or `wait_s` are over; return whether there is one."""
-        try:
+        with redis_errors():
             return bool(self._redis.xread({self._stream: change_id}, count=1, block=max(1, int(wait_s * 1000))))
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def trim(self, older_than_s: float) -> None:
         """Drop changes that were applied and are older than that."""
         before_ms = min(int((time.time() - older_than_s) * 1000), int(self.applied().partition("-")[0]))
-        try:
+        with redis_errors():
             self._redis.xtrim(self._stream, minid=before_ms, approximate=False)
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def waiting(self) -> int:
         """Return how many changes the live collection does not have yet."""
@@ -188,17 +168,13 @@ class ChangeLog:
     def set_aside(self, change_id: str, change: DocumentChange, reason: str) -> None:
         """Keep a change that the store would not take, with the reason, where `voxray ingest changes` shows it."""
         entry = {**fields_of(change), "change_id": change_id, "reason": reason}
-        try:
+        with redis_errors():
             self._redis.xadd(self._set_aside, cast("dict[Any, Any]", entry), maxlen=_MAX_SET_ASIDE)
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def all_set_aside(self) -> list[SetAside]:
         """Return the changes that were set aside, oldest first."""
-        try:
+        with redis_errors():
             entries = self._redis.xrange(self._set_aside)
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
         found = [
             (str(key), {str(name): str(value) for name, value in (entry or {}).items()}) for key, entry in entries or ()
         ]
@@ -206,27 +182,19 @@ class ChangeLog:
 
     def forget_set_aside(self, entries: Sequence[str]) -> int:
         """Delete changes that were set aside; return how many there were."""
-        try:
+        with redis_errors():
             return int(self._redis.xdel(self._set_aside, *entries)) if entries else 0
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
 
     def forget_subject(self, tenant: str, subject: str) -> int:
         """Delete a person's changes, applied or not, and those set aside; return how many there were."""
         person = (tenant, subject)
         found = [key for key, change in self.after("0-0") if (change.tenant, change.subject) == person]
         aside = [each.entry for each in self.all_set_aside() if (each.change.tenant, each.change.subject) == person]
-        try:
+        with redis_errors():
             forgotten = int(self._redis.xdel(self._stream, *found)) if found else 0
-        except redis.exceptions.RedisError as error:
-            raise _failure() from error
         return forgotten + self.forget_set_aside(aside)
 
     def subjects(self, tenant: str) -> Iterator[str]:
         """Yield whom the tenant's changes are about, those set aside too, again for each change."""
         yield from (change.subject for _, change in self.after("0-0") if change.tenant == tenant)
         yield from (each.change.subject for each in self.all_set_aside() if each.change.tenant == tenant)
-
-
-def _failure() -> EngineError:
-    return EngineError(ENGINE, "cannot be reached", retryable=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import redis
-import redis.exceptions
 
 from cluster.config.environment import process_environment, secret
 from deployments.engines.milvus.versions import VersionStore
 from deployments.stores.change_log import ChangeLog, DocumentChange
+from deployments.stores.redis import connect, redis_errors
 from ingest_jobs.knowledge.read.dataset import Dataset
 from ingest_jobs.knowledge.read.documents import Unit, Unreadable
 from ingest_jobs.knowledge.read.stages import PIPELINE_VERSION
@@ -26,7 +26,7 @@ from ingest_jobs.knowledge.store.blobs import Blobs, open_blobs
 from ingest_jobs.knowledge.store.exclusive import exclusive
 from ingest_jobs.knowledge.store.rows import Row
 from pipelines.agents.definition import DEFAULT_TENANT
-from pipelines.errors import Component, ConfigError, EngineError
+from pipelines.errors import ConfigError, EngineError
 
 RunStages = Callable[[JobPlan, Iterator[Unit]], Iterator[list[Row]]]
 _LOCK_WAIT_S = 45.0  # a killed job's lease runs out meanwhile
@@ -165,11 +165,9 @@ def open_redis(url: str, password_env: str) -> redis.Redis | None:
     if not url:
         return None
     password = secret(process_environment(), password_env, needed_by="services.redis.password_env")
-    client = redis.Redis.from_url(url, password=password or None, decode_responses=True, socket_timeout=30)
-    try:
+    client = connect(url, password)
+    with redis_errors(f"no answer at {url}"):
         client.ping()
-    except redis.exceptions.RedisError as error:
-        raise EngineError(Component.REDIS, f"no answer at {url}", retryable=True) from error
     return client
 
 

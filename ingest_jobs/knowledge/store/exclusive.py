@@ -13,7 +13,8 @@ import redis.exceptions
 import redis.lock
 from filelock import FileLock, Timeout
 
-from pipelines.errors import CapacityError, Component, EngineError
+from deployments.stores.redis import redis_errors
+from pipelines.errors import CapacityError
 
 _LEASE_S = 20.0
 
@@ -43,11 +44,9 @@ def exclusive(name: str, *, client: redis.Redis | None, folder: Path | None, wai
 def _leased(name: str, client: redis.Redis, wait_s: float) -> Iterator[None]:
     lock = redis.lock.Lock(client, f"voxray:lock:{name}", timeout=_LEASE_S, thread_local=False)
     deadline = time.monotonic() + wait_s
-    try:
+    with redis_errors("cannot be reached for the job's lock"):
         if not lock.acquire(blocking_timeout=max(0.0, deadline - time.monotonic())):
             raise _busy(name)
-    except redis.exceptions.RedisError as error:
-        raise EngineError(Component.REDIS, "cannot be reached for the job's lock", retryable=True) from error
     ended = threading.Event()
 
     def renew() -> None:
