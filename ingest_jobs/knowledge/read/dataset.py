@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from deployments.engines.milvus.fields import FieldType, lay_out_fields
 from pipelines.errors import ConfigError
+from pipelines.privacy.masker import MaskingPolicy, PiiKind, Replacement
 
 DATASET_FILE = "dataset.yaml"
 MIB = 1024 * 1024
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Tenant = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")]
-PiiKind = Literal["email", "phone", "card", "iban", "national_id"]
 
 
 class Section(BaseModel):
@@ -109,20 +109,20 @@ class TableRule(Section):
     fields: dict[str, str] = {}
 
 
-class MaskingPolicy(Section):
-    """Which personal data are replaced before anything is embedded or stored.
+_DEFAULT_MASKING = MaskingPolicy()
 
-    Attributes:
-        kinds: what is looked for. Empty: nothing is masked.
-        replacement: "label" writes "[email]", "hash" keeps equal values equal, "remove" leaves nothing.
-        region: country of telephone numbers without a prefix and of national ids (ISO 3166, two letters).
-        allow: regular expressions of values that stay, such as the company's own numbers.
-    """
 
-    kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id")
-    replacement: Literal["label", "hash", "remove"] = "label"
-    region: str = Field(default="US", pattern=r"^[A-Z]{2}$")
-    allow: tuple[str, ...] = ()
+class MaskingSection(Section):
+    """Which personal data are replaced before anything is embedded or stored; the attributes of `MaskingPolicy`."""
+
+    kinds: tuple[PiiKind, ...] = _DEFAULT_MASKING.kinds
+    replacement: Replacement = _DEFAULT_MASKING.replacement
+    region: str = Field(default=_DEFAULT_MASKING.region, pattern=r"^[A-Z]{2}$")
+    allow: tuple[str, ...] = _DEFAULT_MASKING.allow
+
+    def policy(self) -> MaskingPolicy:
+        """Return the policy that this section describes."""
+        return MaskingPolicy(self.kinds, self.replacement, self.region, self.allow)
 
     @field_validator("allow")
     @classmethod
@@ -221,7 +221,7 @@ class Dataset(Section):
     subject_pattern: str = ""
     fields: dict[str, FieldType] = {}
     path_fields: str = ""
-    masking: MaskingPolicy = MaskingPolicy()
+    masking: MaskingSection = MaskingSection()
     chunking: ChunkingRule = ChunkingRule()
     embedding: EmbeddingRule = EmbeddingRule()
     placement: Placement = Placement()

@@ -14,7 +14,7 @@ from deployments.engines.milvus.fields import lay_out_fields, stored_value
 from ingest_jobs.knowledge.read.chunking import CountTokens, passages_of
 from ingest_jobs.knowledge.read.dataset import ChunkingRule, Dataset
 from ingest_jobs.knowledge.read.documents import Document, Section, Unreadable, content_hash, subject_digest
-from ingest_jobs.knowledge.read.masking import Masker
+from pipelines.privacy.masker import Masker
 
 # Part of every print: raise it when a stage changes what it makes of the same file.
 PIPELINE_VERSION = "4"
@@ -68,7 +68,7 @@ class Preparer:
     def __init__(self, dataset: Dataset, tenant: str) -> None:
         self._days = dataset.retention.expire_after_days
         self._tenant = tenant
-        self._masker = Masker(dataset.masking)
+        self._masker = Masker(dataset.masking.policy())
         self._fields = lay_out_fields(dataset.fields)
 
     def prepare(self, document: Document) -> Prepared:

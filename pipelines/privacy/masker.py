@@ -1,4 +1,4 @@
-"""Personal data in texts, replaced by policy before anything is embedded or stored.
+"""Personal data in texts, replaced by policy: before a text is embedded or stored.
 
 Telephone numbers are found by phonenumbers (Google's rules, country by country); card numbers, IBANs and national ids
 by pattern and check digit (python-stdnum), so that an order number stays what it is. Names of people are not found: no
@@ -11,13 +11,14 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import phonenumbers
 from stdnum import iban, luhn
 from stdnum.us import ssn
 
-from ingest_jobs.knowledge.read.dataset import MaskingPolicy
-
+PiiKind = Literal["email", "phone", "card", "iban", "national_id"]
+Replacement = Literal["label", "hash", "remove"]
 Span = tuple[int, int]
 _HASH_CHARS = 8
 _EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
@@ -29,6 +30,23 @@ _MAYBE_PHONE = re.compile(r"\d(?:[ ().\-/]{0,3}\d){6}")
 
 
 @dataclass(frozen=True, slots=True)
+class MaskingPolicy:
+    """Which personal data are replaced, and by what.
+
+    Attributes:
+        kinds: what is looked for. Empty: nothing is masked.
+        replacement: "label" writes "[email]", "hash" keeps equal values equal, "remove" leaves nothing.
+        region: country of telephone numbers without a prefix and of national ids (ISO 3166, two letters).
+        allow: regular expressions of values that stay, such as the company's own numbers.
+    """
+
+    kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id")
+    replacement: Replacement = "label"
+    region: str = "US"
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Masked:
     """A text without personal data, and how many values of it were replaced."""
 
@@ -37,7 +55,7 @@ class Masked:
 
 
 class Masker:
-    """Replaces personal data in texts. Cheap to make, holds no state between texts."""
+    """Replaces personal data in texts; a `pipelines.ports.Redactor`. Cheap to make, holds no state between texts."""
 
     def __init__(self, policy: MaskingPolicy) -> None:
         self._policy = policy
@@ -52,6 +70,10 @@ class Masker:
                 text = f"{text[:start]}{self._replacement(kind, text[start:end])}{text[end:]}"
             count += len(spans)
         return Masked(text, count)
+
+    def redact(self, text: str) -> str:
+        """Return `text` with every value of the policy's kinds replaced."""
+        return self.mask(text).text
 
     def _is_allowed(self, text: str, span: Span) -> bool:
         return any(pattern.search(text[slice(*span)]) for pattern in self._allowed)

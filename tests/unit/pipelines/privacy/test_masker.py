@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_jobs.knowledge.read.dataset import MaskingPolicy
-from ingest_jobs.knowledge.read.masking import Masker
+from pipelines.ports import Redactor
+from pipelines.privacy.masker import Masker, MaskingPolicy
 
 pytestmark = pytest.mark.unit
 
@@ -59,3 +59,8 @@ def test_hash_keeps_equal_values_equal_and_remove_leaves_nothing() -> None:
 def test_masking_twice_changes_nothing_more(text: str) -> None:
     once = MASKER.mask(text).text
     assert MASKER.mask(once).text == once
+
+
+def test_masker_makes_text_fit_to_be_stored() -> None:
+    redactor: Redactor = MASKER
+    assert redactor.redact("I am joe@example.com.") == "I am [email]."
