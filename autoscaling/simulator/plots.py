@@ -1,4 +1,4 @@
-"""Plots of trials and of recorded time lines. matplotlib is in the extra `dev` only, so it is imported when used."""
+"""Plots of trials and of recorded time lines. matplotlib is not always there, so it is imported when used."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _pyplot() -> Any:
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError as error:
-        raise PlotsMissing("plots need matplotlib, which is in the extra 'dev': pip install 'voxray[dev]'") from error
+        raise PlotsMissing("plots need matplotlib: `make develop` installs it") from error
     return pyplot
 
 

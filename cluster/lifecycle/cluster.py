@@ -38,6 +38,7 @@ from cluster.lifecycle.rollouts.history import open_history
 from cluster.lifecycle.rollouts.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.source import source_fingerprint
 from cluster.lifecycle.steps import Steps
+from cluster.preflight.packages import require_engine_packages
 from cluster.render.serve_config import IMPORT_PATH, fingerprint, render_serve_config
 from cluster.services.errors import ServiceError
 from cluster.services.external import probe_milvus, probe_redis, probe_sql
@@ -73,7 +74,9 @@ def up(
     Raises:
         ServiceError: something did not come up; the message holds the reason and names the log.
         ConfigError: the configuration cannot be run here.
+        ExtraMissing: the packages of an engine are not installed.
     """
+    require_engine_packages(config)
     bringup = _Bringup(with_resolved_paths(config), Steps(console or Console(quiet=True)))
     return bringup.run(lambda: bringup.everything(import_path, progress))
 

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.schema import VoxrayConfig
-from cluster.preflight import addresses, machines, models, secrets, times
+from cluster.preflight import addresses, machines, models, packages, secrets, times
 from cluster.preflight.finding import Finding, Inspection, Rule
 from cluster.services.ports import is_port_free
 from pipelines.errors import ConfigError
 
-RULES: tuple[Rule, ...] = (*times.RULES, *machines.RULES, *addresses.RULES, *secrets.RULES, *models.RULES)
+RULES: tuple[Rule, ...] = (
+    *times.RULES,
+    *machines.RULES,
+    *addresses.RULES,
+    *secrets.RULES,
+    *models.RULES,
+    *packages.RULES,
+)
 
 
 def inspect(

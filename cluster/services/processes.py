@@ -53,6 +53,8 @@ def child_environment(run_id: str, extra: Mapping[str, str]) -> dict[str, str]:
     inherited["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(search_path))
     binaries = str(Path(sys.executable).parent)
     inherited["PATH"] = os.pathsep.join(dict.fromkeys([binaries, *inherited.get("PATH", os.defpath).split(os.pathsep)]))
+    # Where containers forbid it, each of ten processes would compile PyTorch and the rest anew at every start.
+    inherited["PYTHONDONTWRITEBYTECODE"] = ""
     return {**inherited, "SPT_NOENV": "1", RUN_ID_VARIABLE: run_id, **extra}
 
 

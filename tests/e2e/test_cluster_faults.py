@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import httpx
 import psutil
@@ -40,6 +42,13 @@ def test_cluster_fits_into_nine_gigabytes(embedded: Embedded) -> None:
     found = look(embedded.config)
     assert found.exit_code == 0
     assert found.total_pss_bytes < MAX_PSS_BYTES
+
+
+def test_replicas_see_only_the_packages_that_a_call_needs(embedded: Embedded) -> None:
+    replica = psutil.Process(replica_pid("LanguageModel", str(embedded.state.state_folder)))
+    question = "from importlib.util import find_spec; print([n for n in ('vllm', 'triton', 'nemo') if find_spec(n)])"
+    answer = subprocess.run([sys.executable, "-c", question], env=replica.environ(), capture_output=True, check=True)
+    assert answer.stdout.decode().strip() == "['vllm']"
 
 
 def test_second_up_changes_nothing(embedded: Embedded) -> None:

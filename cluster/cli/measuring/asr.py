@@ -12,6 +12,7 @@ import typer
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
+from cluster.config.extras import require_extras
 from cluster.config.loading import load_config
 from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
@@ -65,7 +66,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     """Recognise recordings as calls would: word error rate by condition, latency, cost; a report and a plot."""
     if engine not in ("nemo", "whisper", "both"):
         raise typer.BadParameter(f"'{engine}' is none of nemo, whisper, both")
-    config = load_config(profile, file, process_environment())
+    config = _config(profile, file)
     arguments = [str(manifest), "--threads", str(threads), "--streams", str(streams), "--live", str(live)]
     arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out)]
     if engine != "whisper":
@@ -91,7 +92,7 @@ def corpus(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Synthesize a corpus in the domain of the sample company; goes on where it was interrupted."""
-    config = load_config(profile, file, process_environment())
+    config = _config(profile, file)
     catalog = _catalog(config)
     minutes = {"piper": piper_minutes, "kokoro": kokoro_minutes, "espeak": espeak_minutes, "pico": pico_minutes}
     arguments = [str(folder or _state(config) / "asr-corpus"), "--processes", str(processes), "--seed", str(seed)]
@@ -117,7 +118,7 @@ def train(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Train the small streaming recogniser on a corpus, and export it."""
-    state = _state(load_config(profile, file, process_environment()))
+    state = _state(_config(profile, file))
     arguments = ["train", *map(str, corpora or [state / "asr-corpus"])]
     arguments += ["--folder", str(folder or state / "asr-training")]
     arguments += ["--start-from", str(start_from)] if start_from else []
@@ -141,7 +142,7 @@ def language_model(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Learn from texts what callers may say, for a NeMo recogniser with CTC."""
-    catalog = _catalog(load_config(profile, file, process_environment()))
+    catalog = _catalog(_config(profile, file))
     arguments = [*map(str, texts or []), "--model", str(model or catalog.fetch(_NEMO) / f"{_NEMO}.nemo")]
     arguments += ["--out", str(out), "--order", str(order)]
     arguments += [] if texts else ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
@@ -156,9 +157,14 @@ def export(
     file: FileOption = None,
 ) -> None:
     """Write the averaged weights of a training, running or ended, as a .nemo file."""
-    state = _state(load_config(profile, file, process_environment()))
+    state = _state(_config(profile, file))
     arguments = ["export", "--folder", str(folder or state / "asr-training")]
     _run("ingest_jobs.speech.training.command", [*arguments, *(["--out", str(out)] if out else [])])
+
+
+def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
+    require_extras("nemo", "training", needed_by="voxray asr")
+    return load_config(profile, file, process_environment())
 
 
 def _catalog(config: VoxrayConfig) -> ModelCatalog:

@@ -38,9 +38,12 @@ def profile_command(
     """Measure memory, and latency against load, of one engine on this machine; write its profile for `voxray plan`."""
     from cluster.config.environment import process_environment
     from cluster.config.loading import load_config
+    from cluster.preflight.packages import require_engine_packages
 
     config = load_config(profile, file, process_environment())
     stage = stage_of(engine, config)
+    if stage == Component.TRANSCRIBER:
+        require_engine_packages(config)
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         request = {

@@ -60,5 +60,5 @@ def _pyplot() -> Any:
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError as error:
-        raise PlotsMissing("plots need matplotlib, which is in the extra 'dev': pip install 'voxray[dev]'") from error
+        raise PlotsMissing("plots need matplotlib: `make develop` installs it") from error
     return pyplot

@@ -111,7 +111,7 @@ def test_sound_configurations_pass(tmp_path: Path) -> None:
 
 
 def test_at_least_twenty_mistakes_are_seeded_and_every_rule_has_one() -> None:
-    elsewhere = {"port-taken", "secret-missing", "weak-key", "shared-secret"}  # tested by themselves below
+    elsewhere = {"port-taken", "secret-missing", "weak-key", "shared-secret", "packages"}  # tested by themselves below
     assert len({rule for rule, _ in SEEDS} | elsewhere) >= len(RULES)
     assert len(SEEDS) >= 20
 
@@ -153,6 +153,16 @@ def test_taken_port_of_a_local_cluster_is_found() -> None:
         port = str(taken.getsockname()[1])
         config = load_config("scripted", None, {"VOXRAY__RAY__DASHBOARD_PORT": port})
         assert rules_of(inspect(config, {}, is_here=True)) == {"port-taken"}
+
+
+def test_packages_of_an_engine_are_missed_where_it_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.preflight.packages.missing_packages", lambda *_extras: ["nemo-toolkit"])
+    findings = inspect(sound(), SECRETS, is_here=True)
+    assert rules_of(findings) == {"packages"}
+    assert "pools.transcriber.default.engine: nemo" in findings[0].problem
+    assert "make develop" in findings[0].fix
+    assert inspect(sound(), SECRETS, is_here=False) == []
+    assert inspect(load_config("embedded", None, {}), {}, is_here=True) == []
 
 
 def test_refusal_names_every_finding() -> None:
