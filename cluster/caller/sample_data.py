@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.agents import agent_of
@@ -22,14 +26,59 @@ class IngestError(VoxrayError):
     """The ingest job failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class SampleIndexing:
+    """A reindex job in progress."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[str]
+    errors: IO[str]
+
+    def finish(self, say: Callable[[str], None]) -> None:
+        """Wait for the job's end, then say its lines of progress.
+
+        Raises:
+            IngestError: the job failed; its last lines are in the message.
+        """
+        code = self.process.wait()
+        for line in _lines_of(self.output):
+            say(line)
+        if code:
+            raise IngestError(f"the ingest job ended with {code}:\n" + "\n".join(_lines_of(self.errors)[-5:]))
+
+
+@contextmanager
+def indexing(config: VoxrayConfig, state: ClusterState) -> Iterator[SampleIndexing]:
+    """Run the reindex job in a process of its own meanwhile; it is ended with the block, where it has not ended itself.
+
+    Args:
+        config: the tree; its embedding model must be on this machine.
+        state: the services and the Ray head must run, the application need not.
+    """
+    environment = {**process_environment(), **state.ray_environment()}
+    # Files, not pipes: nobody reads while the cluster comes up.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        job = subprocess.Popen(_command(config, state), env=environment, stdout=output, stderr=errors)
+        try:
+            yield SampleIndexing(job, output, errors)
+        finally:
+            if job.poll() is None:
+                job.terminate()
+            job.wait()
+
+
 def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[str], None]) -> None:
-    """Run the reindex job on the running cluster, a line of progress at a time.
+    """Run the reindex job from its start to its end; unchanged data ends it at once.
 
     Raises:
         IngestError: the job failed; its last lines are in the message.
     """
-    environment = process_environment()
-    model_dir = ModelCatalog.load(config, environment).path(embedding_model(config))
+    with indexing(config, state) as job:
+        job.finish(say)
+
+
+def _command(config: VoxrayConfig, state: ClusterState) -> list[str]:
+    model_dir = ModelCatalog.load(config, process_environment()).path(embedding_model(config))
     command = [sys.executable, "-m", "ingest_jobs.knowledge.run.reindex"]
     command += ["--source", str(SAMPLE_DATA), "--milvus", state.milvus_uri, "--model-dir", str(model_dir)]
     command += ["--objects", state.objects_url, "--redis", state.redis_url]
@@ -38,17 +87,9 @@ def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[
         command += ["--token-env", config.services.milvus.token_env]
     if config.services.redis.password_env:
         command += ["--redis-password-env", config.services.redis.password_env]
-    with subprocess.Popen(
-        command,
-        env={**environment, **state.ray_environment()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as job:
-        assert job.stdout is not None
-        assert job.stderr is not None
-        for line in job.stdout:
-            say(line.rstrip())
-        errors = job.stderr.read()
-    if job.returncode:
-        raise IngestError(f"the ingest job ended with {job.returncode}:\n" + "\n".join(errors.splitlines()[-5:]))
+    return command
+
+
+def _lines_of(file: IO[str]) -> list[str]:
+    file.seek(0)
+    return file.read().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from cluster.config.uses import embedding_model
 if TYPE_CHECKING:
     from cluster.caller.line import TurnResult
     from cluster.caller.recording import Recording
+    from cluster.caller.sample_data import SampleIndexing
     from cluster.config.schema import VoxrayConfig
     from cluster.lifecycle import ClusterState
 
@@ -30,17 +32,13 @@ def call(
 ) -> None:
     """Start what is needed, index the sample data, ask one spoken question, save the answer. The cluster stays up."""
     from cluster.caller.recording import load_recording
-    from cluster.cli.models import shown_progress
     from cluster.config.environment import process_environment
     from cluster.config.loading import load_config
-    from cluster.lifecycle import up
 
     console = Console()
     config = load_config(profile, file, process_environment())
     recording = load_recording(wav) if wav is not None else None  # before anything is started: the file may be wrong
-    with shown_progress() as progress:
-        state = up(config, console, progress=progress)
-    _index_sample_data(config, state, console)
+    state = _up_with_sample_data(config, console)
     if recording is None:
         console.print(f"\n[bold]asking[/]      {question}", highlight=False)
         recording = asyncio.run(_spoken(state, config, question))
@@ -48,13 +46,23 @@ def call(
     _save(result, out, console)
 
 
-def _index_sample_data(config: VoxrayConfig, state: ClusterState, console: Console) -> None:
-    """Run the ingest job on the sample company's documents; unchanged data ends it at once."""
-    from cluster.caller.sample_data import index_sample_data
+def _up_with_sample_data(config: VoxrayConfig, console: Console) -> ClusterState:
+    """Bring the cluster up, and index the sample company's documents while its engines load."""
+    from cluster.caller.sample_data import indexing
+    from cluster.cli.models import shown_progress
+    from cluster.lifecycle import up
 
-    if not embedding_model(config):
-        return
-    index_sample_data(config, state, lambda line: console.print(f"  [dim]{line}[/]", highlight=False))
+    def start(state: ClusterState) -> None:
+        if embedding_model(config):
+            jobs.append(opened.enter_context(indexing(config, state)))
+
+    jobs: list[SampleIndexing] = []
+    with ExitStack() as opened:
+        with shown_progress() as progress:
+            state = up(config, console, progress=progress, before_deploy=start)
+        for job in jobs:
+            job.finish(lambda line: console.print(f"  [dim]{line}[/]", highlight=False))
+    return state
 
 
 async def _spoken(state: ClusterState, config: VoxrayConfig, question: str) -> Recording:

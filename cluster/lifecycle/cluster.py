@@ -58,6 +58,7 @@ def up(
     console: Console | None = None,
     *,
     progress: Progress | None = None,
+    before_deploy: Callable[[ClusterState], None] = lambda _state: None,
     import_path: str = IMPORT_PATH,
 ) -> ClusterState:
     """Make the whole cluster run and serve; return its addresses. Does nothing where nothing is to do.
@@ -69,6 +70,7 @@ def up(
         config: the tree.
         console: where the steps are shown; None: nowhere.
         progress: told about downloads of weights.
+        before_deploy: called when the services, the head and the weights are there, to start what needs no more.
         import_path: the application's builder.
 
     Raises:
@@ -78,7 +80,7 @@ def up(
     """
     require_engine_packages(config)
     bringup = _Bringup(with_resolved_paths(config), Steps(console or Console(quiet=True)))
-    return bringup.run(lambda: bringup.everything(import_path, progress))
+    return bringup.run(lambda: bringup.everything(import_path, progress, before_deploy))
 
 
 def services_only(config: VoxrayConfig, console: Console | None = None) -> ClusterState:
@@ -150,7 +152,9 @@ class _Bringup:
     def services(self) -> ClusterState:
         return self._start_services(lay_out(self._config, self._folder, self._supervisor, has_head=False))
 
-    def everything(self, import_path: str, progress: Progress | None) -> ClusterState:
+    def everything(
+        self, import_path: str, progress: Progress | None, before_deploy: Callable[[ClusterState], None]
+    ) -> ClusterState:
         layout = lay_out(self._config, self._folder, self._supervisor)
         state = self._start_services(layout)
         assert layout.head is not None
@@ -161,6 +165,7 @@ class _Bringup:
             step.detail = ", ".join(models)
         addresses = serve_addresses(state, layout, models, resolve_paths(self._config).agents)
         rendered = render_serve_config(self._config, addresses, import_path=import_path, build=source_fingerprint())
+        before_deploy(state)
         self._deploy(state, rendered)
         return state
 
