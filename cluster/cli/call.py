@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cluster.caller.questions import QUESTION
 from cluster.config.uses import embedding_model
 
 if TYPE_CHECKING:
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from cluster.config.schema import VoxrayConfig
     from cluster.lifecycle import ClusterState
 
-DEFAULT_QUESTION = "How many days do I have to return something I bought?"
 DEFAULT_ANSWER_FILE = Path("answer.wav")
 
 
 def call(
     wav: Annotated[Path | None, typer.Option(help="A recorded question (16-bit WAV, any rate).")] = None,
-    question: Annotated[str, typer.Option(help="Words to speak when no recording is given.")] = DEFAULT_QUESTION,
+    question: Annotated[str, typer.Option(help="Words to speak when no recording is given.")] = QUESTION,
     out: Annotated[Path, typer.Option(help="Where the spoken answer is saved.")] = DEFAULT_ANSWER_FILE,
     profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,

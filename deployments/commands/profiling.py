@@ -29,7 +29,7 @@ import psutil
 from autoscaling.engine_profile import EngineProfile, LoadPoint, dump_profile
 from cluster.config.parts import PoolPart
 from deployments.stage_link.local import WholeUtterances
-from pipelines.audio.pcm import PCM_16K, PCM_24K
+from pipelines.audio.pcm import PCM_16K
 from pipelines.audio.wav import pcm_16k_from_wav
 from pipelines.errors import Component
 from pipelines.ports import ChatMessage, GenerationRequest, SpeechRequest
@@ -65,7 +65,6 @@ class MeasuringRequest:
     """What the request file says.
 
     Attributes:
-        stage: the component that is measured, or "speak": let the voice say the question into `recording`.
         part: its pool, as a replica of it would be told.
         recording: WAV file of the question, for recognisers.
         seconds: length of the measurement at each load.
@@ -73,7 +72,6 @@ class MeasuringRequest:
         partial_interval_ms: new audio after which an utterance is recognised again, where it is recognised as a whole.
     """
 
-    stage: str
     part: PoolPart
     recording: Path
     seconds: float
@@ -262,7 +260,7 @@ def profile_engine(request: MeasuringRequest) -> EngineProfile:
     )
     return EngineProfile(
         engine=subject.engine,
-        stage=request.stage,
+        stage=part.component.value,
         device=device,
         source=source,
         memory_bytes=memory_bytes,
@@ -274,16 +272,6 @@ def profile_engine(request: MeasuringRequest) -> EngineProfile:
     )
 
 
-def speak(request: MeasuringRequest, text: str) -> None:
-    """Let the voice say a text into a WAV file: what a recogniser is measured with."""
-    from pipelines.audio.wav import write_wav
-
-    async def collect() -> bytes:
-        return b"".join([chunk.pcm_24k async for chunk in request.opened().synthesize(SpeechRequest(text))])
-
-    request.recording.write_bytes(write_wav(asyncio.run(collect()), PCM_24K.rate_hz))
-
-
 def _say(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
@@ -292,9 +280,6 @@ def _say(line: dict[str, Any]) -> None:
 def main() -> None:
     """Do what the request file says."""
     request = MeasuringRequest.read(Path(sys.argv[1]))
-    if request.stage == "speak":
-        speak(request, SPOKEN)
-        return
     _say({"profile": json.loads(dump_profile(profile_engine(request)))})
     # Engines may hold threads that would keep the process.
     sys.stdout.flush()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cluster.caller.recording import Recording
     from cluster.config.schema import VoxrayConfig
 
-LOAD_RECORDING_TEXT = "How many days do I have to return something I bought?"
+DEFAULT_CALLS, DEFAULT_LOAD = "1,2,4", "20,60,100,140"
 # What a server without a turn model does: wait for half a second of silence, then begin.
 _FIXED_SILENCE: dict[str, Any] = {
     "type": "realtime",
@@ -30,28 +30,38 @@ _FIXED_SILENCE: dict[str, Any] = {
 def bench(  # noqa: PLR0917  each is a command-line option, given by name
     out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.md.")] = Path(".voxray/bench"),
     turns: Annotated[int, typer.Option(min=1, help="Spoken turns of each run with real engines.")] = 50,
-    calls: Annotated[str, typer.Option(help="Calls at once, one run each.")] = "1,2,4",
-    load: Annotated[str, typer.Option(help="Calls on one gateway core, one run each; empty: none.")] = "20,60,100,140",
+    calls: Annotated[str | None, typer.Option(help=f"Calls at once, one run each. [default: {DEFAULT_CALLS}]")] = None,
+    load: Annotated[
+        str | None,
+        typer.Option(help=f"Calls on one gateway core, one run each; starts no cluster. [default: {DEFAULT_LOAD}]"),
+    ] = None,
     load_seconds: Annotated[float, typer.Option(min=2, help="Length of each load run.")] = 25,
     load_recording: Annotated[
-        Path | None, typer.Option(help="Question (WAV) of the load runs; given, they need no cluster beside them.")
+        Path | None, typer.Option(help="Question (WAV) of the load runs; without, the configured voice speaks one.")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
 ) -> None:
-    """Measure voice-to-voice latency with real engines, and calls per gateway core with scripted ones."""
+    """Measure voice-to-voice latency with real engines, and how many calls a gateway core holds with scripted ones.
+
+    With --calls only the first is measured, with --load only the second, which starts no cluster.
+    """
     from cluster.bench.figures import Report
+    from cluster.caller.questions import speak_without_cluster
+    from cluster.caller.recording import load_recording as read_recording
     from cluster.config.environment import process_environment
     from cluster.config.loading import load_config
 
     config = load_config(profile, file, process_environment())
+    if calls is None and load is None:
+        calls, load = DEFAULT_CALLS, DEFAULT_LOAD
     console, report = Console(), Report.begin()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         if calls:
             report.calls = _measure_calls(config, _numbers(calls), turns, progress)
         if load:
-            recording = _load_recording(config, load_recording, progress)
+            recording = read_recording(load_recording) if load_recording else speak_without_cluster(config)
             report.load = _measure_load(config, recording, _numbers(load), load_seconds, progress)
     _, table = report.write(out)
     console.print(Markdown(report.markdown()))
@@ -91,19 +101,6 @@ def _measure_calls(config: VoxrayConfig, calls: list[int], turns: int, progress:
         return await run_calls(state.ws_url, recordings, plan, api_key=key, on_turn=lambda: progress.advance(task))
 
     return asyncio.run(run_all())
-
-
-def _load_recording(config: VoxrayConfig, wav: Path | None, progress: Progress) -> Recording:
-    """Return the question of the load runs; the cluster's voice says it when no file is given."""
-    from cluster.caller.questions import speak_question
-    from cluster.caller.recording import load_recording
-    from cluster.cli.call import api_key_of
-    from cluster.lifecycle import up
-
-    if wav is not None:
-        return load_recording(wav)
-    state = up(config, progress.console)
-    return asyncio.run(speak_question(state.http_url, LOAD_RECORDING_TEXT, api_key_of(config)))
 
 
 def _measure_load(

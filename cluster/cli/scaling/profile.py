@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cluster.config.parts import Addresses, PoolPart
 from cluster.config.uses import model_uses
 from pipelines.errors import Component, ConfigError, EngineError
 
@@ -36,9 +35,12 @@ def profile_command(
     file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
 ) -> None:  # fmt: skip
     """Measure memory, and latency against load, of one engine on this machine; write its profile for `voxray plan`."""
+    from cluster.caller.questions import speak_without_cluster
     from cluster.config.environment import process_environment
     from cluster.config.loading import load_config
     from cluster.preflight.packages import require_engine_packages
+    from pipelines.audio.pcm import PCM_24K
+    from pipelines.audio.wav import write_wav
 
     config = load_config(profile, file, process_environment())
     stage = stage_of(engine, config)
@@ -46,17 +48,16 @@ def profile_command(
         require_engine_packages(config)
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "question.wav"
         request = {
-            "stage": stage,
             "part": _part(stage, config),
-            "recording": str(Path(folder) / "question.wav"),
+            "recording": str(recording),
             "seconds": seconds,
             "max_tokens": config.answering.max_tokens,
             "partial_interval_ms": config.hearing.partial_interval_ms,
         }
         if stage == Component.TRANSCRIBER:
-            speaking = {"stage": "speak", "part": _part(Component.SYNTHESIZER.value, config)}
-            _measured({**request, **speaking}, Path(folder), console)
+            recording.write_bytes(write_wav(speak_without_cluster(config).pcm_24k, PCM_24K.rate_hz))
         found = _measured(request, Path(folder), console)
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{found['engine']}.{found['device']}.json"
@@ -73,7 +74,7 @@ def stage_of(engine: str, config: VoxrayConfig) -> str:
     """
     models = stage_models(config)
     if engine == "gateway":
-        raise ConfigError("the gateway is measured by `voxray bench --load`")
+        raise ConfigError("the gateway is measured by `voxray bench --load 20,60,100,140`")
     stage = next((name for name in STAGES if engine in (name, models.get(name))), None)
     if stage is None:
         known = ", ".join([*STAGES, *models.values()])
@@ -93,18 +94,11 @@ def stage_models(config: VoxrayConfig) -> dict[str, str]:
 
 
 def _part(stage: str, config: VoxrayConfig) -> dict[str, Any]:
-    """Fetch the weights of the first pool of a stage's route; return what its replicas read."""
-    from cluster.catalog.catalog import ModelCatalog
+    from cluster.catalog.pool_parts import fetched_part
     from cluster.cli.models import shown_progress
-    from cluster.config.environment import process_environment
 
-    component = Component(stage)
-    name = config.routes.of(component)[0]
-    wanted = [model.name for path, model in model_uses(config) if path[:3] == ("pools", stage, name)]
-    catalog = ModelCatalog.load(config, process_environment())
     with shown_progress() as progress:
-        models = {model: str(catalog.fetch(model, progress)) for model in wanted}
-    return PoolPart.of(config, component, name, Addresses(), models).model_dump(mode="json")
+        return fetched_part(config, Component(stage), progress).model_dump(mode="json")
 
 
 def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[str, Any]:
