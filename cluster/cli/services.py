@@ -14,6 +14,8 @@ from rich.table import Table
 from cluster.config.environment import process_environment
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
+from cluster.lifecycle.status import UP, ClusterStatus, look, look_elsewhere
+from cluster.lifecycle.steps import NAME_WIDTH
 
 ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
 FileOption = Annotated[
@@ -70,25 +72,29 @@ def restart(profile: ProfileOption = None, file: FileOption = None, drain: Drain
 def status(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Show what runs, where, and how it is. Exit code: 0 all up, 3 not running, 4 degraded."""
     from cluster.lifecycle.running import head_of
-    from cluster.lifecycle.status import UP, look, look_elsewhere
 
     config = _config(profile, file)
     found = look_elsewhere(*head_of(config)) if config.ray.address else look(config)
-    table = Table("service", "state", "pid", box=rich.box.SIMPLE, pad_edge=False)
-    # An address must be copied whole: folded, never cut.
-    table.add_column("address", overflow="fold")
-    table.add_column("uptime", no_wrap=True)
-    table.add_column("memory", no_wrap=True, justify="right")
+    show_status(found, Console())
+    raise typer.Exit(found.exit_code)
+
+
+def show_status(found: ClusterStatus, console: Console) -> None:
+    """Print a table that fits 80 columns, and under it the addresses, each whole on a line of its own, to be copied."""
+    table = Table("service", "state", box=rich.box.SIMPLE, pad_edge=False)
+    for column in ("pid", "uptime", "memory"):
+        table.add_column(column, no_wrap=True, justify="right")
     for row in found.rows:
         style = "green" if row.state == UP else "red"
         memory = "" if row.pss_bytes is None else f"{row.pss_bytes / 2**20:.0f} MiB"
         pid = "" if row.pid is None else str(row.pid)
-        table.add_row(row.name, f"[{style}]{row.state}[/]", pid, row.address, _duration_text(row.uptime_s), memory)
-    console = Console()
+        table.add_row(row.name, f"[{style}]{row.state}[/]", pid, _duration_text(row.uptime_s), memory)
     console.print(table)
-    if not config.ray.address:
-        console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB")
-    raise typer.Exit(found.exit_code)
+    if any(row.pss_bytes is not None for row in found.rows):
+        console.print(f"memory of all processes (proportional): {found.total_pss_bytes / 2**20:.0f} MiB\n")
+    for row in found.rows:
+        if row.address:
+            console.print(f"{row.name:<{NAME_WIDTH}} {row.address}", soft_wrap=True, highlight=False, markup=False)
 
 
 def logs(
