@@ -43,6 +43,9 @@ app = typer.Typer(
 
 TenantOption = Annotated[str | None, typer.Option(help="Whose data is searched; default: the agent's tenant.")]
 MilvusOption = Annotated[str, typer.Option(help="URI of a Milvus; default: the running cluster's.")]
+VersionOption = Annotated[
+    str, typer.Option(help="Search this version (`voxray ingest list` names them) instead of the live one.")
+]
 RerankOption = Annotated[
     str | None, typer.Option(help='Catalog name of a cross-encoder, "" for none; default: as configured.')
 ]
@@ -71,6 +74,7 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
     stage: Annotated[str, typer.Option(help="hybrid, meaning or words.")] = "hybrid",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     tenant: TenantOption = None,
+    version: VersionOption = "",
     milvus: MilvusOption = "",
     rerank: RerankOption = None,
     profile: ProfileOption = None,
@@ -78,7 +82,7 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
 ) -> None:
     """Search for a question; print the passages with source and date, and with --explain why they were found."""
     config = load_config(profile, file, process_environment())
-    arguments = ["ask", *_place(config, milvus), *_engines(config, tenant, rerank)]
+    arguments = ["ask", *_place(config, milvus, version), *_engines(config, tenant, rerank)]
     arguments += ["--limit", str(limit), "--stage", stage]
     arguments += [part for name in source or [] for part in ("--source", name)]
     arguments += [f"--where={condition}" for condition in where or []]
@@ -96,6 +100,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     out: Annotated[Path, typer.Option(help="Folder for retrieval.json and the plot retrieval.svg.")] = Path("."),
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the encoder.")] = 1,
     tenant: TenantOption = None,
+    version: VersionOption = "",
     milvus: MilvusOption = "",
     rerank: RerankOption = None,
     profile: ProfileOption = None,
@@ -103,7 +108,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 ) -> None:
     """Measure recall, MRR, nDCG and latency of each stage; write a report and a plot."""
     config = load_config(profile, file, process_environment())
-    place = ["--data", str(data)] if data else _place(config, milvus)
+    place = ["--data", str(data)] if data else _place(config, milvus, version)
     arguments = ["eval", *place, *_engines(config, tenant, rerank), "--threads", str(threads)]
     _run([*arguments, "--out", str(out), str(questions)])
 
@@ -117,14 +122,14 @@ def make_set(
     _run(["make-set", "--sample", str(SAMPLE_DATA), "--documents", str(documents), str(folder)])
 
 
-def _place(config: VoxrayConfig, milvus: str) -> list[str]:
+def _place(config: VoxrayConfig, milvus: str, version: str) -> list[str]:
     """Return the arguments that say where the data is: the given Milvus, the configured one, or the cluster's."""
     uri = milvus or config.services.milvus.uri
     if not uri:
         if (state := attach(config)) is None:
             raise ConfigError("the cluster is not running: `voxray up` starts it; or give --milvus URI")
         uri = state.milvus_uri
-    return ["--milvus", uri, "--alias", config.services.milvus.alias]
+    return ["--milvus", uri, "--alias", config.services.milvus.alias, f"--version={version}"]
 
 
 def _engines(config: VoxrayConfig, tenant: str | None, rerank: str | None) -> list[str]:

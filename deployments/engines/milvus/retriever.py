@@ -123,6 +123,7 @@ class MilvusRetriever:
         stage: both searches, or one alone (for measuring).
         reranker: judges the first passages anew, in the encoder's thread; None leaves the fused order.
         on_timing: called on the event loop's thread after each search, for metrics.
+        version: the collection that is searched instead of the live one; "" for the live one.
     """
 
     def __init__(
@@ -136,8 +137,9 @@ class MilvusRetriever:
         stage: Stage = "hybrid",
         reranker: Reranker | None = None,
         on_timing: Callable[[RetrievalTiming], None] | None = None,
+        version: str = "",
     ) -> None:
-        self._searches = MilvusSearches(uri, alias, token=token)
+        self._searches = MilvusSearches(uri, alias, token=token, version=version)
         self._encoder = encoder
         self._settings = settings
         self._stage = stage

@@ -55,20 +55,29 @@ class MilvusSearches:
         uri: address of the Milvus server.
         alias: the live collection's alias.
         token: credential, "" for none.
+        version: the collection that is searched instead of the live one; "" for the live one.
     """
 
-    def __init__(self, uri: str, alias: str, *, token: str = "") -> None:
+    def __init__(self, uri: str, alias: str, *, token: str = "", version: str = "") -> None:
         self._client = AsyncMilvusClient(uri, token=token, grpc_options=GRPC_OPTIONS)
         self._alias = alias
+        self._version = version
         self._known: dict[str, _Described] = {}
 
     async def live_collection(self, alias: str = "") -> str:
-        """Return the name of the collection that an alias stands for now; "" is the alias of these searches.
+        """Return the name of the collection that an alias stands for now, or of the chosen version.
+
+        Args:
+            alias: "" for the alias of these searches.
 
         Raises:
             EngineError: there is none, or Milvus cannot be reached.
         """
         with milvus_errors():
+            if self._version:
+                # A server that was started anew has loaded none but those that are searched.
+                await self._client.load_collection(self._version)
+                return self._version
             described = await self._client.describe_alias(alias or self._alias)
         return str(described["collection_name"])
 

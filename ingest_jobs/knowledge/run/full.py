@@ -37,7 +37,7 @@ def run_full(job: Job, journal: Journal) -> None:
     """Build a version and make it live.
 
     Raises:
-        GateFailed: it is not good enough; it is dropped.
+        GateFailed: it is not good enough; one that was sealed stays, to be looked at, and the next run takes it up.
         ConfigError: the sources cannot be read or are empty; it is dropped.
         EngineError: a store failed; the version stays, and the next run takes it up.
     """
@@ -54,16 +54,24 @@ def run_full(job: Job, journal: Journal) -> None:
         job.reporter.phase("checking")
         _carry_live_documents(job, journal, live, collection)
         job.store.seal(collection, job.tenant)
-        report.gate = check_quality(
-            job.dataset.quality, job.store, (collection, live), journal, tenant=job.tenant, encoder=job.encoder
-        )
     except (GateFailed, ConfigError):
         with suppress(EngineError):
             job.store.drop_collection(collection)
         raise
+    _check(job, journal, (collection, live))
     job.reporter.phase("switching")
     _go_live(job, collection, live, building)
     job.store.prune()
+
+
+def _check(job: Job, journal: Journal, versions: tuple[str, str | None]) -> None:
+    gate = job.dataset.quality
+    try:
+        found = check_quality(gate, job.store, versions, journal, tenant=job.tenant, encoder=job.encoder)
+    except GateFailed as error:
+        look = f'voxray retrieve "a question" --version {versions[0]}'
+        raise GateFailed(f"{error}\nThat run takes up what was built. Until then it can be looked at: {look}") from None
+    job.reporter.report.gate = found
 
 
 def _begin(job: Job) -> tuple[str, Building, bool]:

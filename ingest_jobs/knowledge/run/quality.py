@@ -21,6 +21,9 @@ from pipelines.errors import ConfigError, VoxrayError
 _PROBE_TOP = 5
 
 
+_SHOWN = 5
+
+
 class GateFailed(VoxrayError):
     """A new version is worse than allowed, or too much was set aside; the live one stays."""
 
@@ -52,23 +55,22 @@ def check_quality(
     found: dict[str, float] = {"rows": rows}
     if live is not None and (before := store.rows.count(live, tenant)):
         found["rows_before"] = before
-        _demand("rows beside the live version", rows / before, gate.min_row_share)
+        _demand("rows beside those of the live version", rows / before, gate, "min_row_share")
         if gate.probes and store.rows.has_ledger(live):
-            recall, probes = probe_recall(store, new, live, journal, tenant=tenant, limit=gate.probes)
+            recall, probes, lost = probe_recall(store, new, live, journal, tenant=tenant, limit=gate.probes)
             found |= {"probes": probes, "probe_recall": round(recall, 4)}
-            _demand("recall of probes of the live version", recall, gate.min_probe_recall)
+            _demand("recall of probes of the live version", recall, gate, "min_probe_recall", lost)
     if gate.golden:
-        found["golden_recall"] = round(golden_recall(gate, store, new, tenant, encoder()), 4)
-        _demand("recall of the golden questions", found["golden_recall"], gate.min_golden_recall)
+        found["golden_recall"] = _golden(gate, store, new, tenant, encoder())
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A vector that is searched for, and the documents that must be among the nearest."""
+    """A vector that is searched for, and the documents that must be among the nearest: sources by hashes of ids."""
 
     vector: list[float]
-    docs: frozenset[str]
+    docs: dict[str, str]
 
 
 def check_edit(
@@ -95,18 +97,18 @@ def check_edit(
     """
     found: dict[str, float] = {}
     if probes:
-        found = {"probes": len(probes), "probe_recall": round(_recall(store, live, tenant, probes), 4)}
-        _demand("recall of probes after the edit", found["probe_recall"], gate.min_probe_recall)
+        recall, lost = _recall(store, live, tenant, probes)
+        found = {"probes": len(probes), "probe_recall": round(recall, 4)}
+        _demand("recall of probes after the edit", recall, gate, "min_probe_recall", lost)
     if gate.golden:
-        found["golden_recall"] = round(golden_recall(gate, store, live, tenant, encoder()), 4)
-        _demand("recall of the golden questions", found["golden_recall"], gate.min_golden_recall)
+        found["golden_recall"] = _golden(gate, store, live, tenant, encoder())
     return found
 
 
 def check_removals(gate: QualityGate, documents: int, before: int) -> None:
     """Raise `GateFailed` where an edit would leave fewer documents than allowed."""
     if before:
-        _demand("documents beside those of the live version", documents / before, gate.min_row_share)
+        _demand("documents beside those of the live version", documents / before, gate, "min_row_share")
 
 
 def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, tenant: str, limit: int) -> list[Probe]:
@@ -119,15 +121,16 @@ def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, ten
 
 def probe_recall(
     store: VersionStore, new: str, live: str, journal: Journal, *, tenant: str, limit: int
-) -> tuple[float, int]:
-    """Ask both versions the same things, and return which share of the old answers the new one still finds.
+) -> tuple[float, int, list[str]]:
+    """Ask both versions the same things; return the share of old answers that the new one finds, probes, what is lost.
 
     A probe is the vector of one sentence of a live passage: nearer to a question than the passage's own. Documents that
     the sources no longer have, or that say something else now, are no fault of the version's and do not count.
     """
     vectors = list(_probe_vectors(store, live, tenant, limit))
     probes = _answered(store, live, journal, vectors, tenant=tenant)
-    return _recall(store, new, tenant, probes), len(probes)
+    recall, lost = _recall(store, new, tenant, probes)
+    return recall, len(probes), lost
 
 
 def _answered(
@@ -143,29 +146,38 @@ def _answered(
 
     answers = store.rows.nearest(live, tenant, vectors, _PROBE_TOP)
     probes = [
-        Probe(vector, frozenset(hit["doc"] for hit in hits if is_unchanged(hit)))
+        Probe(vector, {hit["doc"]: hit["source"] for hit in hits if is_unchanged(hit)})
         for vector, hits in zip(vectors, answers, strict=True)
     ]
     return [probe for probe in probes if probe.docs]
 
 
-def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Probe]) -> float:
-    """Return the share of the probes' documents that a version finds; 1.0 without probes."""
-    wanted = kept = 0
+def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Probe]) -> tuple[float, list[str]]:
+    """Return the share of the probes' documents that a version finds (1.0 without probes), and the others' sources."""
+    wanted = 0
+    lost: list[str] = []
     # New documents may come between: the old ones need not stay among the very first.
     answers = store.rows.nearest(version, tenant, [probe.vector for probe in probes], 2 * _PROBE_TOP)
     for probe, hits in zip(probes, answers, strict=True):
-        wanted, kept = wanted + len(probe.docs), kept + len(probe.docs & {hit["doc"] for hit in hits})
-    return kept / wanted if wanted else 1.0
+        wanted += len(probe.docs)
+        kept = {hit["doc"] for hit in hits}
+        lost += [source for doc, source in probe.docs.items() if doc not in kept]
+    return (1 - len(lost) / wanted if wanted else 1.0), lost
 
 
-def golden_recall(gate: QualityGate, store: VersionStore, new: str, tenant: str, encoder: Encoder) -> float:
-    """Return the share of golden questions whose source is among the nearest passages."""
+def _golden(gate: QualityGate, store: VersionStore, version: str, tenant: str, encoder: Encoder) -> float:
+    """Return the share of golden questions whose source is among the nearest passages; refuse too small a one."""
     questions = _golden_questions(Path(gate.golden))
     vectors = encoder.encode([str(item["question"]) for item in questions])
-    answers = store.rows.nearest(new, tenant, vectors.tolist(), gate.golden_top)
-    pairs = zip(questions, answers, strict=True)
-    return sum(any(hit["source"] == item["source"] for hit in hits) for item, hits in pairs) / len(questions)
+    answers = store.rows.nearest(version, tenant, vectors.tolist(), gate.golden_top)
+    lost = [
+        f"{item['source']} for the question {item['question']!r}"
+        for item, hits in zip(questions, answers, strict=True)
+        if all(hit["source"] != item["source"] for hit in hits)
+    ]
+    recall = 1 - len(lost) / len(questions)
+    _demand("recall of the golden questions", recall, gate, "min_golden_recall", lost)
+    return round(recall, 4)
 
 
 def _probe_vectors(store: VersionStore, live: str, tenant: str, limit: int) -> Iterator[list[float]]:
@@ -194,6 +206,13 @@ def _golden_questions(path: Path) -> list[dict[str, Any]]:
     return questions
 
 
-def _demand(what: str, found: float, least: float) -> None:
-    if found < least:
-        raise GateFailed(f"quality gate: {what}: {found:.2f}, at least {least:.2f} is demanded; the live version stays")
+def _demand(what: str, found: float, gate: QualityGate, key: str, lost: Sequence[str] = ()) -> None:
+    least: float = getattr(gate, key)
+    if found >= least:
+        return
+    named = list(dict.fromkeys(lost))
+    shown = [f"  - not found: {name}" for name in named[:_SHOWN]]
+    shown += [f"  - and {len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
+    said = f"quality gate: {what}: {found:.2f}, at least {least:.2f} is demanded; the live version stays"
+    fix = f"If the data are meant to be so, lower quality.{key} in the dataset's description, and run the job again."
+    raise GateFailed("\n".join([said, *shown, fix]))

@@ -156,7 +156,9 @@ def _retriever(
     """Return a retriever at `place`, the address of Milvus and the alias there."""
     token = secret(process_environment(), parsed.token_env, needed_by="--token-env")
     settings = MilvusSettings.model_validate_json(parsed.settings)
-    return MilvusRetriever(*place, encoder, token=token, settings=settings, stage=stage, reranker=reranker)
+    return MilvusRetriever(
+        *place, encoder, token=token, settings=settings, stage=stage, reranker=reranker, version=parsed.version
+    )
 
 
 def _reranker(parsed: argparse.Namespace) -> Reranker | None:
@@ -217,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name)
         command.add_argument("--milvus", default="", help="URI of the Milvus server")
         command.add_argument("--alias", default="knowledge")
+        command.add_argument("--version", default="")
         command.add_argument("--tenant", default=DEFAULT_TENANT)
         command.add_argument("--encoder-dir", type=Path, required=True)
         command.add_argument("--rerank-dir", type=Path, help="directory of a cross-encoder")

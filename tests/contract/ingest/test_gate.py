@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from deployments.engines.milvus.retriever import MilvusRetriever
 from ingest_jobs.knowledge.run.quality import GateFailed
+from pipelines.ports import RetrievalQuery
 from tests.contract.ingest.workshop import CountingEncoder, Workshop, note
 
 pytestmark = pytest.mark.contract
@@ -31,6 +33,34 @@ def test_edit_that_loses_a_golden_answer_is_taken_back(workshop: Workshop) -> No
     workshop.write("note0003.md", note(3) + "\nIt is new.\n")
     assert workshop.run().gate["golden_recall"] == 1.0
     assert "note0030.md" in workshop.docs()
+
+
+async def test_refused_version_can_be_looked_at_and_goes_live_once_the_setting_is_lowered(workshop: Workshop) -> None:
+    workshop.write_notes(20)
+    workshop.describe(WITHOUT_GOLDEN)
+    workshop.run()
+    live = workshop.store().live_collection()
+    workshop.write("golden.jsonl", json.dumps({"question": "what does it cost", "source": "gone.md"}))
+    workshop.describe(GOLDEN + WITHOUT_GOLDEN)
+    workshop.write_notes(1, start=30)
+    with pytest.raises(GateFailed) as refusal:
+        workshop.run(is_forced=True)
+    assert workshop.store().live_collection() == live
+    message = str(refusal.value)
+    assert "not found: gone.md for the question 'what does it cost'" in message
+    assert "lower quality.min_golden_recall" in message
+    built = message.rpartition("--version ")[2]
+    retriever = MilvusRetriever(workshop.uri, workshop.alias, CountingEncoder(), version=built)
+    try:
+        passages = await retriever.search(RetrievalQuery("default", "note 30 price", budget_ms=20_000))
+    finally:
+        await retriever.aclose()
+    assert any("Item 30 costs" in passage.text for passage in passages)
+    workshop.describe(GOLDEN.replace("1.0", "0.0") + WITHOUT_GOLDEN)
+    encoder = CountingEncoder()
+    assert workshop.run(encoder).collection == built
+    assert encoder.texts == 1  # the golden question; nothing was embedded anew
+    assert workshop.store().live_collection() == built
 
 
 def test_edit_that_spoils_what_was_found_is_taken_back(workshop: Workshop) -> None:

@@ -102,7 +102,7 @@ def test_version_with_far_fewer_rows_does_not_go_live(workshop: Workshop) -> Non
     live = workshop.run().collection
     for number in range(4, 20):
         (workshop.folder() / f"note{number:04}.md").unlink()
-    with pytest.raises(GateFailed, match=r"rows beside the live version: 0\.20"):
+    with pytest.raises(GateFailed, match=r"rows beside those of the live version: 0\.20"):
         workshop.run()
     assert workshop.store().live_collection() == live
     assert len(workshop.rows()) == 40
