@@ -41,8 +41,10 @@ def test_bfloat16_is_near_float32(nemo_models: NemoModels) -> None:
         for dtype in ("float32", "bfloat16")
     )
     assert rounded.dtype != exact.dtype
-    assert (rounded.float() - exact).abs().mean() < 0.3
-    assert (rounded.argmax(dim=1) == exact.argmax(dim=1)).float().mean() > 0.9
+    assert (rounded.float() - exact).abs().mean() < 0.2
+    # Random weights leave labels that are nearly as likely as the best; which of them wins is chance on any processor.
+    chosen = exact.gather(1, rounded.argmax(dim=1, keepdim=True)).squeeze(1)
+    assert (exact.amax(dim=1) - chosen).max() < 0.5
 
 
 @pytest.mark.parametrize(("model", "decoder"), [("ctc", "ctc"), ("hybrid", "rnnt"), ("hybrid", "ctc")])

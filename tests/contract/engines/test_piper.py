@@ -34,24 +34,36 @@ class TestPiper(SynthesizerContract):
         synthesizer.close()
 
     @pytest.mark.parametrize(
-        ("text", "heard"),
+        ("written", "words"),
         [
-            ("The tent costs $49.50 today.", r"49[ .]50|49 dollars and 50 cents|forty.nine"),
-            ("Write to support@northwind.example please.", r"support at north ?wind|support@north ?wind"),
-            ("You have a 30-day return window.", r"30.day|thirty.day"),
-            ("We are open 9am-5pm every day.", r"9 ?a\.?m\.? to 5 ?p\.?m|nine a\.?m\.? to five"),
+            ("The tent costs $49.50 today.", "The tent costs forty nine dollars and fifty cents today."),
+            ("Write to support@northwind.example please.", "Write to support at northwind dot example please."),
+            ("You have a 30-day return window.", "You have a thirty-day return window."),
+            ("We are open 9am-5pm every day.", "We are open nine A M to five P M every day."),
         ],
     )
-    async def test_written_forms_are_heard_as_people_say_them(
-        self,
-        engine: PiperSynthesizer,
-        listener: WhisperRecognizer,
-        speak: Callable[[str], bytes],
-        text: str,
-        heard: str,
+    async def test_written_forms_sound_as_the_words_that_people_say(
+        self, engine: PiperSynthesizer, written: str, words: str
     ) -> None:
-        transcript = (await listener.recognize(speak(text))).text.lower()
-        assert re.search(heard, transcript), transcript
+        spoken = [b"".join(chunk.pcm_24k for chunk in await chunks_of(engine, text)) for text in (written, words)]
+        assert spoken[0] == spoken[1]
+
+    @pytest.mark.parametrize(
+        ("form", "heard"),
+        [
+            ("$49.50", r"49[ .]50|49 dollars and 50 cents|forty.nine"),
+            ("support@northwind.example", r"support at north ?wind|support@north ?wind"),
+            ("a 30-day return window", r"30.day|thirty.day"),
+            ("9am-5pm", r"9 ?a\.? ?m\.? to 5 ?p\.? ?m|nine a\.?m\.? to five"),
+        ],
+    )
+    async def test_written_forms_are_understood(
+        self, listener: WhisperRecognizer, speak: Callable[[str], bytes], form: str, heard: str
+    ) -> None:
+        """By a small recogniser, whose ear differs a little with the processor: in two sentences of three."""
+        sentences = (f"Our page says {form} today.", f"It says {form} on the page.", f"We told them {form} on Monday.")
+        transcripts = [(await listener.recognize(speak(sentence))).text.lower() for sentence in sentences]
+        assert sum(bool(re.search(heard, transcript)) for transcript in transcripts) >= 2, transcripts
 
     async def test_silence_at_the_edges_is_trimmed_and_level_is_set(self, engine: PiperSynthesizer) -> None:
         for text in ("Yes.", "Your order was shipped on Monday.", "It depends on the size of the tent, mostly."):
