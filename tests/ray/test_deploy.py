@@ -268,7 +268,7 @@ def test_pool_is_added_and_removed_while_calls_are_open(
         assert "language-model-extra" in _applications(state)
         late.close()
         assert removal.result(timeout=120)
-    assert "language-model-extra" not in _applications(state)
+    wait_until(lambda: "language-model-extra" not in _applications(state))
     assert _replicas(state) == before
     assert call.ask("Are you still the same?")
 
