@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pipelines.language.en.words import QUESTION_WORDS
 from pipelines.session.settings import TurnDetection, TurnDetectionKind
 
 # The turn model is asked again as the silence grows: what sounds unfinished after 0.1 s may not after 0.4 s.
@@ -11,9 +12,6 @@ JUDGE_AT_SILENCE_MS = (0, 256, 448, 704, 1000, 1800)
 # A recognised question needs this much more silence than a judgement: recognisers guess marks at pauses.
 QUESTION_MARGIN_MS = 128
 HYSTERESIS = 0.15
-_QUESTION_WORDS = frozenset(
-    "how what what's when where where's who who's which why can could do does did is are will would should may".split()
-)
 
 
 def is_voiced(probability: float, detection: TurnDetection, *, is_speaking: bool) -> bool:
@@ -66,7 +64,7 @@ def is_whole_question(transcript: str) -> bool:
     if text.endswith("?"):
         return True
     words = re.split(r"[.!?,]\s+", text)[-1].split()
-    return text.endswith((".", "!")) and len(words) > 2 and words[0].lower() in _QUESTION_WORDS
+    return text.endswith((".", "!")) and len(words) > 2 and words[0].lower() in QUESTION_WORDS
 
 
 def latest_silence_ms(detection: TurnDetection) -> int:

@@ -15,7 +15,8 @@ from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTimin
 from deployments.engines.milvus.schema import IndexedPassage, pack_vectors, row_of, unpack_vectors
 from deployments.engines.milvus.versions import Building, HistoryEntry, VersionStore
 from pipelines.errors import EngineError
-from pipelines.language.en.terms import content_words, sentences
+from pipelines.language.en.sentences import sentences
+from pipelines.language.en.terms import content_words
 from pipelines.ports import RetrievalQuery
 from tests.contract.milvus_server import milvus_server
 

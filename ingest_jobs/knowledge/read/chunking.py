@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ingest_jobs.knowledge.read.dataset import ChunkingRule
-from pipelines.language.en.terms import sentences
+from pipelines.language.en.sentences import sentences
 
 CountTokens = Callable[[str], int]
 # 512 tokens of these, a title, and the terms made of both fit into 8192 bytes.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deployments.engines.milvus.schema import IndexedPassage
 from ingest_jobs.knowledge.read.stages import Chunk, embedding_text
-from pipelines.language.en.terms import sentences
+from pipelines.language.en.sentences import sentences
 
 _ENCODE_BATCH = 32
 Encode = Callable[[list[str]], NDArray[np.float32]]

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest_jobs.measuring.retrieval.docstrings import DocumentedObject, documented_objects
-from pipelines.language.en.terms import content_words, sentences
+from pipelines.language.en.sentences import sentences
+from pipelines.language.en.terms import content_words
 
 DOCUMENTS = 2000
 QUESTIONS_OF_KIND = 60

@@ -27,7 +27,9 @@ from pipelines.answering.grounded.evidence import Evidence, find_evidence
 from pipelines.answering.grounded.guard import quantities, rejection
 from pipelines.answering.grounded.prompts import answer_prompt
 from pipelines.errors import EngineError
-from pipelines.language.en.questions import FactKind, courtesy, fact_kind, normalise_question, with_context
+from pipelines.language.en.courtesy import courtesy
+from pipelines.language.en.facts import FactKind, fact_kind
+from pipelines.language.en.questions import normalise_question, with_context
 from pipelines.language.en.terms import coverage
 from pipelines.ports import (
     AnswerClause,

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.agents.definition import Agent
-from pipelines.language.en.questions import FactKind, fact_kind, holds_fact, identifiers
-from pipelines.language.en.terms import coverage, raw_words, sentences
+from pipelines.language.en.facts import FactKind, fact_kind, holds_fact
+from pipelines.language.en.questions import identifiers
+from pipelines.language.en.sentences import sentences
+from pipelines.language.en.terms import coverage, raw_words
 from pipelines.ports import Passage
 
 # Measured on the sample questions (docs/adr/0004-grounding.md): how much one matched share of words weighs against

@@ -20,37 +20,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pipelines.language.en.assertions import GLUE_WORDS, LIMITS, MEASURE_VERBS, NEGATION, NEGATIVE_OPENERS, OPENER
+from pipelines.language.en.calendar import MONTHS
 from pipelines.language.en.numbers import digits_for_words
 from pipelines.language.en.terms import content_words, raw_words
+from pipelines.language.en.units import UNITS
 
-_NEGATION = re.compile(
-    r"\b(?:not|no|never|none|nothing|neither|nor|without|cannot|closed|unavailable)\b|n['\u2019]t\b|\bout of stock\b",
-    re.IGNORECASE,
-)
-_POLAR = re.compile(
-    r"^\W*(yes|yeah|yep|no|nope|sure|certainly|absolutely|of course|unfortunately)\b[\s,.!:;]*", re.IGNORECASE
-)
-_NEGATIVE_OPENERS = frozenset({"no", "nope", "unfortunately"})
 _QUANTITY = re.compile(r"(\$)?\s?(?<![\d.,])(\d[\d,]*(?:\.\d+)?)\s*(%|[a-z]+(?:\.[a-z])?)?")
-_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
-_DATE = re.compile(rf"\b({_MONTHS})\s+(\d+)")
-_UNITS = frozenset(
-    """minute hour day week month year percent gram kilogram pound ounce inch feet foot mile litre liter degree people
-    person dollar cent a.m p.m am pm item piece color colour""".split()
-)
-_GLUE = frozenset(
-    content_words(
-        "customer caller item product offer provide available receive know include located within last take"
-        " dollar cent percent"
-    )
-)
+_DATE = re.compile(rf"\b({'|'.join(MONTHS)})\s+(\d+)")
+_GLUE = frozenset(content_words(GLUE_WORDS))
 _MAX_FROM_QUESTION = 2
-# Verbs that only link a subject and a number: "costs $5" may become "is $5".
-_LINKS = frozenset(content_words("costs weighs takes lasts carries charge"))
-_NOT_GOVERNING = _GLUE | frozenset(content_words(f"{_MONTHS.replace('|', ' ')} business {' '.join(_UNITS)}"))
-_LIMITS = frozenset(
-    "other others only except unless until most least over under before after above below without up".split()
-)
+_LINKS = frozenset(content_words(MEASURE_VERBS))
+_NOT_GOVERNING = _GLUE | frozenset(content_words(" ".join((*MONTHS, "business", *UNITS))))
 _RANGE = re.compile(r"(\d[\d.,]*)\s*(?:[ap]\.?m\.?|[a-z]+)?\s+to\s+\$?(\d[\d.,]*)")
 _MIN_SUPPORT = 0.6
 
@@ -66,7 +47,7 @@ def rejection(clause: str, question: str, title: str, ranked_sentences: Sequence
         title: the passage's title.
         ranked_sentences: the passage's sentences, best answer first.
     """
-    opener = _POLAR.match(clause)
+    opener = OPENER.match(clause)
     body = clause[opener.end() :] if opener else clause
     best = ranked_sentences[0]
     if opener and not _is_polarity_right(opener[1].lower(), question, best):
@@ -99,14 +80,14 @@ def quantities(text: str) -> frozenset[Quantity]:
 
 def is_negative(text: str) -> bool:
     """Say whether a sentence denies something."""
-    return bool(_NEGATION.search(text))
+    return bool(NEGATION.search(text))
 
 
 def _is_polarity_right(opener: str, question: str, best: str) -> bool:
     """A question with its own "not" cannot be judged this way: then no yes or no is let through."""
     if is_negative(question):
         return False
-    return (opener in _NEGATIVE_OPENERS) == is_negative(best)
+    return (opener in NEGATIVE_OPENERS) == is_negative(best)
 
 
 def _supporting_sentence(words: list[str], title: str, ranked: Sequence[str]) -> str:
@@ -118,7 +99,7 @@ def _supporting_sentence(words: list[str], title: str, ranked: Sequence[str]) ->
 
 def _changed_relation(body: str, support: str) -> str:
     """Return how the clause says something else with the sentence's own numbers, "" when it does not."""
-    missing_limits = (_LIMITS & set(raw_words(support))) - set(raw_words(body))
+    missing_limits = (LIMITS & set(raw_words(support))) - set(raw_words(body))
     if missing_limits:
         return "limit"
     numbers = {number for number, _ in quantities(body)}
@@ -180,6 +161,6 @@ def _unit(sign: str, word: str) -> str:
         return "$"
     if word == "%":
         return "percent"
-    singular = word if word in _UNITS else word.removesuffix("s") if word.removesuffix("s") in _UNITS else word
+    singular = word if word in UNITS else word.removesuffix("s") if word.removesuffix("s") in UNITS else word
     singular = {"inches": "inch", "business": "day"}.get(singular, singular)
-    return singular.replace(".", "") if singular in _UNITS else ""
+    return singular.replace(".", "") if singular in UNITS else ""

@@ -8,25 +8,18 @@ the passage: given more it mixes facts.
 from __future__ import annotations
 
 from pipelines.answering.grounded.evidence import Evidence
+from pipelines.language.en.prompting import ANSWER_EXAMPLES, ANSWER_INSTRUCTION, fact_and_question
 from pipelines.ports import ChatMessage
-
-_SYSTEM = "Answer the caller's question in one short sentence, using only the given fact."
-_EXAMPLES = (
-    ("The Fern lamp costs $12.", "How much is the Fern lamp?", "The Fern lamp costs $12."),
-    ("Parking is free for all guests.", "Can I park there?", "Yes, parking is free for all guests."),
-    ("We do not rent bikes.", "Can I rent a bike from you?", "No, we do not rent bikes."),
-    ("The sale starts on May 4 and lasts 2 weeks.", "When is the sale?", "The sale starts on May 4."),
-)
 
 
 def _asked(fact: str, question: str) -> ChatMessage:
-    return ChatMessage("user", f"Fact: {fact}\nQuestion: {question}")
+    return ChatMessage("user", fact_and_question(fact, question))
 
 
 # The same for every question of every caller, so that its keys and values are computed once.
 _HEAD = (
-    ChatMessage("system", _SYSTEM),
-    *(m for fact, asked, said in _EXAMPLES for m in (_asked(fact, asked), ChatMessage("assistant", said))),
+    ChatMessage("system", ANSWER_INSTRUCTION),
+    *(m for fact, asked, said in ANSWER_EXAMPLES for m in (_asked(fact, asked), ChatMessage("assistant", said))),
 )
 
 

@@ -1,1 +1,1 @@
-"""English: numbers, terms, questions and clauses."""
+"""All that is English, one file a subject; nothing here is about a trade or a company."""

@@ -15,7 +15,7 @@ from deployments.engines.milvus.retriever import MilvusRetriever, RetrievalTimin
 from deployments.engines.milvus.schema import pack_vectors
 from deployments.engines.milvus.searches import Hit
 from pipelines.errors import EngineError
-from pipelines.language.en.terms import sentences
+from pipelines.language.en.sentences import sentences
 from pipelines.ports import RetrievalQuery
 
 pytestmark = pytest.mark.unit

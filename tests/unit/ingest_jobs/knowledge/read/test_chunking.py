@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ingest_jobs.knowledge.read.chunking import count_words, passages_of
 from ingest_jobs.knowledge.read.dataset import ChunkingRule
-from pipelines.language.en.terms import sentences
+from pipelines.language.en.sentences import sentences
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.language.en.terms import content_words, coverage, sentences
+from pipelines.language.en.terms import content_words, coverage
 
 pytestmark = pytest.mark.unit
 
@@ -26,11 +26,6 @@ def test_wordings_of_one_meaning_give_the_same_terms(one: str, other: str) -> No
 
 def test_glue_words_carry_no_meaning() -> None:
     assert content_words("Could you please tell me what this is?") == []
-
-
-def test_sentence_ends_are_told_from_abbreviations_and_decimals() -> None:
-    text = "We open at 9 a.m. Eastern time. It costs $5.50. Ask Dr. Reed."
-    assert sentences(text) == ["We open at 9 a.m. Eastern time.", "It costs $5.50.", "Ask Dr. Reed."]
 
 
 def test_coverage_is_the_share_of_the_questions_words() -> None:

@@ -1,0 +1,17 @@
+"""What a small language model is told and shown, so that it answers from one fact in one sentence."""
+
+from __future__ import annotations
+
+ANSWER_INSTRUCTION = "Answer the caller's question in one short sentence, using only the given fact."
+# Fact, question, answer: a restatement, a yes, a no, and one half of a fact.
+ANSWER_EXAMPLES = (
+    ("The Fern lamp costs $12.", "How much is the Fern lamp?", "The Fern lamp costs $12."),
+    ("Parking is free for all guests.", "Can I park there?", "Yes, parking is free for all guests."),
+    ("We do not rent bikes.", "Can I rent a bike from you?", "No, we do not rent bikes."),
+    ("The sale starts on May 4 and lasts 2 weeks.", "When is the sale?", "The sale starts on May 4."),
+)
+
+
+def fact_and_question(fact: str, question: str) -> str:
+    """Return how a fact and a question are shown to the model."""
+    return f"Fact: {fact}\nQuestion: {question}"
