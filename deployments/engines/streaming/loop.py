@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from deployments.engines.owned_thread import OwnedThread
 from deployments.engines.streaming.chunk_stepper import ChunkStepper
 from deployments.engines.streaming.lag import LagMeter, streams_within
 from deployments.engines.streaming.schedule import ScheduleLimits, StreamSchedule
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 _ENGINE = Component.TRANSCRIBER
 _STOPPED = "the recogniser is stopped"
-_STOP_WAIT_S = 30.0
 _DEATH_WATCH_S = 0.1
 _IDLE_SCAN_MS = 1000
 
@@ -76,22 +75,15 @@ class StreamLoop:
     ) -> None:
         self._limits = limits or LoopLimits()
         self._clock_ms = clock_ms
-        self._inbox: deque[Callable[[], None]] = deque()
         self._links: dict[int, Link] = {}
         self._lock = threading.Lock()
         self._links_opened = 0
-        self._wake = threading.Event()
-        self._is_ready = threading.Event()
-        self._is_stopping = False
-        self._has_ended = False
-        self._failure: Exception | None = None
         self._tick_began_ms: int | None = None
         self._admitted = 0
-        self._thread = threading.Thread(target=self._run, args=(make_stepper,), name="recogniser", daemon=True)
+        self._thread = OwnedThread(
+            "recogniser", set_up=lambda: self._set_up(make_stepper()), turn=self._step_or_sleep, end=self._end
+        )
         self._thread.start()
-        self._is_ready.wait()
-        if self._failure is not None:
-            raise self._failure
 
     def open_link(self, on_results: OnResults) -> Link:
         with self._lock:
@@ -154,18 +146,11 @@ class StreamLoop:
 
     def close(self) -> None:
         """Stop the thread after the tick that runs; open streams fail as retryable. Again: does nothing."""
-        self._is_stopping = True
-        self._wake.set()
-        self._thread.join(_STOP_WAIT_S)
+        self._thread.stop()
 
     def post(self, action: Callable[[], None]) -> bool:
         """Have the thread call `action` between two ticks; False when the thread has ended. Thread-safe."""
-        with self._lock:
-            if self._has_ended:
-                return False
-            self._inbox.append(action)
-        self._wake.set()
-        return True
+        return self._thread.post(action)
 
     def apply(self, link: Link, commands: Sequence[StreamCommand]) -> None:
         """Apply commands of a link; called by the thread."""
@@ -177,23 +162,6 @@ class StreamLoop:
         with self._lock:
             self._links.pop(link.number, None)
         self._ticks.close_link(link.number)
-
-    def _run(self, make_stepper: Callable[[], ChunkStepper]) -> None:
-        try:
-            self._set_up(make_stepper())
-        except Exception as error:
-            self._failure = error
-            self._has_ended = True
-            self._is_ready.set()
-            return
-        self._is_ready.set()
-        try:
-            while not self._is_stopping:
-                self._turn()
-        except Exception as error:  # the model, or this loop, is in an unknown state: it is over
-            logger.exception("the recogniser has ended")
-            self._failure = error
-        self._end()
 
     def _set_up(self, stepper: ChunkStepper) -> None:
         limits = self._limits
@@ -213,10 +181,8 @@ class StreamLoop:
         self._ticks = StreamTicks(stepper, self._schedule, self._why_refused)
         self._idle_scan_ms = self._clock_ms()
 
-    def _turn(self) -> None:
-        """Apply what has come, then run a tick or sleep until there is something to do."""
-        while self._inbox:
-            self._inbox.popleft()()
+    def _step_or_sleep(self) -> None:
+        """Run a tick, or sleep until there is something to do."""
         now_ms = self._clock_ms()
         if now_ms - self._idle_scan_ms >= min(_IDLE_SCAN_MS, self._limits.idle_timeout_ms):
             self._idle_scan_ms = now_ms
@@ -229,8 +195,7 @@ class StreamLoop:
         self._deliver()
         if wait_ms != 0:
             pause_ms = min(_IDLE_SCAN_MS, self._limits.idle_timeout_ms) if wait_ms is None else wait_ms
-            self._wake.wait(pause_ms / 1000 if len(self._schedule) else None)
-            self._wake.clear()
+            self._thread.sleep(pause_ms / 1000 if len(self._schedule) else None)
 
     def _tick(self, now_ms: int) -> None:
         self._tick_began_ms = now_ms
@@ -253,12 +218,8 @@ class StreamLoop:
                 link.close()
 
     def _end(self) -> None:
+        """Fail what is open. Openings that were still posted have been refused."""
         self._tick_began_ms = None
-        self._is_stopping = True
-        with self._lock:
-            self._has_ended = True
-        while self._inbox:  # openings are refused, the rest is failed just below
-            self._inbox.popleft()()
         self._ticks.fail_all(_STOPPED)
         self._deliver()
         try:
@@ -267,7 +228,7 @@ class StreamLoop:
             logger.exception("the model could not be freed")
 
     def _why_refused(self) -> str | None:
-        if self._is_stopping:
+        if self._thread.is_stopping:
             return _STOPPED
         if len(self._schedule) >= self._admitted:
             return f"all {self._admitted} streams are taken"
@@ -280,9 +241,9 @@ class StreamLoop:
             self._admitted = min(able, self._stepper.slots)
 
     def _raise_if_dead(self) -> None:
-        if self._failure is not None:
-            raise EngineError(_ENGINE, "the recogniser has died", retryable=True) from self._failure
-        if not self._thread.is_alive():
+        if self._thread.failure is not None:
+            raise EngineError(_ENGINE, "the recogniser has died", retryable=True) from self._thread.failure
+        if not self._thread.is_alive:
             raise EngineError(_ENGINE, _STOPPED, retryable=True)
 
 

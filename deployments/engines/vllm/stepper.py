@@ -10,15 +10,12 @@ them between two steps and hands outputs back with `call_soon_threadsafe`:
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployments.engines.owned_thread import OwnedThread
 from deployments.engines.vllm.load import VllmLoad
-
-_STOP_WAIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +48,10 @@ class EngineStepper:
 
     def __init__(self, make_engine: Callable[[], Any], load: VllmLoad | None = None) -> None:
         self._load = load or VllmLoad()
-        self._inbox: deque[Callable[[Any], None]] = deque()
+        self._make_engine = make_engine
         self._streams: dict[str, _Stream] = {}
-        self._wake = threading.Event()
-        self._is_stopping = False
-        self._is_ready = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, args=(make_engine,), name="vllm-stepper", daemon=True)
+        self._thread = OwnedThread("vllm-stepper", set_up=self._set_up, turn=self._step_or_sleep, end=self._end_all)
         self._thread.start()
-        self._is_ready.wait()
-        if self._failure is not None:
-            raise self._failure
 
     async def stream(self, request_id: str, prompt: Any, sampling: Any) -> AsyncIterator[Delta]:
         """Yield deltas until `is_last`. Closing the iterator aborts the request before the next step.
@@ -71,7 +61,7 @@ class EngineStepper:
         """
         stream = _Stream(asyncio.get_running_loop())
         is_over = False
-        self._post(lambda engine: self._add(engine, request_id, stream, prompt, sampling))
+        self._post(lambda: self._add(request_id, stream, prompt, sampling))
         try:
             while not is_over:
                 output = await stream.outputs.get()
@@ -81,68 +71,49 @@ class EngineStepper:
                 yield output
         finally:
             if not is_over:
-                self._post(lambda engine: self._abort(engine, request_id))
+                self._post(lambda: self._abort(request_id))
 
     @property
     def is_alive(self) -> bool:
-        return self._thread.is_alive() and self._failure is None
+        return self._thread.is_alive
 
     def load_stats(self) -> dict[str, float]:
         return self._load.stats()
 
     def close(self) -> None:
         """Stop the thread after the step that runs; streams in progress fail. Does nothing on successive calls."""
-        self._is_stopping = True
-        self._wake.set()
-        self._thread.join(_STOP_WAIT_S)
+        self._thread.stop()
 
-    def _post(self, command: Callable[[Any], None]) -> None:
-        if not self.is_alive:
-            raise self._failure or RuntimeError("the engine is stopped")
-        self._inbox.append(command)
-        self._wake.set()
+    def _post(self, command: Callable[[], None]) -> None:
+        if not self._thread.post(command):
+            raise self._thread.failure or RuntimeError("the engine is stopped")
 
-    def _run(self, make_engine: Callable[[], Any]) -> None:
-        try:
-            engine = make_engine()
-        except Exception as error:
-            self._failure = error
-            self._is_ready.set()
-            return
-        self._is_ready.set()
-        try:
-            while not self._is_stopping:
-                self._turn(engine)
-        except Exception as error:  # a step that fails leaves the engine in an unknown state: it is over
-            self._failure = error
-        self._end_all(self._failure or RuntimeError("the engine was closed"))
+    def _set_up(self) -> None:
+        self._engine = self._make_engine()
 
-    def _turn(self, engine: Any) -> None:
-        while self._inbox:
-            self._inbox.popleft()(engine)
-        if not engine.has_unfinished_requests():
+    def _step_or_sleep(self) -> None:
+        if not self._engine.has_unfinished_requests():
             self._load.note_idle()
-            self._wake.wait()
-            self._wake.clear()
+            self._thread.sleep()
             return
-        for output in engine.step():
+        for output in self._engine.step():
             if (stream := self._streams.get(output.request_id)) is not None:
                 self._hand_back(output, stream)
 
-    def _add(self, engine: Any, request_id: str, stream: _Stream, prompt: Any, sampling: Any) -> None:
+    def _add(self, request_id: str, stream: _Stream, prompt: Any, sampling: Any) -> None:
         if request_id in self._streams:
             _deliver(stream, ValueError(f"request {request_id} is already running"))
             return
         try:
-            engine.add_request(request_id, prompt, sampling)
+            self._engine.add_request(request_id, prompt, sampling)
         except Exception as error:  # the request's fault (too long a prompt), not the engine's
             _deliver(stream, error)
             return
         self._streams[request_id] = stream
 
-    def _abort(self, engine: Any, request_id: str) -> None:
+    def _abort(self, request_id: str) -> None:
         if self._streams.pop(request_id, None) is not None:
-            engine.abort_request([request_id])
+            self._engine.abort_request([request_id])
 
     def _hand_back(self, output: Any, stream: _Stream) -> None:
         completion = output.outputs[0]
@@ -152,7 +123,8 @@ class EngineStepper:
         prompt_tokens = len(output.prompt_token_ids or ())
         _deliver(stream, Delta(completion.text, stream.tokens, prompt_tokens, bool(output.finished)))
 
-    def _end_all(self, error: Exception) -> None:
+    def _end_all(self) -> None:
+        error = self._thread.failure or RuntimeError("the engine was closed")
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             _deliver(stream, error)
