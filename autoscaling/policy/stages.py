@@ -116,16 +116,6 @@ def _step(pressure: float) -> float:
     return 1.0 if pressure >= _COMFORT else pressure / _COMFORT
 
 
-def scale_gateway(
-    snapshot: StageSnapshot, memory: StageMemory, limits: StageLimits
-) -> tuple[StageDecision, StageMemory]:
-    """Decide the gateways: calls over places. Readings of replicas are not needed, the sum of calls is exact."""
-    places = max(snapshot.replicas, 1) * limits.holds
-    readings = {"occupancy": snapshot.in_progress / places}
-    counted = StageSnapshot(snapshot.now_s, snapshot.replicas, snapshot.in_progress, readings)
-    return scale_stage(counted, memory, limits)
-
-
 @dataclass(frozen=True, slots=True)
 class VariantMemory:
     """When a tenant's variant was last in use; None: not seen yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from deployments.stage_link.frames import (
     HANDSHAKE_S,
@@ -53,8 +53,15 @@ class SocketLink:
             self._writer.transport.abort()
 
 
-async def hold_link(address: LinkAddress, transcriber: LinkedTranscriber) -> None:
+async def hold_link(
+    address: LinkAddress, transcriber: LinkedTranscriber, on_joined: Callable[[], None] = lambda: None
+) -> None:
     """Dial a recogniser, let `transcriber` use it, and return never: how the link ended is raised.
+
+    Args:
+        address: of the recogniser.
+        transcriber: gets its streams.
+        on_joined: called once it can be used.
 
     Raises:
         LinkError: the peer broke the rules, or does not know the key.
@@ -72,7 +79,12 @@ async def hold_link(address: LinkAddress, transcriber: LinkedTranscriber) -> Non
             async with asyncio.timeout(SILENCE_S):
                 said = unpack_answer(await read_frame(reader))
             if isinstance(said, LinkLoad):
-                _take_load(transcriber, address.name, link, said)
+                if not transcriber.has_joined(address.name):
+                    transcriber.join(address.name, link, streams=said.streams, slots=said.slots)
+                    on_joined()
+                transcriber.tell_load(
+                    address.name, streams=said.streams, slots=said.slots, accepts_new=said.accepts_new
+                )
             else:
                 transcriber.deliver(address.name, said)
     finally:
@@ -80,13 +92,6 @@ async def hold_link(address: LinkAddress, transcriber: LinkedTranscriber) -> Non
             link.close()
         writer.transport.abort()
         transcriber.lose(address.name)
-
-
-def _take_load(transcriber: LinkedTranscriber, name: str, link: SocketLink, load: LinkLoad) -> None:
-    """The first message on its load makes a recogniser usable."""
-    if not transcriber.has_joined(name):
-        transcriber.join(name, link, streams=load.streams, slots=load.slots)
-    transcriber.tell_load(name, streams=load.streams, slots=load.slots, accepts_new=load.accepts_new)
 
 
 def _batches(commands: Sequence[StreamCommand]) -> Iterator[Sequence[StreamCommand]]:

@@ -30,6 +30,23 @@ _FIRST_REDIAL_S = 0.1
 _LONGEST_REDIAL_S = 2.0
 
 
+class RedialPause:
+    """How long to wait before one recogniser is dialled again: longer each time, short again once it has joined."""
+
+    def __init__(self) -> None:
+        self._next_s = _FIRST_REDIAL_S
+
+    def next_s(self) -> float:
+        """Return the pause to make now."""
+        now_s = self._next_s
+        self._next_s = min(2 * now_s, _LONGEST_REDIAL_S)
+        return now_s
+
+    def reset(self) -> None:
+        """The recogniser has joined: what follows is a new loss."""
+        self._next_s = _FIRST_REDIAL_S
+
+
 class LinkKeeper:
     """Links `transcriber` to the recognisers that `find` returns. Used on one event loop.
 
@@ -85,16 +102,14 @@ class LinkKeeper:
 
     async def _hold(self, address: LinkAddress) -> None:
         """Hold the link to one recogniser, as long as it is wanted."""
-        delay_s = _FIRST_REDIAL_S
+        pause = RedialPause()
         try:
             while address.name in self._wanted:
-                joined_before = self._transcriber.counts.joined
                 try:
-                    await hold_link(address, self._transcriber)
+                    await hold_link(address, self._transcriber, on_joined=pause.reset)
                 except (LinkError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                     logger.warning("x link to %s: %s", address.name, str(error) or type(error).__name__)
                 self._look_now.set()
-                delay_s = _FIRST_REDIAL_S if self._transcriber.counts.joined > joined_before else delay_s * 2
-                await asyncio.sleep(min(delay_s, _LONGEST_REDIAL_S))  # noqa: TID251  the pause before it is dialled again
+                await asyncio.sleep(pause.next_s())  # noqa: TID251  the pause before it is dialled again
         finally:
             self._links.pop(address.name, None)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -159,18 +158,6 @@ def doc_key(doc_id: str) -> str:
 def embedding_text(title: str, text: str) -> str:
     """Return what is embedded: the passage under its title, since a row's text alone may not name its subject."""
     return f"{title}. {text}"
-
-
-def batches(chunks: Iterator[Chunk], size: int) -> Iterator[list[Chunk]]:
-    """Gather chunks into lists of `size`."""
-    batch: list[Chunk] = []
-    for chunk in chunks:
-        batch.append(chunk)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _expiry(document: Document, days: int) -> int:

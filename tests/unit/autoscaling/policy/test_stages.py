@@ -14,7 +14,6 @@ from autoscaling.policy.stages import (
     StageSnapshot,
     VariantMemory,
     pressure_of,
-    scale_gateway,
     scale_stage,
     scale_variant,
 )
@@ -66,7 +65,7 @@ def test_silent_stage_keeps_what_it_has() -> None:
 
 
 def test_gateways_follow_the_calls() -> None:
-    decision, _ = scale_gateway(StageSnapshot(0, 4, 39), StageMemory(), limits("gateway"))
+    decision, _ = scale_stage(StageSnapshot(0, 4, 39, {"occupancy": 39 / 40}), StageMemory(), limits("gateway"))
     assert decision.replicas == 5
 
 
