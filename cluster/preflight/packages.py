@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cluster.config.extras import how_to_install, missing_packages, require_extras
 from cluster.config.schema import VoxrayConfig
 from cluster.config.uses import engine_uses
+from cluster.preflight.extras import how_to_install, missing_packages, require_extras
 from cluster.preflight.finding import Finding, Inspection, Rule
 
 _BASE = "embedded"

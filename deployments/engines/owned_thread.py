@@ -43,6 +43,7 @@ class OwnedThread:
         self._is_ready = threading.Event()
         self._is_stopping = False
         self._has_ended = False
+        self._set_up_failure: Exception | None = None
         self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -54,8 +55,9 @@ class OwnedThread:
         """
         self._thread.start()
         self._is_ready.wait()
-        if self.failure is not None:
-            raise self.failure
+        # The first turn may have failed by now too; that is for whoever asks how the thread is.
+        if self._set_up_failure is not None:
+            raise self._set_up_failure
 
     @property
     def is_stopping(self) -> bool:
@@ -95,7 +97,8 @@ class OwnedThread:
         try:
             self._set_up()
         except Exception as error:
-            self.failure, self._has_ended = error, True
+            self.failure = self._set_up_failure = error
+            self._has_ended = True
             return
         finally:
             self._is_ready.set()

@@ -114,7 +114,7 @@ def product() -> dict[str, str]:
 
 def referred_types() -> set[str]:
     """Return the types to whose defaults the configuration refers: there they stand, once."""
-    return {"TurnDetection", "LinkPatience", "ApplicationLimits"}
+    return {"TurnDetection", "LinkPatience", "ApplicationLimits", "MaskingPolicy"}
 
 
 def test_no_default_of_the_configuration_stands_twice() -> None:

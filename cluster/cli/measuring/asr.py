@@ -12,10 +12,10 @@ import typer
 from cluster.catalog.catalog import ModelCatalog
 from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
-from cluster.config.extras import require_extras
 from cluster.config.loading import load_config
 from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
+from cluster.preflight.extras import require_extras
 
 _PIPER, _KOKORO, _KOKORO_VOICES = "piper-en-us-joe-medium", "kokoro-82m", "kokoro-82m-corpus-voices"
 _VOCABULARY = "all-minilm-l6-v2"

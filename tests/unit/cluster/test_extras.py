@@ -6,7 +6,7 @@ import importlib.metadata
 
 import pytest
 
-from cluster.config.extras import ExtraMissing, missing_packages, require_extras
+from cluster.preflight.extras import ExtraMissing, missing_packages, require_extras
 
 pytestmark = pytest.mark.unit
 
