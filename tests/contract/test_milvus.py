@@ -18,6 +18,7 @@ from pipelines.errors import EngineError
 from pipelines.language.en.sentences import sentences
 from pipelines.language.en.terms import content_words
 from pipelines.ports import RetrievalQuery
+from tests.contract.engines.port_contracts import RetrieverContract
 from tests.contract.milvus_server import milvus_server
 
 pytestmark = pytest.mark.contract
@@ -178,3 +179,12 @@ def test_oversized_sentence_vectors_are_cut_to_the_column() -> None:
     packed = pack_vectors(vectors)
     assert len(packed) <= 65_535
     assert len(unpack_vectors(packed, DIMENSIONS)) < 2000
+
+
+class TestMilvusRetriever(RetrieverContract):
+    @pytest.fixture
+    async def engine(self, uri: str, alias: str, store: VersionStore) -> AsyncIterator[MilvusRetriever]:
+        build(store, [self.KNOWN, "Shipping takes three days.", "Boots are repaired."], self.TENANT)
+        opened = MilvusRetriever(uri, alias, WordEncoder(), settings=MilvusSettings())
+        yield opened
+        await opened.aclose()

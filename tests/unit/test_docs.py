@@ -140,5 +140,16 @@ def test_readme_snippets_are_python() -> None:
         ast.parse(snippet)
 
 
+def headwords(text: str) -> list[str]:
+    """Return the words that a glossary explains, in its order."""
+    return [word for word in re.findall(r"^\| ([^|]+?) \|", text, re.MULTILINE) if word not in ("word", "---")]
+
+
+def test_glossary_explains_each_word_once() -> None:
+    words = [word.lower() for word in headwords(text_of(ROOT / "docs" / "glossary.md"))]
+    assert len(words) > 100
+    assert sorted({word for word in words if words.count(word) > 1}) == []
+
+
 def test_readme_keeps_its_place_for_results() -> None:
     assert between(text_of(README), "bench")

@@ -20,6 +20,8 @@ from pipelines.ports import (
     GenerationRequest,
     Hypothesis,
     LanguageModel,
+    RetrievalQuery,
+    Retriever,
     SpeechChunk,
     SpeechDetector,
     SpeechRequest,
@@ -167,6 +169,43 @@ class TranscriberContract:
         assert isinstance(result, Hypothesis | EngineError | asyncio.CancelledError)
         with pytest.raises(EngineError):
             await stream.finalize()
+
+
+class RetrieverContract:
+    """`engine` knows what `KNOWN` says, and more than one passage of the tenant `TENANT`."""
+
+    TENANT = "default"
+    KNOWN = "Unused items can be returned within 30 days."
+
+    def query(self, text: str = "", *, limit: int = 3, budget_ms: int = 30_000) -> RetrievalQuery:
+        return RetrievalQuery(self.TENANT, text or self.KNOWN, limit=limit, budget_ms=budget_ms)
+
+    async def test_what_is_known_is_found_best_first_with_its_source(self, engine: Retriever) -> None:
+        found = await engine.search(self.query())
+        assert found[0].text == self.KNOWN
+        assert found[0].source
+        assert found[0].similarity > 0.5
+        assert 0.0 <= found[0].matched_terms <= 1.0
+
+    async def test_no_more_passages_come_than_were_asked_for(self, engine: Retriever) -> None:
+        assert len(await engine.search(self.query(limit=1))) == 1
+        assert len(await engine.search(self.query(limit=2))) == 2
+
+    async def test_search_that_is_late_is_an_error_and_no_empty_answer(self, engine: Retriever) -> None:
+        # An empty list would be spoken as a refusal that is not true.
+        with pytest.raises(EngineError) as late:
+            await engine.search(self.query(budget_ms=0))
+        assert late.value.retryable
+        assert await engine.search(self.query())
+
+    async def test_questions_at_once_are_answered_like_those_alone(self, engine: Retriever) -> None:
+        alone = await engine.search(self.query())
+        together = await asyncio.gather(*(engine.search(self.query()) for _ in range(5)))
+        assert [[passage.text for passage in found] for found in together] == [[p.text for p in alone]] * 5
+
+    @pytest.mark.parametrize("text", ["\x00", "'; drop table", '" or tenant != "', "?" * 2_000, "\U0001f4a3"])
+    async def test_hostile_question_is_answered_like_any_other(self, engine: Retriever, text: str) -> None:
+        assert isinstance(await engine.search(self.query(text)), list)
 
 
 def prompt(text: str, *, request_id: str, max_tokens: int = 24) -> GenerationRequest:

@@ -6,13 +6,16 @@ import pytest
 
 from deployments.engines.scripted.engines import (
     ScriptedLanguageModel,
+    ScriptedRetriever,
     ScriptedSpeechDetector,
     ScriptedSynthesizer,
     ScriptedTranscriber,
     ScriptedTurnDetector,
 )
+from pipelines.ports import Passage
 from tests.contract.engines.port_contracts import (
     LanguageModelContract,
+    RetrieverContract,
     SpeechDetectorContract,
     SynthesizerContract,
     TranscriberContract,
@@ -38,6 +41,13 @@ class TestScriptedTranscriber(TranscriberContract):
     @pytest.fixture
     def engine(self) -> ScriptedTranscriber:
         return ScriptedTranscriber(["What is your return policy?"] * 2)
+
+
+class TestScriptedRetriever(RetrieverContract):
+    @pytest.fixture
+    def engine(self) -> ScriptedRetriever:
+        texts = (self.KNOWN, "Shipping takes three days.")
+        return ScriptedRetriever([Passage(text, "faq.md", "Returns", 1.0, 0.9, 1.0) for text in texts])
 
 
 class TestScriptedLanguageModel(LanguageModelContract):
