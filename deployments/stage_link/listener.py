@@ -114,7 +114,7 @@ class LinkListener:
         for link in self._links:
             link.tell_load()
         while self.load().streams:  # noqa: ASYNC110  the engine tells nobody of its last stream
-            await asyncio.sleep(_DRAIN_POLL_S)  # noqa: TID251  the same
+            await asyncio.sleep(_DRAIN_POLL_S)  # noqa: TID251  there is no event to wait for
 
     async def _end(self) -> None:
         if self._server is not None:

@@ -130,7 +130,7 @@ def changes(  # noqa: PLR0917 - one argument per command-line option
 ) -> None:
     """List the live updates that the store would not take, with the reason of each."""
     if retry and forget:
-        raise ConfigError("--retry or --forget, not both")
+        raise ConfigError("give either --retry or --forget, not both")
     cluster = open_cluster(profile, file)
     more = [f"--{name}" for name, is_set in (("retry", retry), ("forget", forget)) if is_set]
     answer = cluster.ask("changes", more, tenant)

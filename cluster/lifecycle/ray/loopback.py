@@ -34,7 +34,7 @@ def keep_on_loopback() -> None:
     def add_port(server: Any, address: str) -> int:
         return original(server, loopback_address(address))
 
-    add_port.is_loopback_only = True  # type: ignore[attr-defined]  # marks the replacement, see above
+    add_port.is_loopback_only = True  # type: ignore[attr-defined]  # so that it is not replaced twice
     setattr(tls, _FUNCTION, add_port)
     # Modules that have imported the function by name already keep their own reference.
     if _REPLICA_MODULE in sys.modules:

@@ -173,12 +173,12 @@ class Placement(Section):
 class Limits(Section):
     """What is set aside instead of read, and when so much is set aside that the job must not go live."""
 
-    max_file_bytes: int = Field(default=64 * MIB, ge=1024, description="of a file that is read whole")
-    max_line_bytes: int = Field(default=1 * MIB, ge=1024, description="of a row or line")
-    max_unpacked_bytes: int = Field(default=256 * MIB, ge=1024, description="of what a file unpacks to")
-    max_pages: int = Field(default=2000, ge=1)
-    max_parse_s: float = Field(default=60, gt=0, description="for one PDF or DOCX")
-    max_parse_bytes: int = Field(default=1024 * MIB, ge=64 * MIB, description="memory for one PDF or DOCX")
+    max_file_bytes: int = Field(default=64 * MIB, ge=1024, description="Largest file that is read whole.")
+    max_line_bytes: int = Field(default=1 * MIB, ge=1024, description="Longest row or line.")
+    max_unpacked_bytes: int = Field(default=256 * MIB, ge=1024, description="Most that a file may unpack to.")
+    max_pages: int = Field(default=2000, ge=1, description="Most pages of one document.")
+    max_parse_s: float = Field(default=60, gt=0, description="Longest time for one PDF or DOCX.")
+    max_parse_bytes: int = Field(default=1024 * MIB, ge=64 * MIB, description="Most memory for one PDF or DOCX.")
     max_failed_share: Share = 0.1
 
 
@@ -188,7 +188,9 @@ class QualityGate(Section):
     min_row_share: Share = 0.5
     probes: int = Field(default=50, ge=0, le=1000)
     min_probe_recall: Share = 0.8
-    golden: str = Field(default="", description='JSON Lines with "question" and "source"; relative to the dataset')
+    golden: str = Field(
+        default="", description='JSON Lines with "question" and "source", by a path relative to the dataset.'
+    )
     golden_top: int = Field(default=5, ge=1, le=50)
     min_golden_recall: Share = 0.8
 
