@@ -26,7 +26,8 @@ def replica_pid(deployment: str, run_folder: str) -> int:
     """The pid of a deployment's replica of this test's cluster."""
     for process in psutil.process_iter(["cmdline", "name"]):
         title = " ".join(process.info["cmdline"] or [])
-        if f"ServeReplica:voxray:{deployment}" in title and run_folder in _marker_of(process):
+        # The title is ServeReplica:APPLICATION:DEPLOYMENT; every pool has an application of its own.
+        if title.startswith("ray::ServeReplica:") and f":{deployment}" in title and run_folder in _marker_of(process):
             return process.pid
     raise AssertionError(f"no replica of {deployment}")
 
