@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from pipelines.audio.pcm import PCM_16K
@@ -35,19 +35,19 @@ def cut(number: int, pcm_16k: bytes | bytearray) -> Iterator[PushAudio]:
 
 
 class Placement(Protocol):
-    """What a stream asks of the table of pins."""
+    """What a stream asks of whoever has placed it."""
 
-    def has_audio(self, stream: LinkedStream) -> None:
-        """Audio waits to be sent with the next tick."""
+    def send_audio(self, stream: LinkedStream) -> None:
+        """Send the audio that is new with the next tick."""
 
-    def wants_answer(self, stream: LinkedStream, finish: Finish) -> None:
-        """A `finalize` has begun: send it now, or find a replica first."""
+    def send_finish(self, stream: LinkedStream, finish: Finish) -> None:
+        """Send a `finalize` now, or find a replica first."""
 
-    def is_late(self, stream: LinkedStream) -> None:
-        """An answer is due for longer than the replica has time."""
+    def try_elsewhere(self, stream: LinkedStream) -> None:
+        """Begin the stream again at another replica, if its own has had time enough and there is another one."""
 
     def forget(self, stream: LinkedStream) -> None:
-        """The utterance is closed."""
+        """Free what the stream holds: the utterance is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class LinkedStream:
         self._finishes: list[Finish] = []
         self._published = _Published()
         self._is_closed = False
-        self.losses = StreamLosses()
+        self._must_catch_up = False
 
     def push(self, pcm_16k: bytes) -> None:
         if self._is_closed:
@@ -119,7 +119,7 @@ class LinkedStream:
         audio = self._audio
         audio += pcm_16k[: self._room_bytes - len(audio)]
         if len(audio) - self._sent_bytes > 1:  # a whole sample
-            self._placement.has_audio(self)
+            self._placement.send_audio(self)
 
     async def finalize(self) -> Hypothesis:
         """Recognise all audio pushed so far; calls over the same audio share one answer.
@@ -150,7 +150,7 @@ class LinkedStream:
         for finish in self._finishes:
             finish.answer.cancel()
 
-    # --- for the table of pins ----------------------------------------------------------------------------------------
+    # --- for whoever places it ----------------------------------------------------------------------------------------
 
     @property
     def awaits_answer(self) -> bool:
@@ -170,6 +170,7 @@ class LinkedStream:
 
     def replay(self, number: int) -> Iterator[StreamCommand]:
         """Yield everything, from the first sample on; it counts as sent."""
+        self._must_catch_up = self._published.audio_ms >= 0
         self._sent_bytes, start = self._whole_bytes, 0
         for finish in self._finishes:
             if finish.answer.done():
@@ -207,14 +208,14 @@ class LinkedStream:
         number = self._finishes[-1].number + 1 if self._finishes else 1
         finish = Finish(number, self._whole_bytes, asyncio.get_running_loop().create_future())
         self._finishes.append(finish)
-        self._placement.wants_answer(self, finish)
+        self._placement.send_finish(self, finish)
         return finish
 
     async def _answered(self, finish: Finish) -> Hypothesis:
         while not finish.answer.done():
             await asyncio.wait({finish.answer}, timeout=self._patience.answer_s)
             if not finish.answer.done():
-                self._placement.is_late(self)
+                self._placement.try_elsewhere(self)
         # Shielded, since another `finalize` may wait for the same answer.
         return await asyncio.shield(finish.answer)
 
@@ -222,7 +223,7 @@ class LinkedStream:
         before = self._published
         if self._is_closed or not heard.text.startswith(before.text[: before.stable_chars]):
             return
-        if self.losses.moves and heard.audio_ms <= before.audio_ms:
+        if self._must_catch_up and heard.audio_ms <= before.audio_ms:
             return
         stable_chars = max(heard.stable_chars, before.stable_chars)
         is_news = (heard.text, stable_chars) != (before.text, before.stable_chars)
@@ -231,16 +232,3 @@ class LinkedStream:
             self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms))
         if heard.ends_utterance:
             self._on_partial(Hypothesis(heard.text, stable_chars, heard.audio_ms, ends_utterance=True))
-
-
-@dataclass(eq=False, slots=True)
-class StreamLosses:
-    """What a stream has gone through in search of a replica.
-
-    Attributes:
-        moves: replicas lost under it.
-        avoided: replicas that refused it or let it wait, by name, with the reason.
-    """
-
-    moves: int = 0
-    avoided: dict[str, str] = field(default_factory=dict)

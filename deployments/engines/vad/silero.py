@@ -66,7 +66,7 @@ class SileroStream:
             return
         self.buffer += pcm_16k
         if len(self.buffer) >= _WINDOW_BYTES:
-            self._detector.note_window(self)
+            self._detector.enqueue(self)
 
     def close(self) -> None:
         self.is_closed = True
@@ -133,7 +133,7 @@ class SileroSpeechDetector:
             self._next.cancel()
             self._next = None
 
-    def note_window(self, stream: SileroStream) -> None:
+    def enqueue(self, stream: SileroStream) -> None:
         """Called by a stream whose buffer holds a whole window."""
         self._ready[stream] = None
         self._arm()

@@ -64,8 +64,12 @@ async def survive_kills(forge: RecognizerForge, pcm_16k: bytes, places: Sequence
             victims: list[RecognizerProcess] = []
 
             def kill_its_recognizer(killed: list[RecognizerProcess] = victims) -> None:
-                pinned = side.transcriber.pinned_by_replica()
-                killed += [process for process in running if pinned[process.address.name]]
+                pins = side.transcriber._pins
+                killed += [
+                    process
+                    for process in running
+                    if any(pins.stream_at(process.address.name, number) for number in range(1, 100))
+                ]
                 killed[0].kill()
 
             seen: list[Hypothesis] = []
