@@ -13,14 +13,11 @@ from cluster.config.engines import EngineSettings, EngineSite, EngineSpec
 from pipelines.errors import Component
 
 if TYPE_CHECKING:
-    from deployments.engines.scripted.engines import (
-        ScriptedLanguageModel,
-        ScriptedRetriever,
-        ScriptedSpeechDetector,
-        ScriptedSynthesizer,
-        ScriptedTurnDetector,
-    )
+    from deployments.engines.scripted.detection import ScriptedSpeechDetector, ScriptedTurnDetector
+    from deployments.engines.scripted.language_model import ScriptedLanguageModel
     from deployments.engines.scripted.recognizer import ScriptedRecognizer
+    from deployments.engines.scripted.retriever import ScriptedRetriever
+    from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
     from deployments.engines.streaming.loop import StreamLoop
 
 # Streams at a time, and length of the audio that is heard at once, where nothing is said of them.
@@ -50,13 +47,13 @@ class ScriptedStreamingSettings(EngineSettings):
 
 
 def _speech_detector(_settings: ScriptedSettings, _site: EngineSite) -> ScriptedSpeechDetector:
-    from deployments.engines.scripted.engines import ScriptedSpeechDetector
+    from deployments.engines.scripted.detection import ScriptedSpeechDetector
 
     return ScriptedSpeechDetector()
 
 
 def _turn_detector(_settings: ScriptedSettings, _site: EngineSite) -> ScriptedTurnDetector:
-    from deployments.engines.scripted.engines import ScriptedTurnDetector
+    from deployments.engines.scripted.detection import ScriptedTurnDetector
 
     return ScriptedTurnDetector()
 
@@ -80,19 +77,19 @@ def _streaming_recognizer(settings: ScriptedStreamingSettings, _site: EngineSite
 
 
 def _retriever(_settings: ScriptedSettings, _site: EngineSite) -> ScriptedRetriever:
-    from deployments.engines.scripted.engines import ScriptedRetriever
+    from deployments.engines.scripted.retriever import ScriptedRetriever
 
     return ScriptedRetriever()
 
 
 def _language_model(_settings: ScriptedSettings, _site: EngineSite) -> ScriptedLanguageModel:
-    from deployments.engines.scripted.engines import ScriptedLanguageModel
+    from deployments.engines.scripted.language_model import ScriptedLanguageModel
 
     return ScriptedLanguageModel()
 
 
 def _synthesizer(_settings: ScriptedSettings, _site: EngineSite) -> ScriptedSynthesizer:
-    from deployments.engines.scripted.engines import ScriptedSynthesizer
+    from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
 
     return ScriptedSynthesizer()
 

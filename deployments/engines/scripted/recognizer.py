@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deployments.engines.scripted.engines import Script
+from deployments.engines.scripted.script import Script
 from pipelines.hearing.windowed import Recognition
 
 _SILENCE_PEAK = 300  # about -41 dBFS

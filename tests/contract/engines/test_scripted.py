@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.engines.scripted.engines import (
-    ScriptedLanguageModel,
-    ScriptedRetriever,
-    ScriptedSpeechDetector,
-    ScriptedSynthesizer,
-    ScriptedTranscriber,
-    ScriptedTurnDetector,
-)
+from deployments.engines.scripted.detection import ScriptedSpeechDetector, ScriptedTurnDetector
+from deployments.engines.scripted.language_model import ScriptedLanguageModel
+from deployments.engines.scripted.retriever import ScriptedRetriever
+from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
+from deployments.engines.scripted.transcriber import ScriptedTranscriber
 from pipelines.ports import Passage
 from tests.contract.engines.port_contracts import (
     LanguageModelContract,

@@ -12,8 +12,10 @@ import uvicorn
 from cluster.config.parts import GatewayPart
 from cluster.config.paths import SAMPLE_AGENTS
 from cluster.config.schema import GatewaySettings
-from deployments.engines.scripted.engines import ScriptedLanguageModel, ScriptedRetriever, ScriptedSynthesizer
+from deployments.engines.scripted.language_model import ScriptedLanguageModel
 from deployments.engines.scripted.recognizer import ScriptedRecognizer
+from deployments.engines.scripted.retriever import ScriptedRetriever
+from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
 from deployments.gateway.access import Access
 from deployments.gateway.asgi import create_app
 from deployments.gateway.local import EnginesHere, scripted, service_with_engines

@@ -10,13 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployments.engines.scripted.engines import (
-    Script,
-    ScriptedLanguageModel,
-    ScriptedRetriever,
-    ScriptedSpeechDetector,
-    ScriptedTurnDetector,
-)
+from deployments.engines.scripted.detection import ScriptedSpeechDetector, ScriptedTurnDetector
+from deployments.engines.scripted.language_model import ScriptedLanguageModel
+from deployments.engines.scripted.retriever import ScriptedRetriever
+from deployments.engines.scripted.script import Script
 from deployments.engines.streaming.chunk_stepper import Heard, SlotAudio
 from deployments.engines.streaming.schedule import ScheduleLimits, StreamSchedule
 from deployments.engines.streaming.ticks import StreamTicks

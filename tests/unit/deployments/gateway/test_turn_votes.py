@@ -9,8 +9,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from deployments.engines.scripted.engines import ScriptedSpeechDetector, ScriptedSynthesizer, ScriptedTurnDetector
+from deployments.engines.scripted.detection import ScriptedSpeechDetector, ScriptedTurnDetector
 from deployments.engines.scripted.streaming import ScriptedStepper
+from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
 from deployments.engines.streaming.loop import StreamLoop
 from pipelines.call.observers import ObserverChain
 from pipelines.call.runner import Engines, SessionRunner

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.config.schema import HearingConfig
-from deployments.engines.scripted.engines import ScriptedLanguageModel, ScriptedRetriever, ScriptedSynthesizer
+from deployments.engines.scripted.language_model import ScriptedLanguageModel
 from deployments.engines.scripted.recognizer import ScriptedRecognizer
+from deployments.engines.scripted.retriever import ScriptedRetriever
+from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
 from deployments.pools.hearing import WindowedPool
 from deployments.pools.offer import PoolEntry, PoolOffer
 from pipelines.errors import Component

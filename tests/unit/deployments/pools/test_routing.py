@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from autoscaling.pool_choice import RestLimits
-from deployments.engines.scripted.engines import (
-    Script,
-    ScriptedLanguageModel,
-    ScriptedRetriever,
-    ScriptedSynthesizer,
-    ScriptedTranscriber,
-)
+from deployments.engines.scripted.language_model import ScriptedLanguageModel
+from deployments.engines.scripted.retriever import ScriptedRetriever
+from deployments.engines.scripted.script import Script
+from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
+from deployments.engines.scripted.transcriber import ScriptedTranscriber
 from deployments.pools.health import PoolHealth
 from deployments.pools.routing import RoutedLanguageModel, RoutedRetriever, RoutedSynthesizer, RoutedTranscriber
 from pipelines.errors import Component, EngineError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from deployments.engines.milvus.retriever import RetrievalTiming
-from deployments.engines.scripted.engines import ScriptedRetriever
+from deployments.engines.scripted.retriever import ScriptedRetriever
 from deployments.shells.retriever import RetrievalMetrics, Retriever
 from pipelines.errors import Component, EngineError
 from pipelines.ports import Passage, RetrievalQuery
