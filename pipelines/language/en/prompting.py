@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 ANSWER_INSTRUCTION = "Answer the caller's question in one short sentence, using only the given fact."
-# Fact, question, answer: a restatement, a yes, a no, and one half of a fact.
+# Fact, question, answer: a restatement, a yes, a no, and one half of a fact. Of four trades, so that none rubs off.
 ANSWER_EXAMPLES = (
-    ("The Fern lamp costs $12.", "How much is the Fern lamp?", "The Fern lamp costs $12."),
+    ("The evening tour costs $12.", "How much is the evening tour?", "The evening tour costs $12."),
     ("Parking is free for all guests.", "Can I park there?", "Yes, parking is free for all guests."),
     ("We do not rent bikes.", "Can I rent a bike from you?", "No, we do not rent bikes."),
-    ("The sale starts on May 4 and lasts 2 weeks.", "When is the sale?", "The sale starts on May 4."),
+    ("The course starts on May 4 and lasts 2 weeks.", "When is the course?", "The course starts on May 4."),
 )
 
 
