@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from websockets.asyncio.client import connect
 from cluster.bench.figures import LoadFigures, spread
 from cluster.caller.line import FRAME_MS, LineError
 from cluster.caller.recording import Recording
+from cluster.programs import Program
 from pipelines.audio.pcm import PCM_24K
 
 _FRAME_BYTES = PCM_24K.bytes_of(FRAME_MS)
@@ -50,7 +50,7 @@ class _Caller:
 @contextmanager
 def gateway_process(vad_model: str, core: int) -> Iterator[tuple[str, psutil.Process]]:
     """Run a gateway on one core; yield its socket URL and process."""
-    command = [sys.executable, "-m", "deployments.gateway.local", "--vad-model", vad_model, "--core", str(core)]
+    command = Program.LOCAL_GATEWAY.command("--vad-model", vad_model, "--core", str(core))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

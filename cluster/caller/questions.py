@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cluster.caller.recording import Recording, RecordingError, load_recording, 
 from cluster.catalog.pool_parts import fetched_part
 from cluster.catalog.progress import Progress
 from cluster.config.schema import VoxrayConfig
+from cluster.programs import Program
 from pipelines.errors import Component
 
 QUESTION = "How many days do I have to return something I bought?"
@@ -50,7 +50,7 @@ def speak_without_cluster(config: VoxrayConfig, text: str = QUESTION, progress: 
     request = fetched_part(config, Component.SYNTHESIZER, progress).model_dump_json()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "question.wav"
-        command = [sys.executable, "-m", "deployments.commands.speak", str(file), text]
+        command = Program.SPEAK.command(str(file), text)
         done = subprocess.run(command, input=request, capture_output=True, text=True)
         if done.returncode:
             last = "\n".join(done.stderr.splitlines()[-6:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from cluster.config.environment import process_environment
 from cluster.config.schema import VoxrayConfig
 from cluster.config.uses import embedding_model
 from cluster.lifecycle import ClusterState
+from cluster.programs import Program
 from pipelines.errors import VoxrayError
 
 SAMPLE_DATA = Path(__file__).resolve().parents[2] / "ingest_jobs" / "sample_data"
@@ -79,7 +79,7 @@ def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[
 
 def _command(config: VoxrayConfig, state: ClusterState) -> list[str]:
     model_dir = ModelCatalog.load(config, process_environment()).path(embedding_model(config))
-    command = [sys.executable, "-m", "ingest_jobs.knowledge.run.reindex"]
+    command = Program.REINDEX.command()
     command += ["--source", str(SAMPLE_DATA), "--milvus", state.milvus_uri, "--model-dir", str(model_dir)]
     command += ["--objects", state.objects_url, "--redis", state.redis_url]
     command += ["--alias", config.services.milvus.alias, "--tenant", agent_of(config).tenant]

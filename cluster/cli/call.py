@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cluster.caller.questions import QUESTION
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.uses import embedding_model
 
 if TYPE_CHECKING:
@@ -27,16 +28,14 @@ def call(
     wav: Annotated[Path | None, typer.Option(help="A recorded question (16-bit WAV, any rate).")] = None,
     question: Annotated[str, typer.Option(help="Words to speak when no recording is given.")] = QUESTION,
     out: Annotated[Path, typer.Option(help="Where the spoken answer is saved.")] = DEFAULT_ANSWER_FILE,
-    profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
 ) -> None:
     """Start what is needed, index the sample data, ask one spoken question, save the answer. The cluster stays up."""
     from cluster.caller.recording import load_recording
-    from cluster.config.environment import process_environment
-    from cluster.config.loading import load_config
 
     console = Console()
-    config = load_config(profile, file, process_environment())
+    config = config_of(profile, file)
     recording = load_recording(wav) if wav is not None else None  # before anything is started: the file may be wrong
     state = _up_with_sample_data(config, console)
     if recording is None:

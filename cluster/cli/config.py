@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from cluster.cli.options import FileOption, ProfileOption
 from cluster.config.environment import KeyPath, process_environment
 from cluster.config.loading import LoadedConfig, load_config, load_with_origins
 from cluster.config.paths import resolve_paths
@@ -20,11 +21,6 @@ from cluster.config.problems import masked
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Show and check the configuration."
 )
-
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 
 
 @app.command()

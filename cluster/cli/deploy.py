@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import rich.box
@@ -13,15 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
-from cluster.config.schema import VoxrayConfig
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.render.changes import Changes
 
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 CALLS_LEFT = 4
 
@@ -31,7 +24,7 @@ def deploy(profile: ProfileOption = None, file: FileOption = None, dry_run: DryO
     from cluster.cli.models import shown_progress
     from cluster.lifecycle.rollouts import operations
 
-    config, console = _config(profile, file), Console()
+    config, console = config_of(profile, file), Console()
     with shown_progress() as progress, _told_when_interrupted():
         made = operations.deploy(
             config, console, show=lambda changes: _show(changes, console) and not dry_run, progress=progress
@@ -50,7 +43,7 @@ def rollback(
     """Put the previous deployed configuration back; calls go on."""
     from cluster.lifecycle.rollouts import operations
 
-    config, console = _config(profile, file), Console()
+    config, console = config_of(profile, file), Console()
     if show_list:
         table = Table("number", "when (UTC)", "what", box=rich.box.SIMPLE, pad_edge=False)
         for item in operations.history(config, console):
@@ -74,7 +67,7 @@ def drain(
     """Refuse new calls, and wait until the open ones have ended. Exit code 4: some are left."""
     from cluster.lifecycle.rollouts import operations
 
-    config, console = _config(profile, file), Console()
+    config, console = config_of(profile, file), Console()
     wait_s = config.ingress.longest_call_s if timeout_s is None else timeout_s
     shown: list[int] = []
 
@@ -114,7 +107,3 @@ def _show(changes: Changes, console: Console) -> bool:
     told = "open calls stay" if changes.keeps_calls else "gateways are replaced: their calls drain (ingress.drain_s)"
     console.print(f"  {told}", highlight=False)
     return True
-
-
-def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
-    return load_config(profile, file, process_environment())

@@ -16,18 +16,14 @@ import typer
 from cluster.catalog.catalog import ModelCatalog, names_used_by
 from cluster.catalog.entries import DerivedSource, FolderSource, ModelEntry, find_entry
 from cluster.catalog.errors import CatalogError
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
 from pipelines.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Model weights.")
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Models; none: those that the configuration uses.")]
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 
 
 class ConsoleProgress:
@@ -169,9 +165,8 @@ def mirror(names: NamesArgument = None, profile: ProfileOption = None, file: Fil
 
 
 def _loaded(profile: str | None, file: Path | None) -> tuple[VoxrayConfig, ModelCatalog]:
-    environment = process_environment()
-    config = load_config(profile, file, environment)
-    return config, ModelCatalog.load(config, environment)
+    config = config_of(profile, file)
+    return config, ModelCatalog.load(config, process_environment())
 
 
 def _state(catalog: ModelCatalog, entry: ModelEntry) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import rich.box
@@ -10,13 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
 
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 HereOption = Annotated[
     bool | None,
     typer.Option("--here/--elsewhere", help="Whether replicas run on this machine; default: without ray.address."),
@@ -30,7 +25,7 @@ def preflight(profile: ProfileOption = None, file: FileOption = None, here: Here
     from cluster.preflight.check import RULES
 
     environment = process_environment()
-    config = load_config(profile, file, environment)
+    config = config_of(profile, file)
     is_here = not config.ray.address if here is None else here
     is_running = not config.ray.address and attach(config) is not None
     findings = inspect(config, environment, is_here=is_here, is_running=is_running)

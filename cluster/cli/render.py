@@ -7,18 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
-from cluster.config.schema import VoxrayConfig
+from cluster.cli.options import FileOption, ProfileOption, config_of
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Render files for other systems."
 )
 
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 TerraformOption = Annotated[
     Path, typer.Option("--terraform", help="File with `terraform output -json` (or `-raw ray_cluster`).")
 ]
@@ -36,7 +30,7 @@ def serve(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Print the Ray Serve configuration (YAML) of a profile."""
     from cluster.render.serve_config import configured_addresses, render_yaml
 
-    config = _config(profile, file)
+    config = config_of(profile, file)
     typer.echo(render_yaml(config, configured_addresses(config)), nl=False)
 
 
@@ -45,7 +39,7 @@ def local(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Print what `voxray up` would start on this machine (YAML)."""
     from cluster.render.local import render_local
 
-    typer.echo(render_local(_config(profile, file)), nl=False)
+    typer.echo(render_local(config_of(profile, file)), nl=False)
 
 
 @app.command("kuberay")
@@ -53,7 +47,7 @@ def kuberay(profile: ProfileOption = None, file: FileOption = None, part: PartOp
     """Print the Kubernetes manifests for KubeRay (YAML, for `kubectl apply -f -`)."""
     from cluster.render.kubernetes.manifests import render_kuberay
 
-    typer.echo(render_kuberay(_config(profile, file), part), nl=False)
+    typer.echo(render_kuberay(config_of(profile, file), part), nl=False)
 
 
 @app.command("switches")
@@ -61,7 +55,7 @@ def switches(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Print the environment of every node as a variable file of Terraform (ray.auto.tfvars.json)."""
     from cluster.render.ray_ec2 import terraform_switches
 
-    typer.echo(terraform_switches(_config(profile, file)), nl=False)
+    typer.echo(terraform_switches(config_of(profile, file)), nl=False)
 
 
 @app.command("ray-ec2")
@@ -71,7 +65,7 @@ def ray_ec2(
     """Print the configuration of Ray's own autoscaler on EC2 (YAML), or write all files of the nodes to a folder."""
     from cluster.render.ray_ec2 import node_files, read_terraform_output, render_ray_ec2
 
-    config = _config(profile, file)
+    config = config_of(profile, file)
     output = read_terraform_output(terraform)
     if out is None:
         typer.echo(render_ray_ec2(config, output), nl=False)
@@ -81,7 +75,3 @@ def ray_ec2(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text, encoding="utf-8")
         typer.echo(out / name)
-
-
-def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
-    return load_config(profile, file, process_environment())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Annotated, Any
 
 import rich.box
@@ -11,22 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
-from cluster.config.schema import VoxrayConfig
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.lifecycle.status import UP, ClusterStatus, look, look_elsewhere
 from cluster.lifecycle.steps import NAME_WIDTH
 
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 DrainOption = Annotated[bool, typer.Option("--drain", help="Let calls end first (at most ingress.drain_s).")]
 NameArgument = Annotated[str | None, typer.Argument(help="redis, milvus, ray, or a deployment; none: list them.")]
-
-
-def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
-    return load_config(profile, file, process_environment())
 
 
 def _interrupt(*_: Any) -> None:
@@ -38,7 +27,7 @@ def up(profile: ProfileOption = None, file: FileOption = None) -> None:
     from cluster.cli.models import shown_progress
     from cluster.lifecycle import up as bring_up
 
-    config = _config(profile, file)
+    config = config_of(profile, file)
     console = Console()
     # `kill` must clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -56,7 +45,7 @@ def down(profile: ProfileOption = None, file: FileOption = None, drain: DrainOpt
     """Stop everything that `up` started. Data stays."""
     from cluster.lifecycle import down as bring_down
 
-    survivors = bring_down(_config(profile, file), Console(), drain=drain)
+    survivors = bring_down(config_of(profile, file), Console(), drain=drain)
     if survivors:
         typer.echo(f"voxray: could not end: {', '.join(map(str, survivors))}", err=True)
         raise typer.Exit(1)
@@ -73,7 +62,7 @@ def status(profile: ProfileOption = None, file: FileOption = None) -> None:
     """Show what runs, where, and how it is. Exit code: 0 all up, 3 not running, 4 degraded."""
     from cluster.lifecycle.running import head_of
 
-    config = _config(profile, file)
+    config = config_of(profile, file)
     found = look_elsewhere(*head_of(config)) if config.ray.address else look(config)
     show_status(found, Console())
     raise typer.Exit(found.exit_code)
@@ -109,7 +98,7 @@ def logs(
     from cluster.lifecycle.logs import follow as follow_lines
     from cluster.lifecycle.logs import last_lines, log_files
 
-    found = log_files(folder_of(_config(profile, file)))
+    found = log_files(folder_of(config_of(profile, file)))
     if name is None:
         for known, path in found.items():
             typer.echo(f"{known:<16} {path}")

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from collections.abc import Sequence
 
 import grpc
 
+from cluster.programs import Program
 from cluster.services import milvus_lite_reads
 from cluster.services.folder import StateFolder
 from cluster.services.milvus_grpc import GRPC_OPTIONS
@@ -60,7 +60,7 @@ def milvus_spec(folder: StateFolder, port: int) -> ServiceSpec:
     uri = f"http://{LOOPBACK}:{port}"
     return ServiceSpec(
         name="milvus",
-        argv=(sys.executable, "-m", __name__, "--data-dir", str(folder.milvus), "--port", str(port)),
+        argv=tuple(Program.MILVUS_SERVER.command("--data-dir", str(folder.milvus), "--port", str(port))),
         address=uri,
         port=port,
         is_ready=lambda: is_milvus_ready(port),

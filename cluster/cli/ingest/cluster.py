@@ -6,7 +6,6 @@ import json
 import secrets
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 import typer
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.cli.options import config_of
 from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
 from cluster.config.uses import jobs_encoder
 from cluster.lifecycle import ClusterState, attach
 from cluster.lifecycle.ray.jobs_api import JobsApi, JobState
+from cluster.programs import Program
 from pipelines.errors import ConfigError
 
 KIND, FOLLOWER = "voxray-ingest", "follow"
@@ -58,10 +58,10 @@ class IngestCluster:
         """Open the cluster's jobs."""
         return JobsApi(self.state.dashboard_url, self.state.token())
 
-    def submit(self, module: str, arguments: list[str], *, name: str, tenant: str | None) -> str:
-        """Start a module of the jobs as a Ray job; return its id."""
+    def submit(self, program: Program, arguments: list[str], *, name: str, tenant: str | None) -> str:
+        """Start a program as a Ray job; return its id."""
         job = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-        command = [sys.executable, "-m", module, *arguments, *self.store_arguments(tenant)]
+        command = program.command(*arguments, *self.store_arguments(tenant))
         if name == "ingest":
             command += ["--job", job, "--progress", "json"]
         variables = {"PYTHONPATH": self.state.ray_environment()["PYTHONPATH"]}
@@ -80,18 +80,11 @@ class IngestCluster:
         """Have live updates applied by a job on the cluster; return its id, and whether it was started now."""
         if running := self.follower():
             return running.job, False
-        return self.submit("ingest_jobs.knowledge.operate.follow", [], name=FOLLOWER, tenant=None), True
+        return self.submit(Program.FOLLOW, [], name=FOLLOWER, tenant=None), True
 
     def ask(self, action: str, arguments: list[str], tenant: str | None) -> dict[str, Any]:
         """Run an administrative action here; return its answer. Its failure ends this command with its code."""
-        command = [
-            sys.executable,
-            "-m",
-            "ingest_jobs.knowledge.operate.admin",
-            action,
-            *arguments,
-            *self.store_arguments(tenant),
-        ]
+        command = Program.ADMIN.command(action, *arguments, *self.store_arguments(tenant))
         ended = subprocess.run(command, env=self.environment(), stdout=subprocess.PIPE, text=True, check=False)
         if ended.returncode:
             raise typer.Exit(ended.returncode)
@@ -105,7 +98,7 @@ class IngestCluster:
 
 def check_dataset(source: Path) -> None:
     """Say what is wrong with a dataset's description, before anything is started for it; ends this command then."""
-    command = [sys.executable, "-m", "ingest_jobs.knowledge.operate.check", str(source.resolve())]
+    command = Program.CHECK_DATASET.command(str(source.resolve()))
     checked = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if checked.returncode:
         raise ConfigError(checked.stderr.strip())
@@ -123,7 +116,7 @@ def open_cluster(profile: str | None, file: Path | None) -> IngestCluster:
         ConfigError: it does not run, or the configuration is wrong.
     """
     environment = process_environment()
-    config = load_config(profile, file, environment)
+    config = config_of(profile, file)
     if (state := attach(config)) is None:
         raise ConfigError("the cluster is not running: `voxray up` starts it")
     model_dir = ModelCatalog.load(config, environment).fetch(jobs_encoder(config))

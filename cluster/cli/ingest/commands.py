@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +25,9 @@ from cluster.cli.ingest.screen import (
     told,
     versions_table,
 )
+from cluster.cli.options import FileOption, ProfileOption
 from cluster.lifecycle.ray.jobs_api import JobsApi, JobState
+from cluster.programs import Program
 from pipelines.errors import ConfigError
 
 app = typer.Typer(
@@ -40,10 +41,6 @@ TenantOption = Annotated[str | None, typer.Option(help="Whose data, unless the d
 ForceOption = Annotated[bool, typer.Option("--force", help="Build a new version even when nothing has changed.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobArgument = Annotated[str, typer.Argument(help="Id of the job; default: the newest.")]
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 
 
 @app.callback()
@@ -62,14 +59,7 @@ def run(
     """Index a dataset from this process, without a job: for small data."""
     check_dataset(source)
     cluster = open_cluster(profile, file)
-    command = [
-        sys.executable,
-        "-m",
-        "ingest_jobs.knowledge.run.reindex",
-        "--in-process",
-        "--source",
-        str(source.resolve()),
-    ]
+    command = Program.REINDEX.command("--in-process", "--source", str(source.resolve()))
     command += [*cluster.store_arguments(tenant), *(["--force"] if force else [])]
     ended = subprocess.run(command, env=cluster.environment(), check=False)
     raise typer.Exit(ended.returncode)
@@ -95,7 +85,7 @@ def submit(  # noqa: PLR0917 - one argument per command-line option
             typer.echo(f"not due before {when}" if due["every_hours"] else "the dataset has no schedule")
             return
     arguments = ["--source", str(source.resolve()), *(["--force"] if force else [])]
-    job = cluster.submit("ingest_jobs.knowledge.run.reindex", arguments, name="ingest", tenant=tenant)
+    job = cluster.submit(Program.REINDEX, arguments, name="ingest", tenant=tenant)
     typer.echo(f"job {job}")
     if not detach:
         raise typer.Exit(_watch(cluster, job))
@@ -251,7 +241,7 @@ def follow_changes(
         job, is_new = cluster.ensure_follower()
         typer.echo(f"job {job}" if is_new else f"job {job} follows already")
         return
-    command = [sys.executable, "-m", "ingest_jobs.knowledge.operate.follow", *cluster.store_arguments(None)]
+    command = Program.FOLLOW.command(*cluster.store_arguments(None))
     raise typer.Exit(subprocess.run(command, env=cluster.environment(), check=False).returncode)
 
 

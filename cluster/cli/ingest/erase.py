@@ -9,16 +9,13 @@ from typing import Annotated
 import typer
 
 from cluster.cli.ingest.cluster import open_cluster
+from cluster.cli.options import FileOption, ProfileOption
 from pipelines.errors import ConfigError
 
 SubjectOption = Annotated[str, typer.Option(help="Id of the person, as the data name it.")]
 TenantOption = Annotated[str | None, typer.Option(help="Whose data; default: the agent's tenant.")]
 OutOption = Annotated[Path | None, typer.Option(help="Write the receipt to this file too.")]
 VerifyOption = Annotated[Path | None, typer.Option(help="Check this receipt instead of erasing.")]
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 
 
 def erase(  # noqa: PLR0917 - one argument per command-line option

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
 
+from cluster.programs import Program
 from pipelines.answering.evaluation import Ask
 from pipelines.errors import Component, EngineError
 
@@ -56,10 +56,7 @@ async def ask_in_child(arguments: Sequence[str]) -> AsyncIterator[Ask]:
     The `ask` raises EngineError when the child has ended.
     """
     child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "ingest_jobs.measuring.answers.answer_locally",
-        *arguments,
+        *Program.ANSWER_LOCALLY.command(*arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

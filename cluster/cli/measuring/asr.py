@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
 from cluster.config.paths import resolve_paths
 from cluster.config.schema import VoxrayConfig
 from cluster.preflight.extras import require_extras
+from cluster.programs import Program
 
 _PIPER, _KOKORO, _KOKORO_VOICES = "piper-en-us-joe-medium", "kokoro-82m", "kokoro-82m-corpus-voices"
 _VOCABULARY = "all-minilm-l6-v2"
@@ -28,10 +28,6 @@ app = typer.Typer(
     help="Measure speech recognition; train the small streaming recogniser (docs/speech-recognition.md).",
 )
 
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 FolderOption = Annotated[Path | None, typer.Option(help="Of the training; default: asr-training in the state folder.")]
 
 
@@ -76,7 +72,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     if engine != "nemo":
         words = agent_of(config).expected_words if prompt is None else prompt
         arguments += ["--whisper", str(_catalog(config).fetch(whisper)), f"--prompt={words}"]
-    _run("ingest_jobs.speech.evaluation.command", arguments)
+    _run(Program.SPEECH_EVALUATION, arguments)
 
 
 @app.command()
@@ -101,7 +97,7 @@ def corpus(  # noqa: PLR0917 - one argument per command-line option
     arguments += ["--kokoro-voices", str(catalog.fetch(_KOKORO_VOICES))]
     arguments += ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
     arguments += [part for engine, value in minutes.items() for part in (f"--{engine}-minutes", str(value))]
-    _run("ingest_jobs.speech.corpus.command", arguments)
+    _run(Program.SPEECH_CORPUS, arguments)
 
 
 @app.command()
@@ -124,7 +120,7 @@ def train(  # noqa: PLR0917 - one argument per command-line option
     arguments += ["--start-from", str(start_from)] if start_from else []
     arguments += ["--minutes", str(minutes), "--processes", str(processes)]
     arguments += [flag for flag, is_set in (("--resume", resume), ("--bfloat16", bfloat16)) if is_set]
-    _run("ingest_jobs.speech.training.command", [*arguments, *(["--out", str(out)] if out else [])])
+    _run(Program.SPEECH_TRAINING, [*arguments, *(["--out", str(out)] if out else [])])
 
 
 @app.command("language-model")
@@ -146,7 +142,7 @@ def language_model(  # noqa: PLR0917 - one argument per command-line option
     arguments = [*map(str, texts or []), "--model", str(model or catalog.fetch(_NEMO) / f"{_NEMO}.nemo")]
     arguments += ["--out", str(out), "--order", str(order)]
     arguments += [] if texts else ["--vocabulary", str(catalog.fetch(_VOCABULARY) / "vocab.txt")]
-    _run("ingest_jobs.speech.language_model.command", arguments)
+    _run(Program.SPEECH_LANGUAGE_MODEL, arguments)
 
 
 @app.command()
@@ -159,12 +155,12 @@ def export(
     """Write the averaged weights of a training, running or ended, as a .nemo file."""
     state = _state(_config(profile, file))
     arguments = ["export", "--folder", str(folder or state / "asr-training")]
-    _run("ingest_jobs.speech.training.command", [*arguments, *(["--out", str(out)] if out else [])])
+    _run(Program.SPEECH_TRAINING, [*arguments, *(["--out", str(out)] if out else [])])
 
 
 def _config(profile: str | None, file: Path | None) -> VoxrayConfig:
     require_extras("nemo", "training", needed_by="voxray asr")
-    return load_config(profile, file, process_environment())
+    return config_of(profile, file)
 
 
 def _catalog(config: VoxrayConfig) -> ModelCatalog:
@@ -175,10 +171,10 @@ def _state(config: VoxrayConfig) -> Path:
     return resolve_paths(config).state
 
 
-def _run(module: str, arguments: list[str]) -> None:
+def _run(program: Program, arguments: list[str]) -> None:
     """Run the engines in a process of their own; its exit code is ours."""
     environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment)
+    child = subprocess.Popen(program.command(*arguments), env=environment)
     try:
         code = child.wait()
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.uses import embedding_model, gateway_engines
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def bench(  # noqa: PLR0917  each is a command-line option, given by name
     load_recording: Annotated[
         Path | None, typer.Option(help="Question (WAV) of the load runs; without, the configured voice speaks one.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
 ) -> None:
     """Measure voice-to-voice latency with real engines, and how many calls a gateway core holds with scripted ones.
 
@@ -49,10 +50,8 @@ def bench(  # noqa: PLR0917  each is a command-line option, given by name
     from cluster.bench.figures import Report
     from cluster.caller.questions import speak_without_cluster
     from cluster.caller.recording import load_recording as read_recording
-    from cluster.config.environment import process_environment
-    from cluster.config.loading import load_config
 
-    config = load_config(profile, file, process_environment())
+    config = config_of(profile, file)
     if calls is None and load is None:
         calls, load = DEFAULT_CALLS, DEFAULT_LOAD
     console, report = Console(), Report.begin()

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from cluster.catalog.catalog import ModelCatalog
 from cluster.cli.measuring.asking import ask_in_child, ask_over_http
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.agents import agent_of, agents_folder
 from cluster.config.environment import process_environment, secret
-from cluster.config.loading import load_config
 from cluster.config.parts import PoolPart
 from cluster.config.pools import engine_settings_of, spec_of_pool
 from cluster.config.schema import VoxrayConfig
@@ -41,10 +41,6 @@ InProcessOption = Annotated[
 ExtractiveOption = Annotated[
     bool, typer.Option("--extractive", help="With --in-process: the passage's best sentence, no language model.")
 ]
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 
 
 def evaluate(  # noqa: PLR0917 - one argument per command-line option
@@ -57,7 +53,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Ask questions with known answers; print how many were answered right, wrong, and refused."""
-    config = load_config(profile, file, process_environment())
+    config = config_of(profile, file)
     asked = load_questions(questions)
     if (state := attach(config)) is None:
         raise ConfigError("the cluster is not running: `voxray up` starts it")

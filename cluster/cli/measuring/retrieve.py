@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +10,14 @@ import typer
 import typer.core
 
 from cluster.catalog.catalog import ModelCatalog
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.agents import agent_of
 from cluster.config.environment import process_environment
-from cluster.config.loading import load_config
 from cluster.config.pools import engine_settings_of, spec_of_pool
 from cluster.config.schema import VoxrayConfig
 from cluster.config.uses import jobs_encoder
 from cluster.lifecycle import attach
+from cluster.programs import Program
 from pipelines.errors import Component, ConfigError
 
 SAMPLE_DATA = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample_data"
@@ -49,10 +49,6 @@ VersionOption = Annotated[
 RerankOption = Annotated[
     str | None, typer.Option(help='Catalog name of a cross-encoder, "" for none; default: as configured.')
 ]
-ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
-FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
-]
 
 
 @app.callback()
@@ -81,7 +77,7 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Search for a question; print the passages with source and date, and with --explain why they were found."""
-    config = load_config(profile, file, process_environment())
+    config = config_of(profile, file)
     arguments = ["ask", *_place(config, milvus, version), *_engines(config, tenant, rerank)]
     arguments += ["--limit", str(limit), "--stage", stage]
     arguments += [part for name in source or [] for part in ("--source", name)]
@@ -107,7 +103,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     file: FileOption = None,
 ) -> None:
     """Measure recall, MRR, nDCG and latency of each stage; write a report and a plot."""
-    config = load_config(profile, file, process_environment())
+    config = config_of(profile, file)
     place = ["--data", str(data)] if data else _place(config, milvus, version)
     arguments = ["eval", *place, *_engines(config, tenant, rerank), "--threads", str(threads)]
     _run([*arguments, "--out", str(out), str(questions)])
@@ -144,7 +140,7 @@ def _engines(config: VoxrayConfig, tenant: str | None, rerank: str | None) -> li
 
 def _run(arguments: list[str]) -> None:
     """Run the engines in a process of their own; its exit code is ours."""
-    command = [sys.executable, "-m", "ingest_jobs.measuring.retrieval.command", *arguments]
+    command = Program.RETRIEVAL.command(*arguments)
     environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
     child = subprocess.Popen(command, env=environment)
     try:

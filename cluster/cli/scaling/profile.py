@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cluster.cli.options import FileOption, ProfileOption, config_of
 from cluster.config.uses import model_uses
+from cluster.programs import Program
 from pipelines.errors import Component, ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -31,18 +32,16 @@ def profile_command(
                                                "or the model that a stage is configured with.")],
     seconds: Annotated[float, typer.Option(min=1, help="At each load.")] = 10,
     out: Annotated[Path, typer.Option(help="Folder for the profile (JSON).")] = PROFILES_FOLDER,
-    profile: Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
+    profile: ProfileOption = None,
+    file: FileOption = None,
 ) -> None:  # fmt: skip
     """Measure memory, and latency against load, of one engine on this machine; write its profile for `voxray plan`."""
     from cluster.caller.questions import speak_without_cluster
-    from cluster.config.environment import process_environment
-    from cluster.config.loading import load_config
     from cluster.preflight.packages import require_engine_packages
     from pipelines.audio.pcm import PCM_24K
     from pipelines.audio.wav import write_wav
 
-    config = load_config(profile, file, process_environment())
+    config = config_of(profile, file)
     stage = stage_of(engine, config)
     if stage == Component.TRANSCRIBER:
         require_engine_packages(config)
@@ -110,7 +109,7 @@ def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[s
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with log.open("wb") as errors, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"{request['stage']}: loading", total=None)
-        command = [sys.executable, "-m", "deployments.commands.profiling", str(file)]
+        command = Program.PROFILING.command(str(file))
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
             assert child.stdout is not None
             try:

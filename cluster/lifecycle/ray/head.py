@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.ray.haproxy import write_wrapper
 from cluster.lifecycle.ray.loopback import SETUP_HOOK, SETUP_HOOK_VARIABLE
+from cluster.programs import Program
 from cluster.render.environment import DRIVER_SWITCHES, node_environment
 from cluster.services.folder import StateFolder, make_private
 from cluster.services.ports import LOOPBACK
@@ -126,7 +126,7 @@ def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int
     if config.ray.neuron_cores:
         options["--resources"] = json.dumps({"neuron_cores": config.ray.neuron_cores})
     pairs = [f"{name}={value}" for name, value in options.items()]
-    return (sys.executable, "-m", "cluster.lifecycle.ray.ray_head", "start", *flags, *pairs)
+    return tuple(Program.RAY_HEAD.command("start", *flags, *pairs))
 
 
 def is_head_ready(dashboard_url: str, token: str) -> bool:

@@ -22,6 +22,7 @@ from cluster.lifecycle.rollouts.history import DeployedConfig
 from cluster.lifecycle.rollouts.rollout import Rollout, wait_for_ingress
 from cluster.lifecycle.running import RunningCluster, running_cluster
 from cluster.preflight import inspect, refuse
+from cluster.programs import Program
 from cluster.render.changes import Changes, changes_between
 from cluster.render.placement import APPLICATION, GATEWAY
 from cluster.render.serve_config import IMPORT_PATH, fingerprint
@@ -273,7 +274,7 @@ def _wait_for_calls(
 ) -> int:
     """Wait until no call is open, or none that holds one of these pools (applications); return how many are left."""
     python = sys.executable if cluster.local else "python"
-    command = shlex.join([python, "-m", "deployments.commands.drain_watch", f"{timeout_s:g}", *pools])
+    command = shlex.join(Program.DRAIN_WATCH.command(f"{timeout_s:g}", *pools, python=python))
     calls = -1
     with JobsApi(cluster.dashboard_url, cluster.token) as jobs:
         job = f"voxray-drain-{secrets.token_hex(6)}"

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cluster.config.environment import process_environment, secret
+from cluster.programs import Program
 from cluster.services.milvus_server import is_milvus_ready
 from deployments.engines.embedding.embedder import SentenceEncoder
 from deployments.engines.milvus import MilvusSettings
@@ -189,7 +190,7 @@ def _own_milvus(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "cluster.services.milvus_server", "--data-dir", str(folder), "--port", str(port)]
+    command = Program.MILVUS_SERVER.command("--data-dir", str(folder), "--port", str(port))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             deadline = time.monotonic() + _START_TIMEOUT_S
