@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from blockbuster import blockbuster_ctx
 
 from cluster.config.environment import process_environment
 
 CATEGORIES = frozenset({"unit", "contract", "ray", "e2e", "browser", "terraform", "terraform_apply", "bench"})
+PRODUCT = ("autoscaling", "cluster", "deployments", "ingest_jobs", "pipelines")
+# Calls that may block an event loop, by file and function: only before the first call is taken, or after the last.
+MAY_BLOCK = (
+    ("threading.Lock.acquire", "deployments/engines/microbatch.py", "close"),  # waits for the batch that runs
+    ("threading.Lock.acquire", "deployments/engines/owned_thread.py", "stop"),  # waits for the turn that runs
+    ("threading.Lock.acquire", "deployments/engines/streaming/loop.py", "warm_up"),  # a replica's start is the model's
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -18,6 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             f"every test module sets `pytestmark` to exactly one of {', '.join(sorted(CATEGORIES))}; these do not: "
             + ", ".join(wrong)
         )
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call_on_an_event_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a unit test in which the product blocks an event loop: all calls of a gateway would wait."""
+    if request.node.get_closest_marker("unit") is None:
+        yield
+        return
+    with blockbuster_ctx(scanned_modules=list(PRODUCT)) as detector:
+        for call, file, function in MAY_BLOCK:
+            detector.functions[call].can_block_in(file, {function})
+        yield
 
 
 @pytest.fixture

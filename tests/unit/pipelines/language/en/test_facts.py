@@ -22,3 +22,8 @@ def test_form_of_the_question_tells_the_kind_of_fact(question: str, kind: FactKi
     assert fact_kind(question) is kind
     assert holds_fact(kind, fact)
     assert not holds_fact(kind, "It is made of wool.")
+
+
+def test_any_sentence_answers_a_question_without_a_kind() -> None:
+    assert fact_kind("Do you sell gift cards?") is FactKind.ANY
+    assert holds_fact(FactKind.ANY, "It is made of wool.")
