@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from deployments.engines.milvus import MilvusSettings
 from deployments.engines.milvus.retriever import MilvusRetriever
 from ingest_jobs.knowledge.run.quality import GateFailed
 from pipelines.ports import RetrievalQuery
@@ -50,9 +51,10 @@ async def test_refused_version_can_be_looked_at_and_goes_live_once_the_setting_i
     assert "not found: gone.md for the question 'what does it cost'" in message
     assert "lower quality.min_golden_recall" in message
     built = message.rpartition("--version ")[2]
-    retriever = MilvusRetriever(workshop.uri, workshop.alias, CountingEncoder(), version=built)
+    settings = MilvusSettings()
+    retriever = MilvusRetriever(workshop.uri, workshop.alias, CountingEncoder(), settings=settings, version=built)
     try:
-        passages = await retriever.search(RetrievalQuery("default", "note 30 price", budget_ms=20_000))
+        passages = await retriever.search(RetrievalQuery("default", "note 30 price", limit=5, budget_ms=20_000))
     finally:
         await retriever.aclose()
     assert any("Item 30 costs" in passage.text for passage in passages)
