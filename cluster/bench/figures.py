@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+
+from cluster.processor import this_processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Report:
 
     @classmethod
     def begin(cls) -> Report:
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+        processor = this_processor()
+        machine = f"{processor} (language models in {processor.dtype}), Python {platform.python_version()}"
         return cls(machine, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def write(self, folder: Path) -> tuple[Path, Path]:

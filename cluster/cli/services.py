@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.cli.options import FileOption, ProfileOption, config_of
+from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.status import UP, ClusterStatus, look, look_elsewhere
 from cluster.lifecycle.steps import NAME_WIDTH
+from cluster.processor import this_processor
+from pipelines.errors import Component
 
 DrainOption = Annotated[bool, typer.Option("--drain", help="Let calls end first (at most ingress.drain_s).")]
 NameArgument = Annotated[str | None, typer.Argument(help="redis, milvus, ray, or a deployment; none: list them.")]
@@ -64,7 +67,10 @@ def status(profile: ProfileOption = None, file: FileOption = None) -> None:
 
     config = config_of(profile, file)
     found = look_elsewhere(*head_of(config)) if config.ray.address else look(config)
-    show_status(found, Console())
+    console = Console()
+    show_status(found, console)
+    if not config.ray.address:
+        show_processor(config, console)
     raise typer.Exit(found.exit_code)
 
 
@@ -84,6 +90,18 @@ def show_status(found: ClusterStatus, console: Console) -> None:
     for row in found.rows:
         if row.address:
             console.print(f"{row.name:<{NAME_WIDTH}} {row.address}", soft_wrap=True, highlight=False, markup=False)
+
+
+def show_processor(config: VoxrayConfig, console: Console) -> None:
+    """Print the processor of this machine, and the data types that language models have chosen for it."""
+    processor = this_processor()
+    console.print(f"\n{'processor':<{NAME_WIDTH}} {processor}", soft_wrap=True, highlight=False, markup=False)
+    for component, name, pool in config.pools.each():
+        dtype = getattr(pool, "dtype", None)
+        if component is Component.LANGUAGE_MODEL and dtype and not pool.replicas.num_gpus:
+            chosen = f"{processor.dtype} (auto)" if dtype == "auto" else dtype
+            text = f"computes in {chosen}, {pool.threads} threads, {getattr(pool, 'lookahead_tokens', 0)} tokens ahead"
+            console.print(f"{component.label} pool {name}: {text}", soft_wrap=True, highlight=False, markup=False)
 
 
 def logs(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from autoscaling.pool_choice import Candidate, PoolView, RestLimits, order_of_pools
+from deployments.pools.budget import PoolBudget
 from pipelines.errors import Component, EngineError
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,16 @@ class PoolHealth:
         self._views: dict[str, PoolView] = {}
         # When each request began that waits for its first output.
         self._waiting: dict[str, dict[object, int]] = {}
+        self._budgets: dict[str, PoolBudget] = {}
+
+    def is_worth_waiting_for(self, route: Sequence[str]) -> bool:
+        """Return whether any pool of a route has made its budget of late, or is not known well enough."""
+        now_ms = self._now_ms()
+        return not all(self._budget(name).is_missed(now_ms) for name in route)
+
+    def begin_trial(self, name: str) -> bool:
+        """Return whether a pool that is not waited for should be tried now, while nobody waits."""
+        return self._budget(name).begin_trial(self._now_ms())
 
     def order(self, route: Sequence[str]) -> list[str]:
         """Return the pools of a route in the order in which a request would try them now."""
@@ -66,6 +77,7 @@ class PoolHealth:
             if waiting.pop(ticket, None) is not None:
                 now_ms = self._now_ms()
                 self._views[name] = self._view(name).after_first_output(now_ms - began_ms, now_ms)
+                self._budget(name).note_output(now_ms - began_ms, now_ms)
 
         request = PoolRequest(note_output)
         try:
@@ -75,15 +87,21 @@ class PoolHealth:
                 self._rest(name, error)
             raise
         finally:
-            waiting.pop(ticket, None)
+            if waiting.pop(ticket, None) is not None:
+                now_ms = self._now_ms()
+                self._budget(name).note_end(now_ms - began_ms, now_ms)
 
     def forget(self, name: str) -> None:
         """Drop what is known of a pool that is gone."""
         self._views.pop(name, None)
         self._waiting.pop(name, None)
+        self._budgets.pop(name, None)
 
     def _view(self, name: str) -> PoolView:
         return self._views.get(name) or PoolView(name)
+
+    def _budget(self, name: str) -> PoolBudget:
+        return self._budgets.setdefault(name, PoolBudget(self._budget_ms))
 
     def _rest(self, name: str, error: EngineError) -> None:
         now_ms = self._now_ms()

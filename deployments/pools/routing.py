@@ -6,8 +6,10 @@ the first output it may not: the caller has heard it, and another pool would go 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Protocol
 
 from deployments.pools.health import PoolHealth
@@ -51,18 +53,44 @@ class RoutedRetriever:
 
 
 class RoutedLanguageModel:
-    """`pipelines.ports.LanguageModel` over the pools of a route."""
+    """`pipelines.ports.LanguageModel` over the pools of a route.
+
+    When all of them have missed their budget every time of late, a request fails at once, so that the caller hears the
+    passage without the wait. Meanwhile the first pool is tried now and then, with what was asked, while nobody waits.
+    """
 
     def __init__(self, pools: Mapping[str, LanguageModel], route: Sequence[str], health: PoolHealth) -> None:
         self._pools, self._route, self._health = pools, tuple(route), health
+        self._trials: set[asyncio.Task[None]] = set()
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
+        if not self._health.is_worth_waiting_for(self._route):
+            self._try(request)
+            message = "has not begun an answer within its budget for minutes, and is not waited for"
+            raise EngineError(Component.LANGUAGE_MODEL, message, retryable=True)
         answers = _first_that_begins(
             Component.LANGUAGE_MODEL, self._health, self._route, lambda name: self._pools[name].generate(request)
         )
         async with aclosing(answers) as clauses:  # type: ignore[type-var]
             async for clause in clauses:
                 yield clause
+
+    def _try(self, request: GenerationRequest) -> None:
+        name = self._route[0]
+        if self._health.begin_trial(name):
+            task = asyncio.create_task(self._until_first_clause(name, request))
+            self._trials.add(task)
+            task.add_done_callback(self._trials.discard)
+
+    async def _until_first_clause(self, name: str, request: GenerationRequest) -> None:
+        tried = replace(request, request_id=f"{request.request_id}-trial")
+        try:
+            with self._health.request(name) as watched:
+                async with aclosing(self._pools[name].generate(tried)) as clauses:  # type: ignore[type-var]
+                    await anext(clauses)
+                    watched.note_output()
+        except (EngineError, StopAsyncIteration):
+            return  # the pool's health has taken note of it
 
 
 class RoutedSynthesizer:

@@ -37,6 +37,10 @@ class VllmSettings(EngineSettings):
         description="On a CPU: tokens guessed by prompt lookup and checked in one step, since answers quote the passage"
         " in the prompt; 0: none.",
     )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Data type that it computes in; auto: on a CPU the faster one there, on a GPU that of the model.",
+    )
     gpu_memory_utilization: Fraction = Field(
         default=0.85, description="Share of the whole GPU for weights and key-value cache."
     )

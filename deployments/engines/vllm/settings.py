@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cluster.processor import this_processor
 from deployments.engines.vllm import VllmSettings
 
 _BLOCK_TOKENS_CPU = 32  # the CPU kernels want multiples of 32; smaller blocks share more of a prompt's prefix
@@ -39,7 +40,7 @@ def engine_arguments(settings: VllmSettings, model_dir: Path, *, num_gpus: float
             "prompt_lookup_min": 1,
         }
         return arguments | {
-            "dtype": "bfloat16",
+            "dtype": this_processor().dtype if settings.dtype == "auto" else settings.dtype,
             # The C++ kernels of vLLM instead of a chain of torch calls: a third of a step was their overhead.
             "compilation_config": {"custom_ops": ["all"]},
             "speculative_config": lookahead if settings.lookahead_tokens else None,
@@ -48,7 +49,7 @@ def engine_arguments(settings: VllmSettings, model_dir: Path, *, num_gpus: float
             "block_size": _BLOCK_TOKENS_CPU,
             "kv_cache_memory_bytes": settings.kv_cache_bytes,
         }
-    return arguments | {"dtype": "auto", "gpu_memory_utilization": settings.gpu_memory_utilization}
+    return arguments | {"dtype": settings.dtype, "gpu_memory_utilization": settings.gpu_memory_utilization}
 
 
 def environment(*, threads: int, num_gpus: float) -> dict[str, str]:

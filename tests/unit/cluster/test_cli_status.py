@@ -7,8 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
-from cluster.cli.services import show_status
+from cluster.cli.services import show_processor, show_status
+from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.status import UP, ClusterStatus, StatusRow
+from cluster.processor import Processor
 
 pytestmark = pytest.mark.unit
 
@@ -42,3 +44,12 @@ def test_addresses_are_whole_and_the_table_fits_eighty_columns() -> None:
 def test_memory_of_machines_elsewhere_is_not_made_up() -> None:
     lines = printed(80, (StatusRow("application", UP, address="http://head:8265"),))
     assert not any("memory of all" in line for line in lines)
+
+
+def test_processor_and_the_data_type_that_was_chosen_for_it_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.cli.services.this_processor", lambda: Processor("An Old CPU", 4, ("avx2",)))
+    screen = io.StringIO()
+    show_processor(VoxrayConfig(), Console(file=screen, width=80))
+    lines = screen.getvalue().splitlines()
+    assert lines[1].split(maxsplit=1) == ["processor", "An Old CPU, 4 cores, avx2"]
+    assert lines[2] == "language model pool default: computes in float32 (auto), 1 threads, 5 tokens ahead"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.processor import Processor
 from deployments.engines.neuron.engine import CompiledModel, NeuronLanguageModel, neuron_arguments, neuron_environment
 from deployments.engines.vllm import VllmSettings
 from deployments.engines.vllm.settings import engine_arguments, environment
@@ -23,6 +24,16 @@ def test_cpu_engine_is_eager_in_process_and_bounded_in_memory() -> None:
     assert variables["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     assert variables["OMP_NUM_THREADS"] == "2"
     assert variables["VLLM_PLUGINS"] == ""
+
+
+@pytest.mark.parametrize(("features", "dtype"), [(("avx2",), "float32"), (("avx2", "avx512_bf16"), "bfloat16")])
+def test_data_type_on_a_cpu_is_the_one_that_it_computes_fast_in(
+    features: tuple[str, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.engines.vllm.settings.this_processor", lambda: Processor("x", 2, features))
+    assert engine_arguments(VllmSettings(), MODEL, num_gpus=0)["dtype"] == dtype
+    assert engine_arguments(VllmSettings(dtype="bfloat16"), MODEL, num_gpus=0)["dtype"] == "bfloat16"
+    assert engine_arguments(VllmSettings(), MODEL, num_gpus=1)["dtype"] == "auto"
 
 
 def test_gpu_engine_takes_its_share_of_the_gpu_and_no_cpu_settings() -> None:
