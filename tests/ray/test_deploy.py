@@ -128,8 +128,11 @@ def state(state_folder: Path) -> Iterator[ClusterState]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (cluster, running):
             patch.setattr(module, "source_fingerprint", lambda: "fixed")
-        yield up(_config(state_folder), CONSOLE)
-    assert down(_config(state_folder)) == []
+        try:
+            yield up(_config(state_folder), CONSOLE)
+        finally:
+            survivors = down(_config(state_folder))
+    assert survivors == []
 
 
 @pytest.fixture(scope="module")

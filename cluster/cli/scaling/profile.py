@@ -108,7 +108,7 @@ def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[s
     found: dict[str, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with log.open("wb") as errors, Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"{request['stage']}: loading", total=None)
+        task = progress.add_task(f"{request['part']['component']}: loading", total=None)
         command = Program.PROFILING.command(str(file))
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child:
             assert child.stdout is not None
@@ -125,7 +125,9 @@ def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[s
                 child.kill()
     if code:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-6:])
-        raise EngineError(request["stage"], f"the measurement ended with code {code}:\n{last}", retryable=False)
+        raise EngineError(
+            request["part"]["component"], f"the measurement ended with code {code}:\n{last}", retryable=False
+        )
     return found
 
 
