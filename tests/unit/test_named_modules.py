@@ -25,10 +25,6 @@ UNNAMED = frozenset(
     cluster.bench.calls
     cluster.bench.gateway_load
     cluster.caller.screen
-    cluster.catalog.archives
-    cluster.catalog.indexes
-    cluster.catalog.pool_parts
-    cluster.catalog.sources
     cluster.cli.__main__
     cluster.cli.call
     cluster.cli.deploy
@@ -41,26 +37,7 @@ UNNAMED = frozenset(
     cluster.cli.render
     cluster.cli.scaling.compare
     cluster.cli.scaling.simulate
-    cluster.config.problems
-    cluster.config.section
-    cluster.lifecycle.addresses
-    cluster.lifecycle.logs
-    cluster.lifecycle.models
-    cluster.lifecycle.ray.ray_head
-    cluster.lifecycle.steps
-    cluster.preflight.addresses
-    cluster.preflight.finding
-    cluster.preflight.models
-    cluster.preflight.secrets
-    cluster.preflight.times
-    cluster.render.config_file
-    cluster.render.kubernetes.names
-    cluster.render.kubernetes.network
-    cluster.render.kubernetes.pods
     cluster.render.kubernetes.ray_service
-    cluster.render.ports
-    cluster.render.times
-    cluster.render.yaml_text
     cluster.services.milvus_grpc
     cluster.services.spec
     deployments.app
