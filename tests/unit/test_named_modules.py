@@ -87,20 +87,6 @@ UNNAMED = frozenset(
     ingest_jobs.speech.evaluation.chart
     ingest_jobs.speech.training.command
     ingest_jobs.speech.training.peers
-    pipelines.answering.grounded.evidence
-    pipelines.answering.grounded.prompts
-    pipelines.call.detection
-    pipelines.session.conversation
-    pipelines.session.listening
-    pipelines.session.replying
-    pipelines.session.restore
-    pipelines.wire.item_shapes
-    pipelines.wire.session_object
-    pipelines.wire.translate.answers
-    pipelines.wire.translate.inbound
-    pipelines.wire.translate.items
-    pipelines.wire.translate.session_view
-    pipelines.wire.translate.state
     """.split()
 )
 
