@@ -42,19 +42,8 @@ UNNAMED = frozenset(
     cluster.services.spec
     deployments.app
     deployments.commands.speak
-    deployments.engines.files
-    deployments.engines.milvus.errors
-    deployments.engines.milvus.rows
-    deployments.engines.nemo.beam
-    deployments.engines.nemo.boosting
-    deployments.engines.nemo.memory
     deployments.engines.nemo.model
-    deployments.engines.piper
     deployments.engines.piper.voice_tensors
-    deployments.engines.scripted
-    deployments.engines.turn_end
-    deployments.engines.vad
-    deployments.engines.whisper
     deployments.gateway.deployment
     deployments.gateway.realtime
     deployments.gateway.rest
@@ -62,15 +51,6 @@ UNNAMED = frozenset(
     deployments.pools.handles
     deployments.shells.streaming_transcriber
     deployments.shells.transcriber
-    ingest_jobs.knowledge.operate.check
-    ingest_jobs.knowledge.read.formats.guard
-    ingest_jobs.knowledge.read.formats.office
-    ingest_jobs.knowledge.read.formats.prose
-    ingest_jobs.knowledge.read.formats.tables
-    ingest_jobs.knowledge.read.sources.folder
-    ingest_jobs.knowledge.read.sources.http
-    ingest_jobs.knowledge.read.sources.s3
-    ingest_jobs.knowledge.read.sources.sql
     ingest_jobs.knowledge.run.full
     ingest_jobs.knowledge.run.ray_pipeline
     ingest_jobs.knowledge.run.rollback

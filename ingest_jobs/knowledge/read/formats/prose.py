@@ -12,7 +12,7 @@ Block = tuple[str, str]
 """Kind ("title", "heading" or "text") and text."""
 
 _MARKDOWN_NOISE = re.compile(r"[*_`]{1,3}|!?\[([^\]]*)\]\([^)]*\)")
-_TABLE_RULE = re.compile(r"\s*\|?\s*:?-{3,}:?\s*(?:\|\s*:?-{3,}:?\s*)*\|?\s*")
+_TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
 _SKIPPED_TAGS = frozenset({"script", "style", "nav", "footer", "head", "template"})
 _HEADING_TAGS = frozenset({"h1", "h2", "h3", "h4"})
 _BLOCK_TAGS = frozenset({"p", "li", "td", "th", "tr", "div", "section", "br", "dd", "dt"}) | _HEADING_TAGS
@@ -44,7 +44,7 @@ def markdown_blocks(text: str) -> Iterator[Block]:
             continue
         if line.lstrip().startswith("|"):
             cells = [_MARKDOWN_NOISE.sub(r"\1", cell).strip() for cell in line.strip().strip("|").split("|")]
-            if _TABLE_RULE.fullmatch(following):
+            if not columns and _TABLE_RULE.fullmatch(following):
                 columns = cells
             else:
                 pairs = zip(columns or [""] * len(cells), cells, strict=False)
