@@ -25,18 +25,6 @@ UNNAMED = frozenset(
     cluster.bench.calls
     cluster.bench.gateway_load
     cluster.caller.screen
-    cluster.cli.__main__
-    cluster.cli.call
-    cluster.cli.deploy
-    cluster.cli.ingest.erase
-    cluster.cli.measuring.asr
-    cluster.cli.measuring.bench
-    cluster.cli.measuring.retrieve
-    cluster.cli.options
-    cluster.cli.preflight
-    cluster.cli.render
-    cluster.cli.scaling.compare
-    cluster.cli.scaling.simulate
     cluster.render.kubernetes.ray_service
     cluster.services.milvus_grpc
     cluster.services.spec
