@@ -21,10 +21,6 @@ DOTTED = re.compile(r"[a-z_]+(?:\.[A-Za-z_0-9]+)+")
 
 UNNAMED = frozenset(
     """
-    autoscaling.simulator.trial
-    cluster.bench.calls
-    cluster.bench.gateway_load
-    cluster.caller.screen
     cluster.render.kubernetes.ray_service
     cluster.services.milvus_grpc
     cluster.services.spec
@@ -43,9 +39,6 @@ UNNAMED = frozenset(
     ingest_jobs.knowledge.run.ray_pipeline
     ingest_jobs.knowledge.run.rollback
     ingest_jobs.knowledge.run.updates
-    ingest_jobs.knowledge.store.exclusive
-    ingest_jobs.knowledge.store.expiry
-    ingest_jobs.knowledge.store.records
     ingest_jobs.speech.corpus.command
     ingest_jobs.speech.corpus.making
     ingest_jobs.speech.corpus.voices.espeak
