@@ -32,9 +32,7 @@ UNNAMED = frozenset(
     deployments.gateway.realtime
     deployments.gateway.rest
     deployments.pool_app
-    deployments.pools.handles
     deployments.shells.streaming_transcriber
-    deployments.shells.transcriber
     ingest_jobs.knowledge.run.full
     ingest_jobs.knowledge.run.ray_pipeline
     ingest_jobs.knowledge.run.rollback

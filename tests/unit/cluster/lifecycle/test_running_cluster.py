@@ -138,6 +138,7 @@ def test_models_that_the_engines_need_are_fetched_each_by_its_name(monkeypatch: 
     assert "silero-vad" in found
 
 
+@pytest.mark.filterwarnings("ignore")  # of Ray's own modules, when they are imported
 def test_head_is_started_without_the_client_server(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.scripts import scripts
 
@@ -148,6 +149,7 @@ def test_head_is_started_without_the_client_server(monkeypatch: pytest.MonkeyPat
     assert seen == ["left out"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of Ray's own modules, when they are imported
 def test_ray_that_decides_otherwise_about_the_client_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.scripts import scripts
 
