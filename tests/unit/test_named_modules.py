@@ -25,7 +25,6 @@ UNNAMED = frozenset(
     cluster.services.milvus_grpc
     cluster.services.spec
     deployments.app
-    deployments.commands.speak
     deployments.engines.nemo.model
     deployments.engines.piper.voice_tensors
     deployments.gateway.deployment
@@ -38,14 +37,10 @@ UNNAMED = frozenset(
     ingest_jobs.knowledge.run.rollback
     ingest_jobs.knowledge.run.updates
     ingest_jobs.speech.corpus.command
-    ingest_jobs.speech.corpus.making
     ingest_jobs.speech.corpus.voices.espeak
     ingest_jobs.speech.corpus.voices.kokoro
     ingest_jobs.speech.corpus.voices.pico
     ingest_jobs.speech.corpus.voices.piper
-    ingest_jobs.speech.evaluation.chart
-    ingest_jobs.speech.training.command
-    ingest_jobs.speech.training.peers
     """.split()
 )
 
