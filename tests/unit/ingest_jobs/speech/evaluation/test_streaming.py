@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -36,6 +36,8 @@ class ScriptedRecognizer:
         self._answer = answer
         self._pushed: dict[int, int] = {}
         self._on_results: Callable[[list[StreamResult]], None] = lambda _: None
+        # One thread for all results, so that they come in order.
+        self._thread = ThreadPoolExecutor(1)
 
     def open_link(self, on_results: Callable[[list[StreamResult]], None]) -> ScriptedRecognizer:
         self._on_results = on_results
@@ -50,9 +52,7 @@ class ScriptedRecognizer:
             if (result := self._answer(command, self._pushed.get(command.stream, 0))) is not None:
                 results.append(result)
         if results:
-            thread = threading.Thread(target=self._on_results, args=(results,))
-            thread.start()
-            thread.join()
+            self._thread.submit(self._on_results, results)
 
     def warm_up(self) -> None: ...
 
@@ -61,7 +61,8 @@ class ScriptedRecognizer:
     def stats(self) -> dict[str, float]:
         return {}
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)
 
 
 def heard_length(command: StreamCommand, pushed_ms: int) -> StreamResult | None:
