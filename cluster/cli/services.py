@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.cli.options import FileOption, ProfileOption, config_of
+from cluster.config.engines import spec_of
 from cluster.config.schema import VoxrayConfig
 from cluster.lifecycle.status import UP, ClusterStatus, look, look_elsewhere
 from cluster.lifecycle.steps import NAME_WIDTH
 from cluster.processor import this_processor
-from pipelines.errors import Component
 
 DrainOption = Annotated[bool, typer.Option("--drain", help="Let calls end first (at most ingress.drain_s).")]
 NameArgument = Annotated[str | None, typer.Argument(help="redis, milvus, ray, or a deployment; none: list them.")]
@@ -93,15 +93,14 @@ def show_status(found: ClusterStatus, console: Console) -> None:
 
 
 def show_processor(config: VoxrayConfig, console: Console) -> None:
-    """Print the processor of this machine, and the data types that language models have chosen for it."""
+    """Print the processor of this machine, and what the engines without a GPU compute with on it."""
     processor = this_processor()
     console.print(f"\n{'processor':<{NAME_WIDTH}} {processor}", soft_wrap=True, highlight=False, markup=False)
     for component, name, pool in config.pools.each():
-        dtype = getattr(pool, "dtype", None)
-        if component is Component.LANGUAGE_MODEL and dtype and not pool.replicas.num_gpus:
-            chosen = f"{processor.dtype} (auto)" if dtype == "auto" else dtype
-            text = f"computes in {chosen}, {pool.threads} threads, {getattr(pool, 'lookahead_tokens', 0)} tokens ahead"
-            console.print(f"{component.label} pool {name}: {text}", soft_wrap=True, highlight=False, markup=False)
+        fit = {} if pool.replicas.num_gpus else spec_of(component, pool.engine).fit(pool, processor)
+        if fit:
+            chosen = ", ".join(f"{key} {value}" for key, value in fit.items())
+            console.print(f"{component.label} pool {name}: {chosen}", soft_wrap=True, highlight=False, markup=False)
 
 
 def logs(

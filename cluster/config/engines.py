@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from pydantic_core import PydanticCustomError, to_json
 
 from cluster.config.section import Section
+from cluster.processor import Processor
 from pipelines.errors import Component
 
 REGISTRY = "deployments.engines.registry"
@@ -40,6 +41,18 @@ class EngineSettings(Section):
     niceness: int = Field(
         default=0, ge=0, le=19, description="How readily the replica gives up the CPU to other processes (`nice`)."
     )
+
+
+class FittedSettings(EngineSettings):
+    """What an engine is told that callers wait for while it computes: its threads may be left to the processor."""
+
+    threads: int = Field(
+        default=0, ge=0, description="Number of CPU threads that the engine computes with; 0: what suits the processor."
+    )
+
+    def threads_on(self, processor: Processor) -> int:
+        """Return with how many threads it computes."""
+        return self.threads or processor.threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,10 @@ def _no_models(_settings: Any) -> tuple[ModelUse, ...]:
     return ()
 
 
+def _nothing_to_fit(_settings: Any, _processor: Processor) -> Mapping[str, str]:
+    return {}
+
+
 def _no_problems(_pool: Any, _profile: str) -> Iterator[tuple[str, str]]:
     return iter(())
 
@@ -105,6 +122,7 @@ class EngineSpec:
         memory_control: by which library its GPU memory is limited.
         variables: what its replicas need in their environment.
         problems: settings of a pool that cannot work together, as (key, message).
+        fit: what it computes with on a processor, by the keys of its settings, those that were left open included.
     """
 
     component: Component
@@ -119,6 +137,7 @@ class EngineSpec:
     memory_control: MemoryControl = "none"
     variables: Mapping[str, str] = field(default_factory=dict)
     problems: Callable[[Any, str], Iterator[tuple[str, str]]] = _no_problems
+    fit: Callable[[Any, Processor], Mapping[str, str]] = _nothing_to_fit
 
     @property
     def has_models(self) -> bool:

@@ -207,7 +207,8 @@ def _deployment(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
 def _actor_options(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     replicas = placed.replicas
     threads = config.gateway.threads if placed.pool is None else placed.pool.threads
-    variables = {"OMP_NUM_THREADS": str(threads), **sharing_variables(config, replicas)}
+    # 0: the replica decides, by the processor of its machine.
+    variables = {**({"OMP_NUM_THREADS": str(threads)} if threads else {}), **sharing_variables(config, replicas)}
     if placed.spec is not None:
         variables |= {**_ENGINE_VARIABLES, **placed.spec.variables}
     options: dict[str, Any] = {"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus}

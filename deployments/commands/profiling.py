@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import platform
 import random
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import psutil
 
 from autoscaling.engine_profile import EngineProfile, LoadPoint, dump_profile
 from cluster.config.parts import PoolPart
+from cluster.processor import this_processor
 from deployments.stage_link.local import WholeUtterances
 from pipelines.audio.pcm import PCM_16K
 from pipelines.audio.wav import pcm_16k_from_wav
@@ -253,9 +253,10 @@ def profile_engine(request: MeasuringRequest) -> EngineProfile:
         _say({"step": step, "of": steps, "what": f"{subject.engine}: {load:.0%} of {top:.1f} requests/s"})
         points.append(asyncio.run(measure(subject.ask, top * load, seconds)))
     device, memory_bytes = device_of(part.num_gpus)
+    fit = {"threads": str(part.settings.threads), **part.spec.fit(part.settings, this_processor())}
     source = (
-        f"measured {date.today().isoformat()} on {psutil.cpu_count()} cores {platform.machine()}, "
-        f"{part.settings.threads} thread(s), device {device}, {seconds:g} s a load, "
+        f"measured {date.today().isoformat()} on {this_processor()}, "
+        f"{', '.join(f'{key} {value}' for key, value in fit.items())}, device {device}, {seconds:g} s a load, "
         f"requests by chance at shares of the most that 1 to {WORKERS[-1]} askers got: {subject.remark}"
     )
     return EngineProfile(
@@ -264,7 +265,7 @@ def profile_engine(request: MeasuringRequest) -> EngineProfile:
         device=device,
         source=source,
         memory_bytes=memory_bytes,
-        cpu_cores=float(part.settings.threads),
+        cpu_cores=float(fit["threads"]),
         requests_per_call_s=round(subject.requests_per_call_s, 3),
         points=rising(points),
         memory_control=part.spec.memory_control,

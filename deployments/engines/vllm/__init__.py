@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from cluster.config.engines import EngineSettings, EngineSite, EngineSpec, ModelUse
+from cluster.config.engines import EngineSite, EngineSpec, FittedSettings, ModelUse
 from cluster.config.section import Fraction
+from cluster.processor import Processor
 from deployments.engines.files import model_folder
 from pipelines.errors import Component
 
@@ -16,7 +18,12 @@ if TYPE_CHECKING:
     from deployments.engines.vllm.engine import VllmLanguageModel
 
 
-class VllmSettings(EngineSettings):
+# A step reads all weights, whether for one token or for six; only where arithmetic is slow do six cost much more.
+# Measured: docs/adr/0029-any-processor.md.
+_LOOKAHEAD, _LOOKAHEAD_WHERE_SLOW = 5, 2
+
+
+class VllmSettings(FittedSettings):
     """A chat model on vLLM, on CPU or on NVIDIA GPUs."""
 
     engine: Literal["vllm"] = "vllm"
@@ -30,12 +37,10 @@ class VllmSettings(EngineSettings):
     kv_cache_bytes: int = Field(
         default=256 * 1024 * 1024, ge=16 * 1024 * 1024, description="Size of the key-value cache on a CPU."
     )
-    lookahead_tokens: int = Field(
-        default=5,
-        ge=0,
-        le=16,
+    lookahead_tokens: Literal["auto"] | Annotated[int, Field(ge=0, le=16)] = Field(
+        default="auto",
         description="On a CPU: tokens guessed by prompt lookup and checked in one step, since answers quote the passage"
-        " in the prompt; 0: none.",
+        " in the prompt; 0: none; auto: fewer where a step of several tokens is slow.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
@@ -44,6 +49,28 @@ class VllmSettings(EngineSettings):
     gpu_memory_utilization: Fraction = Field(
         default=0.85, description="Share of the whole GPU for weights and key-value cache."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CpuPlan:
+    """How a model is computed on a CPU."""
+
+    dtype: str
+    threads: int
+    lookahead_tokens: int
+
+    @classmethod
+    def of(cls, settings: VllmSettings, processor: Processor) -> CpuPlan:
+        """Return what the settings say, and where they leave it open, what suits the processor."""
+        dtype = processor.dtype if settings.dtype == "auto" else settings.dtype
+        is_slow = dtype == "bfloat16" and not processor.computes_bfloat16
+        suited = _LOOKAHEAD_WHERE_SLOW if is_slow else _LOOKAHEAD
+        guessed = suited if settings.lookahead_tokens == "auto" else settings.lookahead_tokens
+        return cls(dtype, settings.threads_on(processor), guessed)
+
+    def as_text(self) -> dict[str, str]:
+        """Return it by the keys of the settings."""
+        return {"dtype": self.dtype, "threads": str(self.threads), "lookahead_tokens": str(self.lookahead_tokens)}
 
 
 def _open(settings: VllmSettings, site: EngineSite) -> VllmLanguageModel:
@@ -75,4 +102,5 @@ SPEC = EngineSpec(
     # NeMo registers a vLLM plugin that breaks vLLM's start.
     variables={"VLLM_PLUGINS": ""},
     problems=_problems,
+    fit=lambda settings, processor: CpuPlan.of(settings, processor).as_text(),
 )

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
 
+from cluster.processor import this_processor
 from deployments.engines.vllm import VllmSettings
 from deployments.engines.vllm.load import VllmLoad, logger_for
 from deployments.engines.vllm.settings import engine_arguments, environment
@@ -157,8 +158,10 @@ class AsyncDeltaSource:
 
 def open_source(settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> DeltaSource:
     """Start vLLM: in this process on CPU, in processes of its own on a GPU."""
-    for name, value in environment(threads=settings.threads, num_gpus=num_gpus).items():
+    threads = settings.threads_on(this_processor())
+    for name, value in environment(threads=threads, num_gpus=num_gpus).items():
         os.environ.setdefault(name, value)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray has set it to the CPUs that it reserves
     arguments = engine_arguments(settings, model_dir, num_gpus=num_gpus)
     if num_gpus:
         return AsyncDeltaSource(arguments)

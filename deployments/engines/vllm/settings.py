@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.processor import this_processor
-from deployments.engines.vllm import VllmSettings
+from deployments.engines.vllm import CpuPlan, VllmSettings
 
 _BLOCK_TOKENS_CPU = 32  # the CPU kernels want multiples of 32; smaller blocks share more of a prompt's prefix
 
@@ -33,17 +33,18 @@ def engine_arguments(settings: VllmSettings, model_dir: Path, *, num_gpus: float
         "tensor_parallel_size": max(1, int(num_gpus)),
     }
     if not num_gpus:
+        plan = CpuPlan.of(settings, this_processor())
         lookahead = {
             "method": "ngram",
-            "num_speculative_tokens": settings.lookahead_tokens,
+            "num_speculative_tokens": plan.lookahead_tokens,
             "prompt_lookup_max": 4,
             "prompt_lookup_min": 1,
         }
         return arguments | {
-            "dtype": this_processor().dtype if settings.dtype == "auto" else settings.dtype,
+            "dtype": plan.dtype,
             # The C++ kernels of vLLM instead of a chain of torch calls: a third of a step was their overhead.
             "compilation_config": {"custom_ops": ["all"]},
-            "speculative_config": lookahead if settings.lookahead_tokens else None,
+            "speculative_config": lookahead if plan.lookahead_tokens else None,
             # Compiling costs minutes of start-up on a laptop for a model whose kernels are already fused.
             "enforce_eager": True,
             "block_size": _BLOCK_TOKENS_CPU,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from cluster.config.engines import EngineSettings, EngineSite, EngineSpec, ModelUse
+from cluster.config.engines import EngineSite, EngineSpec, FittedSettings, ModelUse
+from cluster.processor import this_processor
 from deployments.engines.files import model_folder
 from pipelines.errors import Component
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from deployments.engines.whisper.recognizer import WhisperRecognizer
 
 
-class WhisperSettings(EngineSettings):
+class WhisperSettings(FittedSettings):
     """Whisper on CTranslate2."""
 
     engine: Literal["whisper-ct2"] = "whisper-ct2"
@@ -26,7 +27,8 @@ def _open(settings: WhisperSettings, site: EngineSite) -> WhisperRecognizer:
     from deployments.engines.whisper.recognizer import WhisperRecognizer
 
     folder = model_folder(site, settings.model)
-    return WhisperRecognizer(folder, threads=settings.threads, language=settings.language)
+    threads = settings.threads_on(this_processor())
+    return WhisperRecognizer(folder, threads=threads, language=settings.language)
 
 
 SPEC = EngineSpec(
@@ -38,4 +40,5 @@ SPEC = EngineSpec(
     extra="embedded",
     runs_on_gpu=True,
     memory_control="ctranslate2",
+    fit=lambda settings, processor: {"threads": str(settings.threads_on(processor))},
 )

@@ -47,9 +47,12 @@ def test_memory_of_machines_elsewhere_is_not_made_up() -> None:
 
 
 def test_processor_and_the_data_type_that_was_chosen_for_it_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.cli.services.this_processor", lambda: Processor("An Old CPU", 4, ("avx2",)))
+    monkeypatch.setattr("cluster.cli.services.this_processor", lambda: Processor("An Old CPU", 4, ("avx2",), 2))
     screen = io.StringIO()
     show_processor(VoxrayConfig(), Console(file=screen, width=80))
     lines = screen.getvalue().splitlines()
     assert lines[1].split(maxsplit=1) == ["processor", "An Old CPU, 4 cores, avx2"]
-    assert lines[2] == "language model pool default: computes in float32 (auto), 1 threads, 5 tokens ahead"
+    assert lines[2:] == [
+        "transcriber pool default: threads 2",
+        "language model pool default: dtype float32, threads 2, lookahead_tokens 5",
+    ]

@@ -35,6 +35,34 @@ def test_first_processor_gives_the_name_and_people_read_it() -> None:
     assert str(Processor("x", 1, ())) == "x, 1 cores, no vector extensions known"
 
 
+def cores(*ids: tuple[int, int]) -> str:
+    return "\n\n".join(
+        f"processor : {at}\nphysical id : {package}\ncore id : {core}" for at, (package, core) in enumerate(ids)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cpu_info", "usable", "physical"),
+    [
+        (cores((0, 0), (0, 1), (1, 0), (1, 1)), 4, 4),
+        (cores((0, 0), (0, 0), (0, 1), (0, 1)), 4, 2),
+        (cores((0, 0), (0, 1), (0, 2), (0, 3)), 1, 1),
+        ("", 3, 3),
+    ],
+)
+def test_two_threads_of_a_core_are_one_physical_core(cpu_info: str, usable: int, physical: int) -> None:
+    assert processor_of(cpu_info, usable).physical_cores == physical
+
+
+@pytest.mark.parametrize(
+    ("features", "physical", "threads"), [(("avx2",), 8, 2), (("avx2",), 1, 1), (("avx2", "avx512f"), 8, 1)]
+)
+def test_second_thread_is_for_narrow_vectors_and_a_core_of_its_own(
+    features: tuple[str, ...], physical: int, threads: int
+) -> None:
+    assert Processor("x", 8, features, physical).threads == threads
+
+
 def test_this_machine_has_a_processor() -> None:
     assert this_processor().name
     assert this_processor().cores >= 1

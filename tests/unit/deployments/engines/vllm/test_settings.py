@@ -6,7 +6,7 @@ import pytest
 
 from cluster.processor import Processor
 from deployments.engines.neuron.engine import CompiledModel, NeuronLanguageModel, neuron_arguments, neuron_environment
-from deployments.engines.vllm import VllmSettings
+from deployments.engines.vllm import CpuPlan, VllmSettings
 from deployments.engines.vllm.settings import engine_arguments, environment
 from pipelines.errors import ConfigError
 
@@ -43,6 +43,21 @@ def test_gpu_engine_takes_its_share_of_the_gpu_and_no_cpu_settings() -> None:
     assert arguments["tensor_parallel_size"] == 2
     assert not {"enforce_eager", "kv_cache_memory_bytes"} & arguments.keys()
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in variables
+
+
+@pytest.mark.parametrize(
+    ("settings", "features", "wanted"),
+    [
+        (VllmSettings(), ("avx2",), CpuPlan("float32", 2, 5)),
+        (VllmSettings(), ("avx2", "avx512f", "avx512_bf16"), CpuPlan("bfloat16", 1, 5)),
+        (VllmSettings(dtype="bfloat16"), ("avx2",), CpuPlan("bfloat16", 2, 2)),
+        (VllmSettings(dtype="float32", threads=3, lookahead_tokens=0), ("avx512_bf16",), CpuPlan("float32", 3, 0)),
+    ],
+)
+def test_what_is_left_open_suits_the_processor_and_what_is_set_stands(
+    settings: VllmSettings, features: tuple[str, ...], wanted: CpuPlan
+) -> None:
+    assert CpuPlan.of(settings, Processor("x", 4, features, physical_cores=4)) == wanted
 
 
 @pytest.mark.parametrize(("num_gpus", "degree"), [(0.25, 1), (1, 1), (4, 4)])
