@@ -54,6 +54,9 @@ def node_environment(config: VoxrayConfig) -> dict[str, str]:
         # Replicas have an environment of their own, so workers started in advance would never be used.
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
+        # What callers say stays out of logs, and nothing calls the internet.
+        "RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0",
+        "VLLM_NO_USAGE_STATS": "1",
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.render.environment import node_environment
 from tests.terraform.conftest import Errands
 from tests.terraform.stand import (
     ENVIRONMENTS,
@@ -17,6 +18,7 @@ from tests.terraform.stand import (
     TERRAFORM,
     NotLoopback,
     Stack,
+    product_config,
     refuse_other_machines,
     terraform,
 )
@@ -42,6 +44,15 @@ def test_environments_are_valid(planned: dict[str, Stack], name: str) -> None:
     """A copy is validated, whole, with all modules."""
     answer = json.loads(planned[name].run("validate", "-json").stdout)
     assert (answer["valid"], answer["diagnostics"]) == (True, [])
+
+
+def test_ray_s_switches_have_one_source_and_it_is_not_here() -> None:
+    """`voxray render switches` gives them to Terraform; a second list would differ from the other renders one day."""
+    owned = set(node_environment(product_config()))
+    files = [*TERRAFORM.rglob("*.tf"), *TERRAFORM.rglob("*.tftpl")]
+    found = {file.name: owned & set(re.findall(r"\w+", file.read_text("utf-8"))) for file in files}
+    assert {name: names for name, names in found.items() if names} == {}
+    assert len(files) > 20
 
 
 def test_modules_pass_their_tests_with_a_mocked_provider(errands: Errands) -> None:

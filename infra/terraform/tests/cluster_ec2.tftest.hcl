@@ -220,3 +220,25 @@ run "the_tag_latest_is_refused" {
 
   expect_failures = [var.container_images]
 }
+
+run "machines_have_the_switches_that_they_are_given_and_no_others" {
+  command = apply
+
+  variables {
+    environment = { RAY_AUTH_MODE = "token", RAY_SERVE_HAPROXY_MAXCONN = "4096" }
+  }
+
+  module {
+    source = "./modules/cluster_ec2"
+  }
+
+  assert {
+    condition     = output.environment == { RAY_AUTH_MODE = "token", RAY_SERVE_HAPROXY_MAXCONN = "4096", RAY_AUTH_TOKEN_PATH = "/run/voxray/ray_token" }
+    error_message = "The module adds the place of the token, and no switch of its own."
+  }
+
+  assert {
+    condition     = strcontains(base64decode(aws_launch_template.this["gateway"].user_data), "RAY_SERVE_HAPROXY_MAXCONN=4096")
+    error_message = "A machine finds its switches in its start script."
+  }
+}

@@ -218,7 +218,7 @@ variable "deletion_protection" {
 }
 
 variable "environment" {
-  description = "Switches of every Ray process, over the defaults of the module cluster_ec2. `voxray render ray-ec2` writes them to ray.auto.tfvars.json."
+  description = "Switches of every Ray process: `voxray render switches` writes them to ray.auto.tfvars.json."
   type        = map(string)
   default     = {}
 

@@ -159,7 +159,7 @@ variable "aws_max_retries" {
 }
 
 variable "environment" {
-  description = "Switches of every Ray process, over the defaults of the module cluster_ec2. `voxray render ray-ec2` writes them to ray.auto.tfvars.json."
+  description = "Switches of every Ray process: `voxray render switches` writes them to ray.auto.tfvars.json."
   type        = map(string)
   default     = {}
 

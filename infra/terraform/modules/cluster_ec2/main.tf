@@ -48,23 +48,8 @@ locals {
     }
   }
 
-  # Every process that uses a Serve handle must see the same switches.
-  environment = merge({
-    RAY_AUTH_MODE                                        = "token"
-    RAY_AUTH_TOKEN_PATH                                  = "/run/voxray/ray_token"
-    RAY_USAGE_STATS_ENABLED                              = "0"   # it would call the internet
-    RAY_gcs_rpc_server_reconnect_timeout_s               = "900" # how long machines wait for a new head
-    RAY_SERVE_ENABLE_HA_PROXY                            = "1"
-    RAY_SERVE_USE_GRPC_BY_DEFAULT                        = "1"
-    RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S                  = tostring(var.longest_call_s)
-    RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S                   = tostring(var.longest_call_s)
-    RAY_SERVE_HAPROXY_MAXCONN                            = "20000"
-    RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S = "1"
-    RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S  = "1"
-    RAYLLM_ENABLE_REQUEST_PROMPT_LOGS                    = "0" # what callers say stays out of logs
-    VLLM_NO_USAGE_STATS                                  = "1"
-    VOXRAY_LONGEST_CALL_S                                = tostring(var.longest_call_s)
-  }, var.environment)
+  # Ray's switches have one source, which is not here: `voxray render switches` writes them for this variable.
+  environment = merge({ RAY_AUTH_TOKEN_PATH = "/run/voxray/ray_token" }, var.environment)
 
   tags = { for name, group in local.groups : name => merge(var.tags, { Name = "${var.name}-${name}", "voxray:pool" = name }) }
 }

@@ -205,7 +205,7 @@ variable "pools" {
 }
 
 variable "environment" {
-  description = "Environment of every Ray process, over the defaults of this module."
+  description = "Switches of every Ray process, as `voxray render switches` writes them. Without them the cluster's files are not rendered, and Ray does not start."
   type        = map(string)
   default     = {}
 
@@ -227,17 +227,6 @@ variable "secret_environment" {
   validation {
     condition     = alltrue([for name, secret in var.secret_environment : can(regex("^[A-Z][A-Z0-9_]*$", name)) && (secret.key == null || can(regex("^[a-z_]+$", secret.key)))])
     error_message = "Names are capitals, digits and _; keys are small letters and _."
-  }
-}
-
-variable "longest_call_s" {
-  description = "Longest call in seconds: connections live that long through every change of the cluster."
-  type        = number
-  default     = 3600
-
-  validation {
-    condition     = var.longest_call_s >= 60 && var.longest_call_s <= 3600
-    error_message = "longest_call_s is 60 to 3600."
   }
 }
 
