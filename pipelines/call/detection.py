@@ -23,19 +23,27 @@ class SpeechDetection:
         self._detector = detector
         self._on_score = on_score
         self._stream: SpeechStream | None = None
-        self.place: DetectionPlace | None = None
+        self._base_ms = 0
+        self._scored_ms = 0
+        self._window_ms = 0
+
+    @property
+    def place(self) -> DetectionPlace | None:
+        """How far the stream has come, for another process to go on from; None without a stream."""
+        return DetectionPlace(self._base_ms, self._scored_ms, self._window_ms) if self._stream is not None else None
 
     def push(self, pcm_16k: bytes, end_ms: int) -> None:
         """Score audio that ends at `end_ms` of the session's."""
         if self._stream is None:
             base_ms = end_ms - PCM_16K.ms_of(len(pcm_16k))
-            self.place = DetectionPlace(base_ms, base_ms)
+            self._base_ms = self._scored_ms = base_ms
+            self._window_ms = 0
             self._stream = self._open(base_ms)
         self._stream.push(pcm_16k)
 
     def resume(self, place: DetectionPlace, history: AudioHistory) -> None:
         """Go on where another process has left off, with the audio that `history` has of then."""
-        self.place = place
+        self._base_ms, self._scored_ms, self._window_ms = place.base_ms, place.scored_ms, place.window_ms
         self._stream = self._open(place.warm_up_ms)
         self._stream.push(history.since(place.warm_up_ms))
 
@@ -43,14 +51,14 @@ class SpeechDetection:
         """End the stream. Does nothing without one."""
         if self._stream is not None:
             self._stream.close()
-            self._stream = self.place = None
+            self._stream = None
 
     def _open(self, base_ms: int) -> SpeechStream:
         def on_score(score: SpeechScore) -> None:
             end_ms = base_ms + score.end_ms
-            if self.place is None or end_ms <= self.place.scored_ms:
+            if self._stream is None or end_ms <= self._scored_ms:
                 return
-            self.place = DetectionPlace(self.place.base_ms, end_ms, score.window_ms)
+            self._scored_ms, self._window_ms = end_ms, score.window_ms
             self._on_score(SpeechScored(score.probability, end_ms, score.window_ms))
 
         return self._detector.open(on_score)

@@ -167,11 +167,12 @@ class SessionRunner:
             for item_id, stream in self._streams.items():
                 if item_id not in self._sealed:
                     stream.push(pcm_16k)
-            self.feed(AudioAppended(self._history.end_ms))
+            end_ms = self._history.end_ms
+            self.feed(AudioAppended(end_ms))
             if self._session.state.settings.turn_detection is None:
                 self._detection.close()
             else:
-                self._detection.push(pcm_16k, self._history.end_ms)
+                self._detection.push(pcm_16k, end_ms)
         except Exception as error:
             self._fail(error)
 
