@@ -17,7 +17,7 @@ from cluster.config.section import Fraction, Port, Section
 from cluster.config.topology import TopologyConfig
 from pipelines.errors import Component
 from pipelines.hearing.linked_stream import LinkPatience
-from pipelines.session.settings import TurnDetection
+from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
 
 # What the types of the product say of themselves is said there; here it is only made settable.
 _PASSWORD = "Name of the variable that holds the password."
@@ -193,6 +193,21 @@ class TurnConfig(Section):
         default=_TURN.completion_threshold, description="Probability from which the turn model counts as sure."
     )
     max_utterance_s: int = Field(default=60, ge=5, description="Speech without an end is cut after this long.")
+
+    def session_settings(self) -> SessionSettings:
+        """Return these defaults as a session understands them."""
+        detection = TurnDetection(
+            kind=TurnDetectionKind.SEMANTIC_VAD,
+            threshold=self.vad_threshold,
+            prefix_padding_ms=self.prefix_padding_ms,
+            silence_duration_ms=self.silence_duration_ms,
+            min_speech_ms=self.min_speech_ms,
+            min_silence_ms=self.min_silence_ms,
+            max_silence_ms=self.max_silence_ms,
+            speculation_silence_ms=self.speculation_silence_ms,
+            completion_threshold=self.completion_threshold,
+        )
+        return SessionSettings(turn_detection=detection, max_utterance_ms=self.max_utterance_s * 1000)
 
 
 class StageLinkConfig(Section):

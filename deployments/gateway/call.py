@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from cluster.config.parts import GatewayPart
 from deployments.gateway.access import Principal
 from deployments.gateway.metrics import GatewayMetrics
 from deployments.pools.routing import RoutedTranscriber
@@ -74,6 +75,16 @@ class CallSettings:
     idle_timeout_s: float
     longest_call_s: float
     speculate_up_to_calls: int
+
+    @classmethod
+    def of(cls, part: GatewayPart) -> CallSettings:
+        """Take what every call is told out of what a gateway reads."""
+        return cls(
+            part.turn.session_settings(),
+            idle_timeout_s=part.gateway.idle_timeout_s,
+            longest_call_s=part.longest_call_s,
+            speculate_up_to_calls=part.gateway.speculate_up_to_calls,
+        )
 
     def session_defaults(self, party: CallParty, open_calls: int) -> SessionSettings:
         """Return the defaults of a call that begins beside `open_calls` others."""

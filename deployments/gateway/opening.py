@@ -9,7 +9,6 @@ from typing import Any
 
 from cluster.config.engines import EngineSettings, spec_of
 from cluster.config.parts import GatewayPart
-from cluster.config.schema import TurnConfig
 from deployments.gateway.access import Access
 from deployments.gateway.admission import Admission
 from deployments.gateway.call import CallSettings
@@ -19,34 +18,6 @@ from deployments.pools.pools import ConnectPool, Pools
 from deployments.stores.agent_files import FileAgents
 from pipelines.answering.events import AnswerLimits
 from pipelines.errors import Component
-from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
-
-
-def turn_detection_from(turn: TurnConfig) -> TurnDetection:
-    """Return the server's default turn taking."""
-    return TurnDetection(
-        kind=TurnDetectionKind.SEMANTIC_VAD,
-        threshold=turn.vad_threshold,
-        prefix_padding_ms=turn.prefix_padding_ms,
-        silence_duration_ms=turn.silence_duration_ms,
-        min_speech_ms=turn.min_speech_ms,
-        min_silence_ms=turn.min_silence_ms,
-        max_silence_ms=turn.max_silence_ms,
-        speculation_silence_ms=turn.speculation_silence_ms,
-        completion_threshold=turn.completion_threshold,
-    )
-
-
-def call_settings_from(part: GatewayPart) -> CallSettings:
-    """Return what every call is told."""
-    return CallSettings(
-        SessionSettings(
-            turn_detection=turn_detection_from(part.turn), max_utterance_ms=part.turn.max_utterance_s * 1000
-        ),
-        idle_timeout_s=part.gateway.idle_timeout_s,
-        longest_call_s=part.longest_call_s,
-        speculate_up_to_calls=part.gateway.speculate_up_to_calls,
-    )
 
 
 def answer_limits_from(part: GatewayPart) -> AnswerLimits:
@@ -83,7 +54,7 @@ async def _open_service(
                 agents=agents,
                 speech_detector=detector,
                 turn_detector=turn_detector,
-                call_settings=call_settings_from(part),
+                call_settings=CallSettings.of(part),
                 limits=answer_limits_from(part),
                 admission=admission,
                 access=access,

@@ -12,7 +12,8 @@ from cluster.config.schema import VoxrayConfig
 from cluster.render.serve_config import live_settings
 from deployments.gateway.access import Access
 from deployments.gateway.admission import Admission
-from deployments.gateway.opening import answer_limits_from, call_settings_from
+from deployments.gateway.call import CallSettings
+from deployments.gateway.opening import answer_limits_from
 from deployments.gateway.service import GatewayService, LiveSettings
 from deployments.pools.pools import Pools
 from pipelines.errors import CapacityError
@@ -31,7 +32,7 @@ def service() -> GatewayService:
         agents=nothing,
         speech_detector=nothing,
         turn_detector=nothing,
-        call_settings=call_settings_from(part),
+        call_settings=CallSettings.of(part),
         limits=answer_limits_from(part),
         admission=Admission(2),
         access=Access(""),
