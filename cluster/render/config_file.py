@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cluster.config.agents import agent_files, agents_folder, read_agents
 from cluster.config.schema import VoxrayConfig
 from cluster.config.uses import engine_uses
 from cluster.render.yaml_text import yaml_text
+
+CONFIG_FILE = "voxray.yaml"
+CATALOG_FILE = "catalog.yaml"
 
 
 def agent_texts(config: VoxrayConfig) -> dict[str, str]:
@@ -21,13 +22,22 @@ def agent_texts(config: VoxrayConfig) -> dict[str, str]:
     return {file.name: file.read_text(encoding="utf-8") for file in agent_files(folder)}
 
 
-def config_file(config: VoxrayConfig, catalog: Path | None = None) -> str:
-    """Return what a node must be told, as YAML; class defaults are left out, and so is what no node reads.
+def config_files(config: VoxrayConfig, folder: str) -> dict[str, str]:
+    """Return the files that a node reads its configuration from, by name: the tree, and own model entries, if any.
 
     Args:
         config: the tree.
-        catalog: where the own model entries lie on a node, if they do.
+        folder: where the files lie on a node.
     """
+    own_entries = config.paths.catalog
+    if own_entries is None:
+        return {CONFIG_FILE: _tree_text(config, None)}
+    tree = _tree_text(config, f"{folder}/{CATALOG_FILE}")
+    return {CONFIG_FILE: tree, CATALOG_FILE: own_entries.read_text(encoding="utf-8")}
+
+
+def _tree_text(config: VoxrayConfig, catalog: str | None) -> str:
+    """Return the tree as YAML; class defaults are left out, and so is what no node reads."""
     tree = config.model_dump(mode="json", exclude_defaults=True, exclude={"topology": True})
     # The name of an engine decides which other keys there may be, so it stands there even where it is the default.
     for use in engine_uses(config):
@@ -36,5 +46,5 @@ def config_file(config: VoxrayConfig, catalog: Path | None = None) -> str:
             section = section.setdefault(key, {})
         section["engine"] = use.spec.name
     if catalog is not None:
-        tree["paths"] |= {"catalog": str(catalog)}
+        tree["paths"]["catalog"] = catalog
     return yaml_text({"profile": config.profile, **tree})

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cluster.config.paths import AGENTS_FOLDER
 from cluster.config.schema import VoxrayConfig
 from cluster.config.topology import NodePoolConfig
-from cluster.render.config_file import agent_texts, config_file
+from cluster.render.config_file import agent_texts, config_files
 from cluster.render.environment import node_environment, redis_address
 from cluster.render.images import models_of
 from cluster.render.placement import INGEST_RESOURCE, POOL_LABEL, offered
@@ -34,7 +34,6 @@ from pipelines.errors import ConfigError
 
 HEAD = "head"
 CONFIG_FOLDER = "/etc/voxray"
-CATALOG_FILE = "catalog.yaml"
 SWITCHES_FILE = "ray.auto.tfvars.json"
 # Nodes start as many at a time as there are, so that a flash crowd does not wait for rounds.
 UPSCALING_SPEED = 10.0
@@ -160,18 +159,12 @@ def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, s
         "ray.yaml": render_ray_ec2(config, terraform),
         "ray.env": node_environment_file(config),
         SWITCHES_FILE: terraform_switches(config),
-        "voxray.yaml": config_file(config, _catalog_on_nodes(config)),
+        **config_files(config, CONFIG_FOLDER),
         "serve.yaml": render_yaml(config, configured_addresses(config)),
         **{f"models-{pool}.txt": "".join(f"{name}\n" for name in models_of(config, pool)) for pool in pools},
     }
     files |= {f"{AGENTS_FOLDER}/{name}": text for name, text in agent_texts(config).items()}
-    if config.paths.catalog is not None:
-        files[CATALOG_FILE] = config.paths.catalog.read_text(encoding="utf-8")
     return {**files, **{f"start-{pool}.sh": start_script(config, pool) for pool in (HEAD, *pools)}}
-
-
-def _catalog_on_nodes(config: VoxrayConfig) -> Path | None:
-    return None if config.paths.catalog is None else Path(CONFIG_FOLDER) / CATALOG_FILE
 
 
 def start_script(config: VoxrayConfig, pool: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from cluster.config.schema import VoxrayConfig
-from cluster.render.config_file import agent_texts, config_file
-from cluster.render.kubernetes.names import CONFIG_KEY, HEAD, metadata, own_labels
+from cluster.render.config_file import agent_texts, config_files
+from cluster.render.kubernetes.names import CONFIG_MOUNT, HEAD, metadata, own_labels
 from cluster.render.kubernetes.network import network_policies
 from cluster.render.kubernetes.ray_service import node_port_service, ray_service
 from cluster.render.placement import POOL_LABEL
@@ -48,7 +48,7 @@ def kuberay_manifests(config: VoxrayConfig) -> list[dict[str, Any]]:
             _core(config, "ServiceAccount", pool, {"automountServiceAccountToken": False})
             for pool in (HEAD, *config.topology.pools())
         ),
-        _core(config, "ConfigMap", "config", {"data": {CONFIG_KEY: config_file(config)}}),
+        _core(config, "ConfigMap", "config", {"data": config_files(config, CONFIG_MOUNT)}),
         _core(config, "ConfigMap", "agents", {"data": agent_texts(config)}),
         *network_policies(config),
         *_disruption_budgets(config),

@@ -11,7 +11,6 @@ HEAD = "head"
 SYSTEM_NODES = "system"
 CONFIG_MOUNT = "/etc/voxray"
 AGENTS_MOUNT = "/etc/voxray-agents"
-CONFIG_KEY = "voxray.yaml"
 DEFAULT_INGRESS_PORT = 8000
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from cluster.config.schema import VoxrayConfig
 from cluster.config.topology import NodePoolConfig
+from cluster.render.config_file import CONFIG_FILE
 from cluster.render.environment import node_environment, secret_variables
 from cluster.render.images import image_of, models_of
 from cluster.render.kubernetes.names import (
     AGENTS_MOUNT,
-    CONFIG_KEY,
     CONFIG_MOUNT,
     HEAD,
     SYSTEM_NODES,
@@ -142,7 +142,7 @@ def _container_basics(
     amounts = {"cpu": str(cpus), "memory": f"{memory_gib}Gi", **counts}
     variables = {
         **(_switches(config) if switches is None else switches),
-        "VOXRAY_CONFIG": f"{CONFIG_MOUNT}/{CONFIG_KEY}",
+        "VOXRAY_CONFIG": f"{CONFIG_MOUNT}/{CONFIG_FILE}",
         "VOXRAY_MODELS": config.topology.models_folder,
     }
     return {

@@ -11,8 +11,9 @@ import yaml
 
 from cluster.config.loading import load_config
 from cluster.config.schema import VoxrayConfig
-from cluster.render.config_file import agent_texts, config_file
-from cluster.render.kubernetes.names import DEFAULT_INGRESS_PORT, ingress_port, metadata, own_labels
+from cluster.render.config_file import agent_texts, config_files
+from cluster.render.kubernetes.manifests import kuberay_manifests
+from cluster.render.kubernetes.names import CONFIG_MOUNT, DEFAULT_INGRESS_PORT, ingress_port, metadata, own_labels
 from cluster.render.kubernetes.network import network_policies, service_ports
 from cluster.render.kubernetes.pods import head_template, worker_template
 from cluster.render.ports import NODE_PORTS, PortRange
@@ -133,7 +134,7 @@ def test_pods_run_without_rights_and_only_the_head_may_ask_kubernetes() -> None:
 
 def test_node_is_told_engines_and_changes_but_no_topology() -> None:
     config = production(ingress__port="8123", paths__catalog=str(OPERATOR))
-    tree = yaml.safe_load(config_file(config, Path("/etc/voxray/catalog.yaml")))
+    tree = yaml.safe_load(config_files(config, "/etc/voxray")["voxray.yaml"])
     assert tree["profile"] == "nvidia"
     assert tree["ingress"]["port"] == 8123
     assert tree["paths"]["catalog"] == "/etc/voxray/catalog.yaml"
@@ -141,10 +142,20 @@ def test_node_is_told_engines_and_changes_but_no_topology() -> None:
     assert "topology" not in tree
 
 
+def test_nodes_carry_the_models_of_your_own_beside_the_tree(tmp_path: Path) -> None:
+    own_entries = tmp_path / "mine.yaml"
+    own_entries.write_text("models: {}\n")
+    config = production(paths__catalog=str(own_entries))
+    maps = {item["metadata"]["name"]: item["data"] for item in kuberay_manifests(config) if item["kind"] == "ConfigMap"}
+    (carried,) = [data for name, data in maps.items() if name.endswith("config")]
+    assert carried["catalog.yaml"] == "models: {}\n"
+    assert yaml.safe_load(carried["voxray.yaml"])["paths"]["catalog"] == f"{CONFIG_MOUNT}/catalog.yaml"
+
+
 def test_what_a_node_is_told_is_read_as_the_same_settings(tmp_path: Path) -> None:
     config = production()
     written = tmp_path / "voxray.yaml"
-    written.write_text(config_file(config))
+    written.write_text(config_files(config, "/etc/voxray")["voxray.yaml"])
     again = load_config(None, written, {})
     assert again.model_dump(exclude={"topology"}) == config.model_dump(exclude={"topology"})
 
