@@ -24,14 +24,8 @@ UNNAMED = frozenset(
     cluster.render.kubernetes.ray_service
     cluster.services.milvus_grpc
     cluster.services.spec
-    deployments.app
     deployments.engines.nemo.model
     deployments.engines.piper.voice_tensors
-    deployments.gateway.deployment
-    deployments.gateway.realtime
-    deployments.gateway.rest
-    deployments.pool_app
-    deployments.shells.streaming_transcriber
     ingest_jobs.knowledge.run.full
     ingest_jobs.knowledge.run.ray_pipeline
     ingest_jobs.knowledge.run.rollback
