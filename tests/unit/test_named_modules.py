@@ -21,9 +21,6 @@ DOTTED = re.compile(r"[a-z_]+(?:\.[A-Za-z_0-9]+)+")
 
 UNNAMED = frozenset(
     """
-    cluster.render.kubernetes.ray_service
-    cluster.services.milvus_grpc
-    cluster.services.spec
     deployments.engines.nemo.model
     deployments.engines.piper.voice_tensors
     ingest_jobs.knowledge.run.full
