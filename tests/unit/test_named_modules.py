@@ -23,10 +23,6 @@ UNNAMED = frozenset(
     """
     deployments.engines.nemo.model
     deployments.engines.piper.voice_tensors
-    ingest_jobs.knowledge.run.full
-    ingest_jobs.knowledge.run.ray_pipeline
-    ingest_jobs.knowledge.run.rollback
-    ingest_jobs.knowledge.run.updates
     ingest_jobs.speech.corpus.command
     ingest_jobs.speech.corpus.voices.espeak
     ingest_jobs.speech.corpus.voices.kokoro
