@@ -31,10 +31,11 @@ _IDS = {
 }  # fmt: skip
 _REWRITES = (
     ("tʃ", "ʧ"), ("dʒ", "ʤ"), ("eɪ", "A"), ("aɪ", "I"), ("aʊ", "W"), ("ɔɪ", "Y"), ("oʊ", "O"), ("əʊ", "Q"),
-    ("ɜː", "ɜɹ"), ("ɚ", "əɹ"), ("iə", "iə"), ("r", "ɹ"), ("x", "k"), ("ç", "k"), ("ɐ", "ə"), ("ɬ", "l"), ("ʲ", "j"),
+    ("ɚ", "əɹ"), ("r", "ɹ"), ("x", "k"), ("ç", "k"), ("ɐ", "ə"), ("ɬ", "l"), ("ʲ", "j"),
     ("e", "A"), ("o", "ɔ"),
 )  # fmt: skip
-_AMERICAN = (("ː", ""), ("ɔɹ", "ɔɹ"))
+_AMERICAN = (("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"), ("ɪə", "iə"), ("ː", ""))
+_BRITISH = (("iə", "ɪə"),)
 _SYLLABIC = re.compile("(\\S)\u0329")
 
 
@@ -72,7 +73,7 @@ class KokoroVoices:
         """Return the phonemes of the model's alphabet."""
         sentences = self._phonemizer.phonemize("en-gb-x-rp" if is_british else "en-us", text)
         said = _SYLLABIC.sub(r"ᵊ\1", "".join("".join(sentence) for sentence in sentences))
-        for old, new in (*_REWRITES, *(() if is_british else _AMERICAN)):
+        for old, new in (*_REWRITES, *(_BRITISH if is_british else _AMERICAN)):
             said = said.replace(old, new)
         return said
 
