@@ -17,10 +17,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Plan and synthesize; return the exit code."""
     parsed = _parser().parse_args(arguments)
     out = Console()
+    files = VoiceFiles(parsed.piper_model, parsed.kokoro_model, parsed.kokoro_voices)
+    needed = (parsed.piper_model, parsed.kokoro_model, parsed.kokoro_voices, parsed.vocabulary)
+    if missing := ", ".join(str(path) for path in needed if not path.exists()):
+        out.print(f"there is no {missing}: `voxray asr corpus` fetches what it names", style="red", markup=False)
+        return 2
     minutes = Minutes(parsed.piper_minutes, parsed.kokoro_minutes, parsed.espeak_minutes, parsed.pico_minutes)
     with out.status("drawing the sentences"):
         plan = plan_corpus(minutes, parsed.vocabulary, parsed.seed)
-    files = VoiceFiles(parsed.piper_model, parsed.kokoro_model, parsed.kokoro_voices)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     spoken_s = 0.0
     try:
