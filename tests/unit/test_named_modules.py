@@ -23,11 +23,6 @@ UNNAMED = frozenset(
     """
     deployments.engines.nemo.model
     deployments.engines.piper.voice_tensors
-    ingest_jobs.speech.corpus.command
-    ingest_jobs.speech.corpus.voices.espeak
-    ingest_jobs.speech.corpus.voices.kokoro
-    ingest_jobs.speech.corpus.voices.pico
-    ingest_jobs.speech.corpus.voices.piper
     """.split()
 )
 
