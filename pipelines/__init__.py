@@ -1,1 +1,4 @@
-"""The conversation: session core, wire protocol, audio and text pieces, ports, runner. No Ray, no model library."""
+"""The conversation: session core, wire protocol, audio and text handling, ports and runner.
+
+Imports no Ray or model library.
+"""

@@ -1,4 +1,4 @@
-"""Every error of the product, by whose fault it is and whether a retry can help.
+"""Every error of the product, grouped by whose fault it is and whether a retry can help.
 
 VoxrayError
 ├── ConfigError            the operator's: a file or variable is wrong; the message names it
@@ -16,7 +16,7 @@ from enum import StrEnum
 
 
 class Component(StrEnum):
-    """A part of the product that can fail by itself. The values are the keys of the configuration where it has one."""
+    """A part of the product that can fail on its own. Each value is the part's configuration key, where it has one."""
 
     GATEWAY = "gateway"
     SPEECH_DETECTOR = "speech_detector"
@@ -35,7 +35,7 @@ class Component(StrEnum):
 
     @property
     def label(self) -> str:
-        """Return the name as messages for people write it ("language model")."""
+        """The name as written in messages for people ("language model")."""
         return self.value.replace("_", " ")
 
 
@@ -48,7 +48,7 @@ class ConfigError(VoxrayError):
 
 
 class PeerError(VoxrayError):
-    """The client sent something that cannot be done.
+    """The client asked for something that cannot be done.
 
     Attributes:
         code: machine-readable code, sent as `error.code`.
@@ -64,18 +64,18 @@ class PeerError(VoxrayError):
 
 
 class IllegalTransition(VoxrayError):
-    """The transition table has no such step; the session's state is unchanged."""
+    """The transition table does not allow this step. The session's state is unchanged."""
 
 
 class CapacityError(VoxrayError):
-    """A limit is reached; the request was refused before it could harm others."""
+    """A limit was reached, and the request was refused before it could harm others."""
 
 
 class EngineError(VoxrayError):
     """An engine, model or store behind a port failed.
 
     Attributes:
-        engine: which one.
+        engine: the engine that failed.
         reason: what happened, without the engine's name.
         retryable: True when the same request may succeed on another try or replica.
     """
@@ -87,7 +87,7 @@ class EngineError(VoxrayError):
         super().__init__(f"{self.engine}: {reason}")
 
     def __reduce__(self) -> tuple[Callable[..., EngineError], tuple[str, str, bool]]:
-        """Survive the way from one process to another, which a keyword-only argument would not."""
+        """Make the error picklable between processes, which its keyword-only argument would otherwise prevent."""
         return _engine_error, (self.engine, self.reason, self.retryable)
 
 
@@ -96,9 +96,10 @@ def _engine_error(engine: str, reason: str, retryable: bool) -> EngineError:
 
 
 def traceback_without_values(error: BaseException) -> str:
-    """Return where `error` and what caused it were raised, for logs of calls.
+    """Return where `error` and its causes were raised, for the logs of calls.
 
-    Messages are left out, since they may quote what was said; those of `IllegalTransition` name states only and stay.
+    Messages are omitted because they may quote what was said. Those of `IllegalTransition` name only states, so they
+    stay.
     """
     return "\nwhile handling:\n".join(
         "".join(traceback.format_tb(link.__traceback__)) + _told(link) for link in _causes(error)

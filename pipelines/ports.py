@@ -1,10 +1,11 @@
-"""What the conversation needs from the outside, as small Protocols.
+"""What the conversation needs from the outside world, as small Protocols.
 
-Engines (`deployments/engines`), Ray handles (`deployments`) and the scripted engines all satisfy these. Rules for all:
+Engines (`deployments/engines`), Ray handles (`deployments`) and the scripted engines all satisfy these. Every port
+follows these rules:
 
-* audio is 16-bit little-endian mono PCM in `bytes`; the rate is in the name of the argument (`_16k`, `_24k`);
+* audio is 16-bit little-endian mono PCM in `bytes`; the argument's name gives the sample rate (`_16k`, `_24k`);
 * failures are raised as `pipelines.errors.EngineError` (which says whether a retry can help), never returned;
-* an async iterator is cancelled by closing it (`aclose()`), and must then stop the work behind it.
+* an async iterator is cancelled by closing it (`aclose()`), which must also stop the work behind it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipelines.session.stimuli import Stimulus
 
 @dataclass(frozen=True, slots=True)
 class SpeechScore:
-    """How likely one window of a stream is speech.
+    """The probability that one window of a stream is speech.
 
     Attributes:
         probability: 0.0 to 1.0.
@@ -34,10 +35,10 @@ class SpeechScore:
 
 
 class SpeechStream(Protocol):
-    """One call's voice-activity stream. Scores come in order, one for each full window, none for a partial window."""
+    """One call's voice-activity stream. Scores arrive in order, one for each full window and none for a partial one."""
 
     def push(self, pcm_16k: bytes) -> None:
-        """Queue audio. Never blocks; scores arrive later through the callback, on the event loop's thread."""
+        """Queue audio. Never blocks; scores arrive later through the callback, on the thread of the event loop."""
 
     def close(self) -> None:
         """Free the stream's slot. No score is delivered afterwards. Does nothing on successive calls."""
@@ -51,7 +52,7 @@ class SpeechDetector(Protocol):
 
 
 class TurnDetector(Protocol):
-    """Judges from the sound of an utterance whether the caller has finished the turn."""
+    """Judges by the sound of an utterance whether the caller has finished the turn."""
 
     async def completion_probability(self, pcm_16k: bytes) -> float:
         """Return the probability (0.0 to 1.0) that the turn is complete. Uses at most the last 8 s of `pcm_16k`."""
@@ -59,14 +60,14 @@ class TurnDetector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the recogniser has heard of an utterance so far.
+    """The recogniser's current reading of an utterance.
 
     Attributes:
         text: the whole hypothesis.
         stable_chars: length of the prefix of `text` that later hypotheses will keep.
         audio_ms: how much of the utterance it covers.
-        ends_utterance: the recogniser itself holds the utterance for ended there. As a partial it is said apart, after
-            the text has been given.
+        ends_utterance: whether the recogniser itself considers the utterance finished there. A partial result reports
+            this separately, after its text has been delivered.
     """
 
     text: str
@@ -76,13 +77,13 @@ class Hypothesis:
 
 
 class TranscriptStream(Protocol):
-    """One utterance in recognition. Audio pushed is never lost; it is recognised again after an engine died."""
+    """One utterance in recognition. Pushed audio is never lost: if an engine dies, the audio is recognised again."""
 
     def push(self, pcm_16k: bytes) -> None:
         """Add audio. Never blocks."""
 
     async def finalize(self) -> Hypothesis:
-        """Recognise all audio pushed so far. The stream stays usable: the caller may go on speaking after a pause."""
+        """Recognise all audio pushed so far. The stream stays usable for more speech after a pause."""
 
     async def aclose(self) -> None:
         """End the stream and free its slot. Cancels a `finalize` in flight. Does nothing on successive calls."""
@@ -97,12 +98,12 @@ class Transcriber(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StageScores:
-    """Where a passage stood at each stage of retrieval. Ranks count from 1; 0: the stage did not find it.
+    """A passage's place at each stage of retrieval. Ranks start at 1; 0 means that the stage did not find it.
 
     Attributes:
         meaning_rank, meaning: place and cosine similarity in the search by meaning (dense vectors).
         words_rank, words: place and BM25 score in the search by words.
-        rerank: the cross-encoder's probability that the passage answers, None when it was not asked.
+        rerank: the cross-encoder's probability that the passage answers the question; None when it was not asked.
     """
 
     meaning_rank: int = 0
@@ -118,15 +119,15 @@ class Passage:
 
     Attributes:
         text: the passage as it was indexed.
-        source: where it comes from, shown to people ("faq/returns.md").
-        title: heading or record name.
+        source: where the passage comes from, as shown to people ("faq/returns.md").
+        title: heading, or name of the record.
         score: fused rank score, higher is better; comparable within one answer only.
         similarity: cosine similarity of query and passage, -1.0 to 1.0; comparable between answers.
         matched_terms: share (0.0 to 1.0) of the query's content words that the passage contains.
-        updated_at: ISO 8601 date of the source, or "".
+        updated_at: ISO 8601 date of the source; "" when unknown.
         sentence_similarities: cosine similarity of the query to each sentence of `text` (as cut by
             `pipelines.language.en.terms.sentences`), in order; empty when the store does not know.
-        stages: how it came to its place, for explanations.
+        stages: its place at each stage, for explanations.
     """
 
     text: str
@@ -142,9 +143,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class FieldCondition:
-    """What a field of the data must be: `operator` is ==, !=, <, <=, >, >=, or "in" for one of several values.
+    """A condition on a field of the data. `operator` is ==, !=, <, <=, >, >=, or "in" for one of several values.
 
-    Values are text, whatever the field's type; who searches knows the type, and refuses a value that is not of it.
+    Values are given as text whatever the field's type. The retriever knows the type and refuses a value that does not
+    fit.
     """
 
     field: str
@@ -154,13 +156,13 @@ class FieldCondition:
 
 @dataclass(frozen=True, slots=True)
 class PassageFilter:
-    """Which of a tenant's passages may be found; all of the conditions must hold, an empty one always does.
+    """Restricts which of a tenant's passages may be found. All conditions must hold; an empty condition always does.
 
     Attributes:
-        sources: only of these sources, as `Passage.source` names them.
-        updated_from: not older than this ISO 8601 date ("2026-01-31").
-        updated_until: not newer than this date.
-        fields: conditions on fields that the tenant's dataset declares; a passage without the field meets none.
+        sources: only passages from these sources, as named by `Passage.source`.
+        updated_from: only passages of this ISO 8601 date ("2026-01-31") or later.
+        updated_until: only passages of this date or earlier.
+        fields: conditions on fields that the tenant's dataset declares. A passage without the field meets no condition.
     """
 
     sources: tuple[str, ...] = ()
@@ -171,13 +173,13 @@ class PassageFilter:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalQuery:
-    """A question to one tenant's data.
+    """A question about one tenant's data.
 
     Attributes:
-        limit: most passages that are returned.
-        budget_ms: time for the search; past it the retriever raises, and the answer says so.
+        limit: the most passages to return.
+        budget_ms: time for the search, after which the retriever raises and the caller is told so.
         only: which of the tenant's passages may be found.
-        alias: the live collection that is searched; "" for the retriever's own.
+        alias: alias of the live collection to search; "" selects the retriever's default.
     """
 
     tenant: str
@@ -189,14 +191,14 @@ class RetrievalQuery:
 
 
 class Retriever(Protocol):
-    """Retrieval over the tenant's live collection."""
+    """Searches the tenant's live collection."""
 
     async def search(self, query: RetrievalQuery) -> list[Passage]:
-        """Return passages, best first; an empty list when nothing is near.
+        """Return passages, best first, or an empty list when nothing is close to the question.
 
         Raises:
-            EngineError: the store or the encoder failed, or `budget_ms` was over (retryable). An empty list would say
-                that nothing is near, and the caller would hear a refusal that is not true.
+            EngineError: the store or the encoder failed, or `budget_ms` ran out (retryable). An empty list would
+                instead claim that nothing matches, and the caller would hear a false refusal.
         """
 
 
@@ -210,7 +212,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A prompt and its limits. `request_id` is unique for each attempt; cancelling aborts exactly that one."""
+    """A prompt and its limits. `request_id` is unique to each attempt, so that cancelling aborts exactly that one."""
 
     request_id: str
     messages: tuple[ChatMessage, ...]
@@ -220,11 +222,11 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A speakable piece of an answer (`text` keeps its spacing: joined clauses give the whole answer).
+    """A speakable piece of an answer. `text` keeps its spacing, so the joined clauses give the whole answer.
 
     Attributes:
-        is_last: the answer ends with this clause (its `text` may then be empty).
-        tokens: tokens decoded for the answer so far.
+        is_last: whether the answer ends with this clause, whose `text` may then be empty.
+        tokens: number of tokens decoded for the answer so far.
     """
 
     text: str
@@ -241,7 +243,7 @@ class LanguageModel(Protocol):
 
 
 class Grounding(StrEnum):
-    """Where the words that were spoken come from."""
+    """The origin of the spoken words."""
 
     MODEL = "model"
     """The language model's words; every clause passed the grounding check."""
@@ -259,7 +261,7 @@ class Grounding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PassagesFound:
-    """Retrieval has ended. `chosen` is the passage that the answer rests on, None when nothing is near."""
+    """Retrieval has ended. `chosen` is the passage that the answer rests on, or None when none was close enough."""
 
     passages: tuple[Passage, ...]
     chosen: Passage | None
@@ -268,7 +270,7 @@ class PassagesFound:
 
 @dataclass(frozen=True, slots=True)
 class AnswerClause:
-    """A piece to speak; clauses joined give the answer. Exactly one has `is_last`."""
+    """A piece to speak. The joined clauses give the answer, and exactly one has `is_last`."""
 
     text: str
     is_last: bool = False
@@ -276,7 +278,7 @@ class AnswerClause:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFinished:
-    """The answer is complete. `rejected` says why the model's words were not used, "" when they were."""
+    """The answer is complete. `rejected` says why the model's words were not used; it is "" when they were."""
 
     grounded: Grounding
     rejected: str = ""
@@ -291,12 +293,12 @@ class Answerer(Protocol):
     """Turns a question into clauses, grounded in the tenant's data."""
 
     def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
-        """Stream the answer; closing the iterator stops retrieval and generation."""
+        """Stream the answer. Closing the iterator stops retrieval and generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """Text to speak. `voice` is a catalog voice or "" for the default; `speed` 0.25 to 1.5, 1.0 is normal."""
+    """Text to speak. `voice` is a catalog voice, or "" for the default; `speed` is 0.25 to 1.5, where 1.0 is normal."""
 
     text: str
     voice: str = ""
@@ -305,7 +307,10 @@ class SpeechRequest:
 
 @dataclass(frozen=True, slots=True)
 class WordTime:
-    """When a word sounds, in ms from the start of the request's audio. `end_char` is its end offset in the text."""
+    """When a word begins, in ms from the start of the request's audio.
+
+    `end_char` is the word's end offset in the text.
+    """
 
     end_char: int
     start_ms: int
@@ -324,12 +329,12 @@ class Synthesizer(Protocol):
     """Text to speech."""
 
     def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
-        """Stream audio, in order and gapless, for one clause. Closing the iterator stops synthesis."""
+        """Stream the audio of one clause, in order and without gaps. Closing the iterator stops synthesis."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerNews:
-    """What an answerer has told of the answer of `generation`, beside its clauses."""
+    """An event of the answer with this `generation` other than a clause."""
 
     generation: int
     event: PassagesFound | AnswerFinished
@@ -340,17 +345,17 @@ Happening = Stimulus | AnswerNews
 
 
 class SessionObserver(Protocol):
-    """Watches one session: what happens to it, and what it wants. Changes nothing, and must be quick."""
+    """Watches the stimuli and effects of one session. An observer changes nothing and must be quick."""
 
     def observe(self, happening: Happening | None, effects: Sequence[Effect], now_ms: int) -> None:
-        """Take what has happened and its effects, in order; `happening` is None when a deadline has passed.
+        """Receive what happened and its effects, in order. `happening` is None when a deadline has passed.
 
-        Audio frames and speech scores that had no effect are not shown: there are thousands of them a second.
+        Audio frames and speech scores without effect are not reported, since there are thousands of them a second.
         """
 
 
 class Redactor(Protocol):
-    """Makes text fit to be stored."""
+    """Makes text safe to store."""
 
     def redact(self, text: str) -> str:
-        """Return `text` with everything that must not be stored replaced. Pure, and quick enough for the event loop."""
+        """Return `text` with everything replaced that must not be stored. Pure, and fast enough for the event loop."""

@@ -1,4 +1,4 @@
-"""An agent: who answers a call, for whom, and how. Immutable; a call keeps the version that it began with."""
+"""An agent: who answers a call, for whom, and how. Agents are immutable, and a call keeps the version it began with."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pipelines.errors import Component
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeUse:
-    """Which data an agent answers from, and how near a passage must be.
+    """Which data an agent answers from, and how close a passage must be to the question.
 
     Attributes:
-        alias: live collection that is searched; "" for the one of the retriever's pool.
-        min_similarity: passages below this cosine similarity (-1.0 to 1.0) are not near.
-        min_matched_terms: passages with a smaller share (0.0 to 1.0) of the question's words are not near.
-        min_evidence: least sum of similarity and weighted word coverage of a passage that may answer (ADR 0004).
+        alias: alias of the live collection to search; "" uses the one configured for the retriever's pool.
+        min_similarity: passages below this cosine similarity (-1.0 to 1.0) are rejected.
+        min_matched_terms: passages that contain a smaller share (0.0 to 1.0) of the question's words are rejected.
+        min_evidence: minimum of similarity plus weighted word coverage for a passage to be used in an answer (ADR
+            0004).
     """
 
     alias: str
@@ -25,7 +26,7 @@ class KnowledgeUse:
     min_evidence: float
 
 
-# Whose data it is where nothing else is said.
+# The tenant that owns the data when none is named.
 DEFAULT_TENANT = "default"
 
 
@@ -34,18 +35,19 @@ class Agent:
     """One version of an agent.
 
     Attributes:
-        name: by which calls choose it.
-        version: digest of the definition; another text is another version.
-        tenant: whose data is searched.
-        company: name of the company, spoken and told to the model.
-        instructions: what the agent is told of its task.
-        language: of its callers, as an ISO 639-1 code.
-        voice: a voice by its name; "" for the one of the synthesizer's pool.
-        greeting: said when a call asks for an opening.
-        refusal: said when nothing is near enough.
-        expected_words: names as callers say them, which a recogniser takes as said before; "" for none.
-        knowledge: the data, and how near is near.
-        pools: the pools of a stage in the order in which they are tried; a stage that is missing has the cluster's.
+        name: the name by which calls select this agent.
+        version: digest of the definition, so any change to the text makes a new version.
+        tenant: the tenant whose data is searched.
+        company: company name, used in spoken texts and in the model's prompt.
+        instructions: what the model is told about the agent's task.
+        language: the callers' language, as an ISO 639-1 code.
+        voice: name of the voice; "" uses the one configured for the synthesizer's pool.
+        greeting: spoken when the client asks for an opening line.
+        refusal: spoken when no passage is close enough to the question.
+        expected_words: names as callers pronounce them, given to the recogniser as if they had just been said; "" for
+            none.
+        knowledge: which data is searched, and the thresholds for using a passage.
+        pools: for each stage, its pools in the order in which they are tried. A missing stage uses the cluster's order.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Where agents are found by name."""
+"""The port through which agents are looked up by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipelines.errors import VoxrayError
 
 
 class UnknownAgentError(VoxrayError):
-    """There is no agent of this name, or none for this tenant.
+    """No agent has this name, or the one that has it belongs to another tenant.
 
     Attributes:
-        name: the name that was asked for.
-        known: the names that there are.
+        name: the name that was requested.
+        known: the names that exist.
     """
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
@@ -26,17 +26,20 @@ class UnknownAgentError(VoxrayError):
 
 
 class AgentDirectory(Protocol):
-    """Finds the agents of a cluster. What it returns is what is in force now; calls keep what they were given."""
+    """Looks up the agents of a cluster.
+
+    It always returns the current version; a running call keeps the one it was given.
+    """
 
     def find(self, name: str, *, tenant: str | None) -> Agent:
         """Return an agent.
 
         Args:
-            name: "" for the default agent.
-            tenant: only agents of this tenant are seen; None sees all.
+            name: the agent's name; "" selects the default agent.
+            tenant: restricts the search to this tenant's agents; None searches all of them.
 
         Raises:
-            UnknownAgentError: there is none.
+            UnknownAgentError: no such agent exists.
         """
 
     def names(self, *, tenant: str | None) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Answering one question from the tenant's data: find a passage, let the model say it, and let nothing untrue out."""
+"""Answers one question from the tenant's data: finds a passage, lets the model phrase it, blocks unsupported claims."""

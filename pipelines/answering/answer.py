@@ -1,4 +1,4 @@
-"""The answerer that a session runs on: an order of the core in, answer events out."""
+"""The answerer a session runs on. It takes an order from the core and yields answer events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GroundedAnswerer:
     limits: AnswerLimits
 
     async def answer(self, order: StartAnswer) -> AsyncIterator[AnswerEvent]:
-        """Stream the answer to `order.question`; without a question (the client asks for an opening) greet."""
+        """Stream the answer to `order.question`, or the greeting when the client wants an opening."""
         if not order.question.strip():
             yield AnswerClause(self.agent.greeting, is_last=True)
             yield AnswerFinished(Grounding.COURTESY)

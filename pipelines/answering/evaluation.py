@@ -1,4 +1,4 @@
-"""Asking a set of questions and counting the verdicts. How a question is asked (HTTP, speech) is up to the caller."""
+"""Asks a set of questions and counts the verdicts. The caller decides how a question is asked (HTTP, speech)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Ask = Callable[[str], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One question, what was answered, and how it counts."""
+    """One question with its answer and verdict."""
 
     question: EvalQuestion
     answer: str
@@ -23,7 +23,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts of verdicts; shares are 0.0 to 1.0 (0.0 of nothing)."""
+    """Counts of verdicts. Shares run from 0.0 to 1.0 and are 0.0 when there are no questions."""
 
     right: int
     wrong: int
@@ -31,7 +31,7 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """All questions counted."""
+        """Number of questions counted."""
         return self.right + self.wrong + self.refused
 
     def share(self, verdict: Verdict) -> float:

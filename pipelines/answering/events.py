@@ -10,11 +10,12 @@ class AnswerLimits:
     """Bounds of one answer.
 
     Attributes:
-        passages: how many are looked at.
-        retrieval_budget_ms: after it the caller hears that the records cannot be reached.
-        first_clause_budget_ms: after it the passage's own sentence is spoken instead of the model's words.
-        max_tokens: the model's limit.
-        max_sentences: the model is stopped after so many; voice answers are short.
+        passages: how many passages are considered.
+        retrieval_budget_ms: time for the search, after which the caller is told that the records cannot be reached.
+        first_clause_budget_ms: time for the model's first clause, after which the passage's own sentence is spoken
+            instead.
+        max_tokens: the most tokens the model may generate.
+        max_sentences: the model is stopped after this many sentences, since spoken answers should be short.
     """
 
     passages: int

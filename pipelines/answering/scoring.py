@@ -1,4 +1,7 @@
-"""Judging an answer against expected facts: right, wrong or refused. Pure, so that every run is judged alike."""
+"""Judges an answer against expected facts as right, wrong or refused.
+
+The code is pure, so every run is judged alike.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _UNITS = (
 
 
 class Verdict(StrEnum):
-    """How an answer counts. A refusal is right where nothing could be known, and no lie elsewhere."""
+    """How an answer counts.
+
+    Refusing is right when the data has no answer; otherwise it is a miss but not a falsehood.
+    """
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -36,7 +42,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EvalQuestion:
-    """One question with what a right answer holds.
+    """One question with what a right answer must contain.
 
     Attributes:
         expected: every fact must be present; each is a tuple of accepted wordings.
@@ -51,7 +57,10 @@ class EvalQuestion:
 
 
 def judge(question: EvalQuestion, answer: str) -> Verdict:
-    """Judge one answer. Numbers and units are compared in one form ("thirty days", "30 days"; "$5", "5 dollars")."""
+    """Judge one answer.
+
+    Numbers and units are first brought to one form ("thirty days", "30 days"; "$5", "5 dollars").
+    """
     said = comparable(answer)
     if _REFUSAL.search(answer.lower().replace("\u2019", "'")):
         return Verdict.RIGHT if question.kind == UNANSWERABLE else Verdict.REFUSED
@@ -62,7 +71,7 @@ def judge(question: EvalQuestion, answer: str) -> Verdict:
 
 
 def comparable(text: str) -> str:
-    """Return text in the form in which answers and expectations are compared."""
+    """Return text in the canonical form used to compare answers with expectations."""
     lowered = digits_for_words(text.replace("\u2019", "'")).lower()
     for pattern, form in _UNITS:
         lowered = pattern.sub(form, lowered)
@@ -70,7 +79,7 @@ def comparable(text: str) -> str:
 
 
 def _says(said: str, wording: str) -> bool:
-    """Look for whole words only: "18" is not said by "1 8 0"; "30 days" is by "within 30 days."."""
+    """Return whether the whole words occur: "within 30 days." contains "30 days", but "1 8 0" does not contain "18"."""
     wanted = re.escape(comparable(wording).rstrip("."))
     return bool(re.search(rf"(?<![a-z0-9.-]){wanted}s?(?![a-z0-9]|\.\d)", said))
 

@@ -1,6 +1,6 @@
 """G.711 mu-law and A-law by table: 8-bit telephone audio to 16-bit linear samples and back.
 
-Both directions are one table look-up a sample. The tables are built from the segment arithmetic of ITU-T G.711 at
+Each direction takes one table look-up per sample. The tables are built from the segment arithmetic of ITU-T G.711 at
 import; decoding has 256 entries, encoding 65,536 (one for each 16-bit sample, indexed by its unsigned bit pattern).
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MU_BIAS: Final = 0x84
-_MU_CLIP: Final = 32_635 >> 2  # in the 14-bit range that G.711 companding works on
+_MU_CLIP: Final = 32_635 >> 2  # within the 14-bit range on which G.711 companding operates
 _SIGN: Final = 0x80
 
 
@@ -63,20 +63,20 @@ _A_ENCODE: Final = _a_law_encode_table()
 
 
 def decode_mu_law(coded: bytes) -> bytes:
-    """Return the 16-bit little-endian PCM of mu-law bytes (one sample a byte)."""
+    """Decode mu-law bytes (one per sample) to 16-bit little-endian PCM."""
     return _MU_DECODE[np.frombuffer(coded, np.uint8)].tobytes()
 
 
 def encode_mu_law(pcm: bytes) -> bytes:
-    """Return the mu-law bytes of whole 16-bit little-endian samples."""
+    """Encode whole 16-bit little-endian samples as mu-law bytes."""
     return _MU_ENCODE[np.frombuffer(pcm, np.uint16)].tobytes()
 
 
 def decode_a_law(coded: bytes) -> bytes:
-    """Return the 16-bit little-endian PCM of A-law bytes (one sample a byte)."""
+    """Decode A-law bytes (one per sample) to 16-bit little-endian PCM."""
     return _A_DECODE[np.frombuffer(coded, np.uint8)].tobytes()
 
 
 def encode_a_law(pcm: bytes) -> bytes:
-    """Return the A-law bytes of whole 16-bit little-endian samples."""
+    """Encode whole 16-bit little-endian samples as A-law bytes."""
     return _A_ENCODE[np.frombuffer(pcm, np.uint16)].tobytes()

@@ -9,8 +9,9 @@ class AudioHistory:
     """Keeps the last `keep_ms` of 16 kHz PCM16; positions are ms of audio since the session began.
 
     Args:
-        keep_ms: how much is kept at least.
-        offset_bytes: session audio that came before what is appended here; more than 0 where a session goes on.
+        keep_ms: the least amount of audio to keep, in ms.
+        offset_bytes: length of the session audio that precedes what is appended here; above 0 when a session is
+            resumed.
     """
 
     def __init__(self, keep_ms: int, offset_bytes: int = 0) -> None:
@@ -20,12 +21,12 @@ class AudioHistory:
 
     @property
     def end_ms(self) -> int:
-        """How much audio the session has had so far."""
+        """Total audio of the session so far, in ms."""
         return PCM_16K.ms_of(self._dropped_bytes + len(self._buffer))
 
     def append(self, pcm_16k: bytes) -> None:
         self._buffer += pcm_16k
-        # Trimming in large steps keeps appending cheap: deleting from the front moves everything behind it.
+        # Deleting from the front moves everything behind it, so trimming in large steps keeps appending cheap.
         if len(self._buffer) > 2 * self._keep_bytes:
             surplus_bytes = len(self._buffer) - self._keep_bytes
             del self._buffer[:surplus_bytes]
@@ -38,5 +39,5 @@ class AudioHistory:
         return bytes(self._buffer[begin:end])
 
     def start_bytes(self, start_ms: int) -> int:
-        """Return where in the session's audio `since(start_ms)` begins."""
+        """Return the byte offset in the session's audio at which `since(start_ms)` begins."""
         return max(PCM_16K.bytes_of(start_ms), self._dropped_bytes)

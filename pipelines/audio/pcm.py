@@ -1,7 +1,7 @@
-"""The two formats in which audio travels inside the product, and the arithmetic of their lengths.
+"""The two audio formats used inside the product, and the arithmetic of their lengths.
 
-Both are 16-bit little-endian mono PCM: `PCM_16K` is what engines hear, `PCM_24K` is what they speak. How many bytes a
-millisecond has is written here and nowhere else (tests/unit/test_pcm_numbers.py).
+Both are 16-bit little-endian mono PCM: engines consume `PCM_16K` and produce `PCM_24K`. The number of bytes per
+millisecond is defined here and nowhere else (tests/unit/test_pcm_numbers.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PcmFormat:
     """16-bit little-endian mono PCM at one rate. Lengths are rounded down to whole ms and whole samples.
 
     Attributes:
-        rate_hz: samples of a second; a multiple of 1000.
+        rate_hz: samples per second, a multiple of 1000.
     """
 
     rate_hz: int
@@ -35,23 +35,23 @@ class PcmFormat:
         return self.rate_hz * SAMPLE_BYTES
 
     def bytes_of(self, duration_ms: int) -> int:
-        """Return how many bytes `duration_ms` of audio take."""
+        """Return the size in bytes of `duration_ms` of audio."""
         return duration_ms * self.bytes_per_ms
 
     def ms_of(self, size_bytes: int) -> int:
-        """Return how many whole ms of audio `size_bytes` are."""
+        """Return the duration of `size_bytes` of audio, in whole ms."""
         return size_bytes // self.bytes_per_ms
 
     def seconds_of(self, size_bytes: int) -> float:
-        """Return how long `size_bytes` of audio last."""
+        """Return the duration of `size_bytes` of audio, in seconds."""
         return size_bytes / self.bytes_per_s
 
     def samples_of(self, duration_ms: int) -> int:
-        """Return how many samples `duration_ms` of audio have."""
+        """Return the number of samples in `duration_ms` of audio."""
         return duration_ms * self.samples_per_ms
 
     def ms_of_samples(self, samples: int) -> int:
-        """Return how many whole ms of audio `samples` are."""
+        """Return the duration of `samples` samples, in whole ms."""
         return samples // self.samples_per_ms
 
     def silence(self, duration_ms: int) -> bytes:

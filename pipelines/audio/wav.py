@@ -1,4 +1,4 @@
-"""WAV files in and out: 16-bit PCM, any rate and channel count in, mono out."""
+"""Reads and writes WAV files of 16-bit PCM. Input may have any rate and channel count; output is mono."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_wav(data: bytes) -> tuple[bytes, int]:
     """Return a WAV file's audio as mono PCM16, and its rate in Hz.
 
     Raises:
-        WavError: not a WAV file, not 16-bit PCM, or no audio in it.
+        WavError: the data is not a WAV file, is not 16-bit PCM, or holds no audio.
     """
     try:
         with wave.open(io.BytesIO(data)) as file:

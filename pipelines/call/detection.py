@@ -1,4 +1,4 @@
-"""A call's stream of voice activity detection, its scores placed in the session's audio."""
+"""Voice activity detection of one call, with each score placed on the session's audio timeline."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipelines.session.stimuli import SpeechScored
 
 
 class SpeechDetection:
-    """Scores a call's audio while turns are found by voice; its stream begins anew when they are again.
+    """Scores a call's audio while turns are detected by voice. Each time that is switched on, a new stream begins.
 
     Args:
-        detector: the gateway's.
-        on_score: gets each window's score once, in order.
+        detector: the detector shared by all calls of the gateway.
+        on_score: called with each window's score, once and in order.
     """
 
     def __init__(self, detector: SpeechDetector, on_score: Callable[[SpeechScored], None]) -> None:
@@ -29,11 +29,11 @@ class SpeechDetection:
 
     @property
     def place(self) -> DetectionPlace | None:
-        """How far the stream has come, for another process to go on from; None without a stream."""
+        """How far the stream has progressed, for another process to continue from; None without a stream."""
         return DetectionPlace(self._base_ms, self._scored_ms, self._window_ms) if self._stream is not None else None
 
     def push(self, pcm_16k: bytes, end_ms: int) -> None:
-        """Score audio that ends at `end_ms` of the session's."""
+        """Score audio that ends at `end_ms` of the session's audio."""
         if self._stream is None:
             base_ms = end_ms - PCM_16K.ms_of(len(pcm_16k))
             self._base_ms = self._scored_ms = base_ms
@@ -42,13 +42,13 @@ class SpeechDetection:
         self._stream.push(pcm_16k)
 
     def resume(self, place: DetectionPlace, history: AudioHistory) -> None:
-        """Go on where another process has left off, with the audio that `history` has of then."""
+        """Continue from where another process stopped, replaying that stretch of audio from `history`."""
         self._base_ms, self._scored_ms, self._window_ms = place.base_ms, place.scored_ms, place.window_ms
         self._stream = self._open(place.warm_up_ms)
         self._stream.push(history.since(place.warm_up_ms))
 
     def close(self) -> None:
-        """End the stream. Does nothing without one."""
+        """End the stream. Does nothing when none is open."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

@@ -1,7 +1,7 @@
-"""What of a call may be stored: the projection of what happens to it, numbered, without sound and without raw text.
+"""The part of a call that may be stored: numbered events, without audio and without raw text.
 
-Every stimulus and effect that observers see becomes one `CallEvent`, with the fields of its class. Their values are
-copied by kind, so that a field which is added later is safe, too:
+Every stimulus and effect that observers see becomes one `CallEvent` with the fields of its class. Values are treated by
+kind, so that a field added later is safe as well:
 
     number, bool, enumeration, None     as it is
     sound (bytes)                       its length
@@ -23,7 +23,7 @@ from pipelines.session.effects import Effect
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
-# Text fields that hold a word out of a list in this code, never the caller's, the client's or the data's.
+# Text fields whose value is always one of a fixed set of words, never text from the caller, the client or the data.
 _OWN_WORDS = frozenset({"code", "reason"})
 _WORD_BORDER = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -34,7 +34,7 @@ class CallEvent:
 
     Attributes:
         number: 1, 2, 3, ... within the call, without a gap.
-        at_ms: on the session's clock.
+        at_ms: time of the event on the session's clock.
         kind: the name of the stimulus or effect, such as "speech_started" or "answer_failed".
         fields: its fields, as JSON.
     """
@@ -46,20 +46,20 @@ class CallEvent:
 
 
 class WithheldText:
-    """The redactor to use where none is given: of a text it tells the length."""
+    """The default redactor, which keeps only the length of a text."""
 
     def redact(self, text: str) -> str:
         return f"[{len(text)} characters]" if text else ""
 
 
 class CallEventProjection:
-    """A session observer that tells of a call as events.
+    """A session observer that reports a call as events.
 
     Args:
-        session_id: as the core has it; ids that begin with it were made by the server.
+        session_id: the core's session id. Ids that begin with it were made by the server.
         on_event: called with each event, in order; must not block.
-        redactor: what makes text fit to be stored.
-        next_number: of the first event; more than 1 for a call that was taken over.
+        redactor: makes text safe to store.
+        next_number: number of the first event; above 1 for a call that was taken over.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Who watches a call: any number of observers, of which none can disturb it."""
+"""The observers of a call. There may be any number, and none can disturb the call."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 
 
 class ObserverChain:
-    """Shows a session to its observers, in order. Itself a `SessionObserver`, and one that never raises.
+    """Passes what a session does to its observers, in order. It is itself a `SessionObserver`, and it never raises.
 
-    An observer that raises goes on seeing what happens, as do the ones behind it. Each failure is counted; the first
-    one of each observer is logged, without values, since those may be speech.
+    An observer that raises is still called for later events, and so are the observers behind it. Every failure is
+    counted. Each observer's first failure is logged, without values, since those may be speech.
 
     Args:
-        observers: whom to show it to.
+        observers: the observers to call.
         on_failure: called with an observer's name for each exception it raises.
     """
 

@@ -1,7 +1,7 @@
-"""Runs one session: feeds it audio, time and engine results, and performs what it orders.
+"""Runs one session: feeds it audio, time and engine results, and carries out its orders.
 
-The core decides, the runner does. It owns the clock, the tasks and the streams of one call, and nothing that could
-not be made again from the core's state and the recent audio. All of it runs on one event loop.
+The core decides and the runner acts. The runner owns the clock, the tasks and the streams of one call, and nothing that
+could not be rebuilt from the core's state and the recent audio. All of it runs on one event loop.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ from pipelines.session.stimuli import (
 
 logger = logging.getLogger(__name__)
 
-# Long enough for the longest utterance and its prefix.
+# This covers the longest utterance with its prefix.
 KEEP_MARGIN_MS = 5_000
-# What is saved while nobody speaks: an utterance begins a prefix before the voice that is noticed.
+# Audio to save while nobody speaks, because an utterance starts one prefix before its voice is detected.
 RECENT_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What a session runs on; shared by all sessions of a process."""
+    """The engines a session runs on, shared by all sessions of a process."""
 
     speech_detector: SpeechDetector
     turn_detector: TurnDetector
@@ -91,8 +91,8 @@ class SessionRunner:
     Args:
         on_notice: called in order for every notice to the client; must not block.
         on_failure: called with the first exception that a bug has raised.
-        observers: who sees what happens.
-        left: what the runner before this one has left, None for a new session; `resume` then goes on from there.
+        observers: notified of everything that happens.
+        left: what the previous runner saved, from which `resume` continues; None for a new session.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class SessionRunner:
         return int((self._loop.time() - self._began_s) * 1000)
 
     def resume(self, orders: Sequence[Order]) -> None:
-        """Go on with a session that another runner has left, by giving its orders again."""
+        """Continue a session that another runner has left, by giving its orders again."""
         try:
             for order in orders:
                 self._carry_out(order)
@@ -146,7 +146,7 @@ class SessionRunner:
             self._fail(error)
 
     def save(self) -> RunnerState:
-        """Return what another runner needs beside the session's state to go on from this moment."""
+        """Return what another runner needs, besides the session's state, to continue from this moment."""
         state, place = self._session.state, self._detection.place
         recent_ms = self._history.end_ms - RECENT_MS
         starts_ms = [recent_ms, *(awaited.start_ms for awaited in state.awaited.values())]
@@ -159,7 +159,7 @@ class SessionRunner:
         return RunnerState(session_us, self._history.start_bytes(start_ms), self._history.since(start_ms), place)
 
     def feed_audio(self, pcm_16k: bytes) -> None:
-        """Take audio from the caller (any length, whole samples)."""
+        """Accept audio from the caller (any length, whole samples)."""
         if self._is_over or not pcm_16k:
             return
         try:
@@ -177,7 +177,7 @@ class SessionRunner:
             self._fail(error)
 
     def feed(self, stimulus: Stimulus) -> None:
-        """Take a stimulus; perform its effects."""
+        """Apply a stimulus and perform its effects."""
         if self._is_over:
             return
         try:
@@ -194,7 +194,7 @@ class SessionRunner:
         await self.abandon()
 
     async def abandon(self) -> None:
-        """Free everything, and leave the session as it is, for another runner to go on with."""
+        """Free everything but leave the session as it is, so that another runner can continue it."""
         self._is_closed = self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -207,7 +207,7 @@ class SessionRunner:
         self._detection.close()
 
     def _fail(self, error: Exception) -> None:
-        """A bug has shown: take nothing any more, and tell the owner."""
+        """React to a bug: accept nothing more, and tell the owner."""
         if not self._is_over:
             self._is_over = True
             self._on_failure(error)
@@ -216,7 +216,7 @@ class SessionRunner:
 
     def _perform(self, stimulus: Stimulus | None, effects: list[Effect], now_ms: int) -> None:
         if not effects and isinstance(stimulus, AudioAppended | SpeechScored):
-            # A frame or a window that decided nothing, thousands a second: it can only move the deadline away.
+            # Thousands of frames and windows a second decide nothing. They can only postpone the deadline.
             return
         for effect in effects:
             if isinstance(effect, Order):
@@ -263,11 +263,11 @@ class SessionRunner:
         stream = self._streams.pop(item_id, None)
         if stream is not None:
             task = self._loop.create_task(_release(stream))
-            self._closing.add(task)  # never cancelled: a stream that is not closed keeps its slot
+            self._closing.add(task)  # never cancelled, because an unclosed stream keeps its slot
             task.add_done_callback(self._closing.discard)
 
     def _spawn(self, generation: int, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` under `generation` (0: until the session ends)."""
+        """Run `work` as part of `generation`; 0 means until the session ends."""
         task = self._loop.create_task(work)
         group = self._tasks.setdefault(generation, set())
         group.add(task)
@@ -276,7 +276,7 @@ class SessionRunner:
 
     def _forget(self, generation: int, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._fail(error)  # what engines raise was caught in the task
+            self._fail(error)  # the task itself catches what engines raise
         group = self._tasks[generation]
         group.discard(task)
         if not group and generation:
@@ -301,15 +301,15 @@ class SessionRunner:
             pcm_16k = self._history.since(start_ms, end_ms)
             probability = await self._engines.turn_detector.completion_probability(pcm_16k)
         except Exception as error:
-            # Without a judgement the turn still ends, after the longest silence.
+            # Without a judgement the turn still ends after the maximum silence.
             _public_message(Component.TURN_DETECTOR, error)
             return
         self.feed(TurnJudged(generation, probability))
 
     async def _answer(self, order: StartAnswer) -> None:
-        """Feed the answer's clauses; the last one goes out with the token counts, which come right after it.
+        """Feed the answer's clauses. The last one waits for the token counts, which arrive right after it.
 
-        An answer always gets its last clause, even from an answerer that ends without `AnswerFinished`.
+        An answer always gets a last clause, even when the answerer ends without `AnswerFinished`.
         """
         generation, last_text, is_told = order.generation, "", False
         try:
@@ -332,7 +332,7 @@ class SessionRunner:
             self.feed(AnswerFailed(generation, _public_message(Component.ANSWER, error)))
 
     async def _speak(self, order: Synthesize, before: asyncio.Task[None] | None) -> None:
-        """Speak one clause, after the clause before it."""
+        """Speak one clause once the previous one has been spoken."""
         if before is not None:
             await asyncio.wait([before])
         request = SpeechRequest(order.text, order.voice, order.speed)
@@ -353,7 +353,8 @@ class SessionRunner:
         deadline_ms = None if self._is_over else self._session.next_deadline_ms()
         when_s = None if deadline_ms is None else self._began_s + deadline_ms / 1000
         if self._timer is not None:
-            # While audio flows the deadline moves with every frame: let the timer fire early and look again.
+            # While audio flows, the deadline moves with every frame. Letting the timer fire early and rechecking is
+            # cheaper.
             if when_s is not None and self._timer.when() <= when_s:
                 return
             self._timer.cancel()
@@ -373,7 +374,7 @@ class SessionRunner:
 
 
 async def _release(stream: TranscriptStream) -> None:
-    """Close a stream; one that fails harms no call."""
+    """Close a stream. A failure to close must not harm the call."""
     try:
         await stream.aclose()
     except Exception as error:
@@ -381,7 +382,7 @@ async def _release(stream: TranscriptStream) -> None:
 
 
 def _public_message(engine: Component, error: Exception) -> str:
-    """Log a failure; return a message for the client that says no more than which part failed."""
+    """Log a failure and return a message for the client that names only the part that failed."""
     if isinstance(error, EngineError):
         logger.warning("! %s (retryable: %s)", error, error.retryable)
         return f"The {error.engine.label} failed."

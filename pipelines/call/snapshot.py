@@ -1,11 +1,11 @@
-"""A call as one value and back, so that it can go on in another process: core, wire and recent audio.
+"""Saves a call as one value (core, wire and recent audio) and loads it, so that it can continue in another process.
 
     bytes of a snapshot ── load_call ──► CallSnapshot(core, wire, runner)
     wire                ── WireTranslator.resumed ──► the client sees the same session
     core                ── Session.restore ──► the session, and the orders to give again
     runner              ── SessionRunner(..., left=...).resume(orders) ──► it hears on from the same sample
 
-It holds what was said: keep it only where the tenant's data may be.
+A snapshot contains what was said, so keep it only where the tenant's data may be stored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SnapshotError(VoxrayError):
 
 @dataclass(frozen=True, slots=True)
 class CallSnapshot:
-    """A call at one moment."""
+    """The state of a call at one moment."""
 
     core: SessionState
     wire: WireState
@@ -66,7 +66,7 @@ def load_call(data: bytes) -> CallSnapshot:
 
 
 def dump_state(state: SessionState) -> bytes:
-    """Serialise the core's part alone."""
+    """Serialise only the core's state."""
     return _StoredState.model_construct(core=state).model_dump_json().encode()
 
 
@@ -83,6 +83,6 @@ def _validated(model: type[_Stored], data: bytes) -> _Stored:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        # Only the places: pydantic's own text quotes the values, and the values are speech.
+        # Report only the locations, because pydantic's own message quotes the values, and the values are speech.
         places = [".".join(map(str, e["loc"])) for e in error.errors(include_input=False)]
         raise SnapshotError(f"call snapshot is damaged at {places[:3]}") from None

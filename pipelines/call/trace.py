@@ -1,7 +1,7 @@
-"""Where the milliseconds of a turn go, read off the stimuli and effects of a session.
+"""Measures where the time of a turn goes, from the stimuli and effects of a session.
 
-All marks are ms after the caller's last voiced audio (for a written turn: after the request), on the server's clock.
-The client hears the first sound `answered` ms after it, plus the network both ways.
+All marks are in ms after the caller's last voiced audio, or after the request for a written turn, on the server's
+clock. The client hears the first sound after `answered` ms plus the network delay in both directions.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class TurnTrace:
             `answer_started`, `passages`, `first_clause`, `text_done`, `first_audio`, `answered`, `finished`; only
             those that happened.
         status: how the response ended.
-        grounding: where the words came from, or "".
-        passages: (source, title, text) of what the answer rests on, best first.
-        wasted_drafts: answers begun on speculation and dropped since the last turn.
+        grounding: where the words came from; "" when unknown.
+        passages: (source, title, text) of each passage found, the one the answer rests on first.
+        wasted_drafts: number of speculative answers dropped since the last turn.
     """
 
     response_id: str
@@ -50,7 +50,7 @@ class TurnTrace:
     wasted_drafts: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data, for the private trace event."""
+        """Return the trace as plain data, for the private trace event."""
         passages = [{"source": source, "title": title, "text": text} for source, title, text in self.passages]
         return {
             "response_id": self.response_id,
@@ -65,7 +65,7 @@ class TurnTrace:
 
 @dataclass(slots=True)
 class _Attempt:
-    """Times of one generation, absolute session ms."""
+    """Times of one generation, in ms of the session's clock."""
 
     times_ms: dict[str, int] = field(default_factory=dict)
     passages: tuple[tuple[str, str, str], ...] = ()
@@ -92,7 +92,7 @@ class TurnTracer:
         self._session = session
         self._on_turn = on_turn
         self._attempts: dict[int, _Attempt] = {}
-        self._turn = _Attempt()  # marks that belong to the caller's turn, not to one attempt
+        self._turn = _Attempt()  # marks that belong to the caller's turn rather than to one attempt
         self._speech_end_ms: int | None = None
         self._response: tuple[str, int] | None = None
         self._wasted_drafts = 0
@@ -139,7 +139,7 @@ class TurnTracer:
         self._speech_end_ms = now_ms - max(state.scored_ms - voiced_end_ms, 0)
 
     def _finish(self, finished: ResponseFinished, now_ms: int) -> None:
-        if self._response is None:  # a session taken over in the middle of a response
+        if self._response is None:  # the session was taken over in the middle of a response
             return
         attempt = self._attempts.pop(self._response[1], _Attempt())
         times_ms = {**self._turn.times_ms, **attempt.times_ms, "finished": now_ms}

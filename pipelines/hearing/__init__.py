@@ -1,1 +1,1 @@
-"""How a call's speech reaches a recogniser: whole utterances again and again, or a stream over a link."""
+"""How a call's speech reaches a recogniser: as utterances recognised again as they grow, or as a stream."""

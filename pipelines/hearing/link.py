@@ -1,10 +1,11 @@
-"""What a gateway and a streaming recogniser say to each other: plain messages, many streams on one link.
+"""The messages between a gateway and a streaming recogniser, which share one link for many streams.
 
 A *link* joins one gateway replica to one recogniser replica and carries the streams of all calls of that pair. The
-gateway collects what its calls have to say in a tick and sends it as one list of commands; the recogniser answers
-with one list of results a tick. Nothing here knows how the lists travel (`deployments/`), nor what recognises.
+gateway collects the commands of its calls during a tick and sends them as one list; the recogniser answers with one
+list of results per tick. This module knows neither how the lists travel (see `deployments/`) nor which engine
+recognises.
 
-Life of a stream, numbered by the gateway, never reused within a link:
+The life of a stream, whose number is chosen by the gateway and never reused within a link:
 
     OpenStream ── PushAudio* ── FinishUtterance ── PushAudio* ── … ── CloseStream
                      │               │
@@ -20,7 +21,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """Take a slot. `tenant` chooses whose phrases are boosted."""
+    """Take a slot. `tenant` selects whose phrases are boosted."""
 
     stream: int
     tenant: str = ""
@@ -36,10 +37,10 @@ class PushAudio:
 
 @dataclass(frozen=True, slots=True)
 class PushMany:
-    """`PushAudio` for many streams at once: what a tick has collected, without an object for each call.
+    """`PushAudio` for many streams at once: the audio collected in a tick, without one object per call.
 
     Attributes:
-        streams: whose audio; a stream may come more than once.
+        streams: the stream of each piece; a stream may occur more than once.
         pieces: the audio of each, in the same order.
     """
 
@@ -49,9 +50,9 @@ class PushMany:
 
 @dataclass(frozen=True, slots=True)
 class FinishUtterance:
-    """Recognise all audio pushed so far; the answer is the `StreamHeard` that bears this `finish` number.
+    """Recognise all audio pushed so far. The answer is the `StreamHeard` with this `finish` number.
 
-    The stream stays usable: the caller may go on speaking after a pause.
+    The stream stays usable, since the caller may continue speaking after a pause.
     """
 
     stream: int
@@ -80,15 +81,15 @@ class HeardWord:
 
 @dataclass(frozen=True, slots=True)
 class StreamHeard:
-    """What a stream has said so far; sent when it changed, and once for each `FinishUtterance`.
+    """What has been heard on a stream so far. It is sent when it changes, and once for each `FinishUtterance`.
 
     Attributes:
         text: the whole hypothesis since the stream was opened.
         stable_chars: length of the prefix of `text` that later results will keep.
         audio_ms: how much of the pushed audio it covers.
         finish: number of the `FinishUtterance` that this answers, None for a partial.
-        ends_utterance: the recogniser itself holds the utterance for ended.
-        words: times and confidence; given with a finish, empty in partials.
+        ends_utterance: whether the recogniser itself considers the utterance finished.
+        words: times and confidence of each word, given with a finish and empty in partials.
     """
 
     stream: int
@@ -102,7 +103,7 @@ class StreamHeard:
 
 @dataclass(frozen=True, slots=True)
 class StreamRefused:
-    """The stream was not opened: the recogniser is full, or about to stop. Another replica may take it."""
+    """The stream was not opened because the recogniser is full or about to stop. Another replica may take it."""
 
     stream: int
     reason: str
@@ -110,7 +111,7 @@ class StreamRefused:
 
 @dataclass(frozen=True, slots=True)
 class StreamFailed:
-    """The stream is ended by an error; its slot is free. `retryable`: its audio may be tried once more elsewhere."""
+    """An error ended the stream and freed its slot. If `retryable`, its audio may be tried again elsewhere."""
 
     stream: int
     reason: str
@@ -124,7 +125,10 @@ class RecognizerLink(Protocol):
     """One gateway's end of a streaming recogniser. Thread-safe."""
 
     def send(self, commands: Sequence[StreamCommand]) -> None:
-        """Queue commands, in order. Never blocks, never raises for a bad stream: that one gets `StreamFailed`."""
+        """Queue commands, in order.
+
+        Never blocks, and never raises for a bad stream, which gets `StreamFailed` instead.
+        """
 
     def close(self) -> None:
         """Free all slots of this link; no result follows. Does nothing on successive calls."""
@@ -134,16 +138,16 @@ class StreamingRecognizer(Protocol):
     """Recognises many streams at once on one thread of its own."""
 
     def open_link(self, on_results: Callable[[list[StreamResult]], None]) -> RecognizerLink:
-        """Join; `on_results` gets at most one list a tick, on the recogniser's thread, and must not block."""
+        """Open a link. `on_results` is called on the recogniser's thread, at most once per tick, and must not block."""
 
     def warm_up(self) -> None:
-        """Run every batch shape once, so that the first call is as fast as the next. Blocks."""
+        """Run every batch shape once, so that the first call is as fast as later ones. Blocks."""
 
     def check_health(self) -> None:
-        """Raise `EngineError` when the thread is dead, or its ticks have been late for longer than the bound."""
+        """Raise `EngineError` when the thread has died or its ticks have been late for longer than allowed."""
 
     def stats(self) -> dict[str, float]:
-        """Return streams, slots, tick lag (ms), batch fill and audio seconds, for metrics and scaling."""
+        """Return counts of streams and slots, tick lag (ms), batch fill and audio seconds, for metrics and scaling."""
 
     def close(self) -> None:
         """Stop the thread and free the model."""

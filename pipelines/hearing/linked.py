@@ -1,11 +1,12 @@
-"""Streaming recognition by replicas that come, fill up, drain and die: what goes out to whom, and when.
+"""Streaming recognition by replicas that join, fill up, drain and die: decides what is sent to which replica, and when.
 
-Theory of operation. Every utterance is a stream, pinned to one replica (`pins.py` decides to which). What the streams
-of one replica have to say in a tick goes out as one list of commands, and at once when a caller waits for a text:
+Theory of operation. Every utterance is a stream that is pinned to one replica (`pins.py` decides which). The commands
+of one replica's streams are sent as one list per tick, or at once when a caller waits for a text:
 
     utterances ──► table of pins ──► one outbox a replica ── tick or finish ──► one message
 
-The transport (`deployments.stage_link`) tells of replicas: `join`, `tell_load`, `deliver`, `retire`, `readmit`, `lose`.
+The transport (`deployments.stage_link`) reports on replicas: `join`, `tell_load`, `deliver`, `retire`, `readmit`,
+`lose`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ from pipelines.ports import Hypothesis
 
 @dataclass(eq=False, slots=True)
 class _Outbox:
-    """What waits for one replica. `unsent`: its streams with audio for the next tick, by number."""
+    """Commands that wait to be sent to one replica.
+
+    `unsent` holds its streams with audio for the next tick, by number.
+    """
 
     link: RecognizerLink
     commands: list[StreamCommand] = field(default_factory=list)
@@ -53,13 +57,13 @@ class _Outbox:
 
 @dataclass(slots=True)
 class LinkCounts:
-    """What has happened, for metrics.
+    """Counts of what has happened, for metrics.
 
     Attributes:
-        moved: streams that were begun again at another replica.
-        refused: streams that a replica would not take.
-        failed: streams whose audio may be at fault, so that no further replica was tried.
-        joined, lost_replicas: links that were made, and that broke.
+        moved: streams that were restarted at another replica.
+        refused: streams that a replica refused.
+        failed: streams for which no further replica was tried, because their audio may be at fault.
+        joined, lost_replicas: links that were opened, and links that broke.
     """
 
     moved: int = 0
@@ -73,11 +77,11 @@ class LinkedTranscriber:
     """Implements `pipelines.ports.Transcriber` over replicas of a streaming recogniser. Used on one event loop.
 
     Args:
-        patience: times and bounds.
+        patience: time limits and bounds.
 
     Attributes:
-        counts: what has happened.
-        has_replica: set while there is a replica.
+        counts: counters for metrics.
+        has_replica: an event that is set while there is at least one replica.
     """
 
     def __init__(self, patience: LinkPatience) -> None:
@@ -92,8 +96,8 @@ class LinkedTranscriber:
         """Open a stream. Must be called on the event loop's thread.
 
         Args:
-            on_partial: called with what has been heard, as it is heard.
-            tenant: whose phrases the recogniser prefers; "" for those of nobody in particular.
+            on_partial: called with each partial result as it arrives.
+            tenant: the tenant whose phrases the recogniser prefers; "" for no particular tenant.
         """
         stream = LinkedStream(self, self._patience, on_partial, tenant)
         self._place(stream)
@@ -109,13 +113,13 @@ class LinkedTranscriber:
             await stream.aclose()
 
     def gauges(self) -> dict[str, int]:
-        """Return replicas that take streams, streams pinned, and streams that wait for a replica."""
+        """Return the numbers of replicas that take streams, of pinned streams, and of streams waiting for a replica."""
         return self._pins.gauges()
 
-    # --- what the transport tells -------------------------------------------------------------------------------------
+    # --- what the transport reports -----------------------------------------------------------------------------------
 
     def join(self, name: str, link: RecognizerLink, *, streams: int, slots: int) -> None:
-        """A replica that was not here can be used: `streams` of its `slots` are taken."""
+        """Start using a new replica, of whose `slots` already `streams` are taken."""
         self.counts.joined += 1
         self._outboxes[name] = _Outbox(link)
         self._pins.join(name, streams=streams, slots=slots)
@@ -127,12 +131,12 @@ class LinkedTranscriber:
         return self._pins.has_replica(name)
 
     def tell_load(self, name: str, *, streams: int, slots: int, accepts_new: bool = True) -> None:
-        """A replica has said how full it is, and whether it takes new streams."""
+        """Take a replica's report of how full it is and whether it accepts new streams."""
         if self._pins.note_load(name, streams=streams, slots=slots, accepts_new=accepts_new):
             self._place_waiting(name)
 
     def deliver(self, name: str, results: Sequence[StreamResult]) -> None:
-        """Hand on what a replica has heard. Results of streams that are closed or gone mean nothing any more."""
+        """Pass on a replica's results. Results for streams that are closed or moved are ignored."""
         for result in results:
             stream = self._pins.stream_at(name, result.stream)
             if stream is None:
@@ -150,16 +154,16 @@ class LinkedTranscriber:
                     self._move(stream, f"{name} failed: {reason}", may_retry=retryable)
 
     def retire(self, name: str) -> None:
-        """The cluster is about to stop a replica: it keeps its streams and gets no new ones."""
+        """Stop giving new streams to a replica that the cluster is about to stop. It keeps those it has."""
         self._pins.retire(name)
 
     def readmit(self, name: str) -> None:
-        """A replica that was retired goes on. Does nothing for others."""
+        """Use a retired replica again. Does nothing for other replicas."""
         if self._pins.readmit(name):
             self._place_waiting(name)
 
     def lose(self, name: str) -> None:
-        """A replica's link is broken: its streams go elsewhere. Does nothing for one that is not there."""
+        """Move the streams of a replica whose link has broken. Does nothing for an unknown replica."""
         if not self._pins.has_replica(name):
             return
         self.counts.lost_replicas += 1
@@ -171,7 +175,7 @@ class LinkedTranscriber:
             self._move(stream, f"the link to {name} broke", may_retry=True)
 
     def close(self) -> None:
-        """Close all links; streams that are open fail when they are used."""
+        """Close all links. Streams that are still open fail when they are used."""
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
@@ -217,7 +221,7 @@ class LinkedTranscriber:
     # --- pins ---------------------------------------------------------------------------------------------------------
 
     def _place(self, stream: LinkedStream) -> None:
-        """Send a stream, with all that it holds, to the replica that the table names; or let it wait."""
+        """Send a stream with all its audio to the replica that the table names, or let it wait when there is none."""
         now_s = asyncio.get_running_loop().time()
         pin = self._pins.place(stream, audio_s=stream.audio_s, now_s=now_s)
         if pin is None:
@@ -233,12 +237,12 @@ class LinkedTranscriber:
             self._arm()
 
     def _place_waiting(self, name: str) -> None:
-        """Try the streams without a replica again, since the one of that name has room."""
+        """Try to place the waiting streams again, since the named replica has room."""
         for stream in self._pins.waiting_for(name):
             self._place(stream)
 
     def _move(self, stream: LinkedStream, reason: str, *, may_retry: bool) -> None:
-        """Begin a stream again elsewhere, unless its audio is at fault or may be."""
+        """Restart a stream at another replica, unless its audio is or may be at fault."""
         if not self._pins.count_move(stream) or not may_retry:
             self.counts.failed += 1
             stream.fail(EngineError(ENGINE, reason, retryable=False))
@@ -247,7 +251,10 @@ class LinkedTranscriber:
         self._place(stream)
 
     def _leave(self, stream: LinkedStream) -> None:
-        """Free a stream's slot; nobody waits for that, so it goes with the tick. Does nothing without a pin."""
+        """Free a stream's slot with the next tick, since nobody waits for it.
+
+        Does nothing for a stream without a pin.
+        """
         pin = self._unpin(stream)
         if pin is not None:
             self._outboxes[pin.replica].commands.append(CloseStream(pin.number))
@@ -273,7 +280,7 @@ class LinkedTranscriber:
 
 
 def _pushes(unsent: Mapping[int, LinkedStream]) -> Iterator[StreamCommand]:
-    """Yield the audio of many streams in few commands, none much longer than a piece of a replay."""
+    """Yield the audio of many streams in a few commands, none much larger than one piece of a replay."""
     streams: list[int] = []
     pieces: list[bytes] = []
     size = 0

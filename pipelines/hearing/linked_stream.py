@@ -1,14 +1,14 @@
-"""One utterance in recognition at a replica that may die: what it keeps, what it repeats, what it holds back.
+"""One utterance in recognition at a replica that may die: what is kept, what is repeated and what is held back.
 
-Everything that was pushed, and every `finalize` with its place in the audio, is kept until the utterance is closed. A
-replica that takes over gets all of the audio again, and every question that is not answered yet, at its place. (An
-answer changes nothing in the recogniser: `deployments.engines.streaming.chunk_stepper`.)
+All pushed audio, and every `finalize` with its position in the audio, is kept until the utterance is closed. A replica
+that takes over receives all of the audio again, and each unanswered `finalize` at its position. (Answering one changes
+nothing in the recogniser: `deployments.engines.streaming.chunk_stepper`.)
 
     pushed         ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
     finishes                │1 answered      │2 waits
     replay   Open  ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓ Finish 2 ▓▓▓▓
 
-Partials of the new replica stay unpublished until they cover more audio than what was published.
+Partials from the new replica are withheld until they cover more audio than the last published one.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from pipelines.hearing.link import FinishUtterance, PushAudio, StreamCommand, St
 from pipelines.ports import Hypothesis
 
 ENGINE = Component.TRANSCRIBER
-# A replay is cut into pieces, so that no single message grows with the utterance.
+# A replay is cut into pieces of this size, so that no single message grows with the utterance.
 PIECE_BYTES = 256 * 1024
 
 
 def cut(number: int, pcm_16k: bytes | bytearray) -> Iterator[PushAudio]:
-    """Yield the audio of a stream in pieces that a message can hold."""
+    """Yield a stream's audio in pieces that fit into one message."""
     for at in range(0, len(pcm_16k), PIECE_BYTES):
         yield PushAudio(number, bytes(pcm_16k[at : at + PIECE_BYTES]))
 
 
 class Placement(Protocol):
-    """What a stream asks of whoever has placed it."""
+    """What a stream asks of the object that has placed it."""
 
     def send_audio(self, stream: LinkedStream) -> None:
-        """Send the audio that is new with the next tick."""
+        """Send the new audio with the next tick."""
 
     def send_finish(self, stream: LinkedStream, finish: Finish) -> None:
-        """Send a `finalize` now, or find a replica first."""
+        """Send a `finalize` now, finding a replica first if there is none."""
 
     def try_elsewhere(self, stream: LinkedStream) -> None:
-        """Begin the stream again at another replica, if its own has had time enough and there is another one."""
+        """Restart the stream at another replica, if its own has had enough time and there is another one."""
 
     def forget(self, stream: LinkedStream) -> None:
-        """Free what the stream holds: the utterance is closed."""
+        """Free what the stream holds, because the utterance is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkPatience:
-    """Times and bounds of linked recognition.
+    """Time limits and bounds of linked recognition.
 
     Attributes:
-        tick_ms: audio is collected this long before it is sent.
-        answer_s: a replica that has not answered a `finalize` by then is left for another one.
-        wait_s: a `finalize` fails after this long, however many replicas were tried, and with none there.
-        max_utterance_s: audio beyond it is not taken.
-        max_moves: replicas that one utterance may lose; it may be what kills them.
+        tick_ms: how long audio is collected before it is sent.
+        answer_s: time after which a replica that has not answered a `finalize` is abandoned for another one.
+        wait_s: time after which a `finalize` fails, whether several replicas were tried or there was none.
+        max_utterance_s: audio beyond this length is dropped.
+        max_moves: how many replicas one utterance may lose, since the utterance itself may be what kills them.
     """
 
     tick_ms: int = 20
@@ -71,7 +71,7 @@ class LinkPatience:
 
 @dataclass(eq=False, slots=True)
 class Finish:
-    """A `finalize`: all audio up to `end_bytes`, and who waits for its text."""
+    """A `finalize` of all audio up to `end_bytes`, and the future that waits for its text."""
 
     number: int
     end_bytes: int
@@ -84,7 +84,7 @@ class Finish:
 
 @dataclass(eq=False, slots=True)
 class _Published:
-    """The newest partial that the caller has seen."""
+    """The newest partial that was published."""
 
     text: str = ""
     stable_chars: int = 0
@@ -118,11 +118,11 @@ class LinkedStream:
             return
         audio = self._audio
         audio += pcm_16k[: self._room_bytes - len(audio)]
-        if len(audio) - self._sent_bytes > 1:  # a whole sample
+        if len(audio) - self._sent_bytes > 1:  # at least one whole sample
             self._placement.send_audio(self)
 
     async def finalize(self) -> Hypothesis:
-        """Recognise all audio pushed so far; calls over the same audio share one answer.
+        """Recognise all audio pushed so far; calls that cover the same audio share one answer.
 
         Raises:
             EngineError: recognition failed, no replica took the stream or answered in time, or the stream is closed.
@@ -150,26 +150,26 @@ class LinkedStream:
         for finish in self._finishes:
             finish.answer.cancel()
 
-    # --- for whoever places it ----------------------------------------------------------------------------------------
+    # --- for the placement --------------------------------------------------------------------------------------------
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether a `finalize` waits."""
+        """Whether a `finalize` still waits for its answer."""
         return any(not finish.answer.done() for finish in self._finishes)
 
     @property
     def audio_s(self) -> float:
-        """Length of all that was pushed."""
+        """Length of all pushed audio, in seconds."""
         return PCM_16K.seconds_of(self._whole_bytes)
 
     def take_unsent(self) -> bytes:
-        """Return the audio that the replica has not got; it counts as sent."""
+        """Return the audio that the replica has not received yet, and mark it as sent."""
         audio, start = self._audio, self._sent_bytes
         self._sent_bytes = end = len(audio) & ~1
         return bytes(audio[start:end])
 
     def replay(self, number: int) -> Iterator[StreamCommand]:
-        """Yield everything, from the first sample on; it counts as sent."""
+        """Yield everything from the first sample on, and mark it as sent."""
         self._must_catch_up = self._published.audio_ms >= 0
         self._sent_bytes, start = self._whole_bytes, 0
         for finish in self._finishes:
@@ -181,7 +181,7 @@ class LinkedStream:
         yield from cut(number, self._audio[start : self._sent_bytes])
 
     def hear(self, heard: StreamHeard) -> None:
-        """Take a result of the replica that the stream is pinned to."""
+        """Take a result from the replica that the stream is pinned to."""
         if heard.finish is None:
             self._publish(heard)
             return
@@ -190,18 +190,18 @@ class LinkedStream:
                 finish.answer.set_result(Hypothesis(heard.text, len(heard.text), heard.audio_ms, heard.ends_utterance))
 
     def fail(self, error: EngineError) -> None:
-        """Tell everybody who waits; the next `finalize` begins anew."""
+        """Fail everyone who waits. The next `finalize` starts afresh."""
         for finish in self._finishes:
             if not finish.answer.done():
                 finish.answer.set_exception(error)
-                finish.answer.exception()  # it may be that nobody waits any more
+                finish.answer.exception()  # retrieve it, since perhaps nobody waits any more
         self._finishes = [finish for finish in self._finishes if not finish.has_failed]
 
-    # --- within -------------------------------------------------------------------------------------------------------
+    # --- internals ----------------------------------------------------------------------------------------------------
 
     @property
     def _whole_bytes(self) -> int:
-        """Pushed audio in whole samples; half of one waits for its other half."""
+        """Length of the pushed audio in whole samples. Half a sample waits for its other half."""
         return len(self._audio) & ~1
 
     def _begin_finish(self) -> Finish:
@@ -216,7 +216,7 @@ class LinkedStream:
             await asyncio.wait({finish.answer}, timeout=self._patience.answer_s)
             if not finish.answer.done():
                 self._placement.try_elsewhere(self)
-        # Shielded, since another `finalize` may wait for the same answer.
+        # The answer is shielded because another `finalize` may be waiting for it.
         return await asyncio.shield(finish.answer)
 
     def _publish(self, heard: StreamHeard) -> None:

@@ -1,14 +1,14 @@
-"""Which replica of a streaming recogniser hears which stream. Pure: time is an argument, nothing is sent here.
+"""Decides which replica of a streaming recogniser hears which stream. Pure: time is an argument and nothing is sent.
 
-Theory of operation. A stream is pinned to one replica for its life, under a number of that replica's own; a replica
-that joins gets new streams only. A pin ends in one of four ways:
+Theory of operation. A stream is pinned to one replica for its life, under a number that is unique to that replica. A
+replica that joins gets only new streams. A pin ends in one of four ways:
 
     the replica refuses              ──► it is avoided; the next one; none left: the stream waits, with the reasons
     it is lost, or fails the stream  ──► another one, `max_moves` times at most: the audio may be what kills replicas
     it does not answer in time       ──► another one, if there is one that may take it
     the stream is closed             ──► its slot is free
 
-A stream without a replica waits for one that joins, is listed again, or has room again.
+A stream without a replica waits until one joins, is listed again, or has room again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-# What a replica may take to hear a second of audio that is sent all at once, in seconds.
+# Time in seconds that a replica may need for each second of audio that is sent all at once.
 _CATCH_UP_S_PER_S = 0.2
 
 StreamT = TypeVar("StreamT")
@@ -24,7 +24,7 @@ StreamT = TypeVar("StreamT")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Where a stream is: at which replica, under which number. Before `answer_due_s` no answer of it is late."""
+    """A stream's replica and its number there. No answer counts as late before `answer_due_s`."""
 
     replica: str
     number: int
@@ -36,9 +36,10 @@ class _Replica(Generic[StreamT]):
     """One replica as this gateway knows it.
 
     Attributes:
-        streams, slots: of all gateways, as last told; `since_told`: streams opened here less those ended here since.
-        accepts_new: it says so itself. `is_listed`: the cluster counts it among those that run.
-        pinned: its streams of this gateway by number.
+        streams, slots: totals over all gateways, as last reported; `since_told`: streams opened here minus those ended
+            here since then.
+        accepts_new: the replica says that it accepts new streams. `is_listed`: the cluster lists it as running.
+        pinned: the streams of this gateway that it hears, by number.
     """
 
     streams: int
@@ -59,7 +60,7 @@ class _Replica(Generic[StreamT]):
 
 @dataclass(slots=True)
 class _Journey:
-    """What a stream has gone through. `avoided`: replicas that refused it or let it wait, with the reason."""
+    """The history of a stream. `avoided` holds the replicas that refused it or kept it waiting, with the reason."""
 
     pin: Pin | None = None
     moves: int = 0
@@ -70,8 +71,8 @@ class PinTable(Generic[StreamT]):
     """The table of pins of one gateway.
 
     Args:
-        max_moves: replicas that one stream may lose.
-        answer_s: how long a replica has for an answer, over what it needs to hear what it gets at once.
+        max_moves: how many replicas one stream may lose.
+        answer_s: how long a replica has for an answer, beyond the time it needs for audio that is sent all at once.
     """
 
     def __init__(self, *, max_moves: int, answer_s: float) -> None:
@@ -79,12 +80,12 @@ class PinTable(Generic[StreamT]):
         self._answer_s = answer_s
         self._replicas: dict[str, _Replica[StreamT]] = {}
         self._journeys: dict[StreamT, _Journey] = {}
-        self._waiting: dict[StreamT, None] = {}  # ordered set: who has waited longest is placed first
+        self._waiting: dict[StreamT, None] = {}  # an ordered set: the longest waiting is placed first
 
     # --- replicas -----------------------------------------------------------------------------------------------------
 
     def join(self, name: str, *, streams: int, slots: int) -> None:
-        """Add a replica; `streams` of its `slots` are taken."""
+        """Add a replica, of whose `slots` already `streams` are taken."""
         self._replicas[name] = _Replica(streams, slots)
 
     def has_replica(self, name: str) -> bool:
@@ -92,11 +93,11 @@ class PinTable(Generic[StreamT]):
         return name in self._replicas
 
     def has_replicas(self) -> bool:
-        """Return whether there is any replica."""
+        """Return whether there is at least one replica."""
         return bool(self._replicas)
 
     def note_load(self, name: str, *, streams: int, slots: int, accepts_new: bool) -> bool:
-        """Note how full a replica says it is; return whether it has room for streams that wait."""
+        """Record how full a replica reports to be, and return whether it has room for waiting streams."""
         replica = self._replicas.get(name)
         if replica is None:
             return False
@@ -105,12 +106,12 @@ class PinTable(Generic[StreamT]):
         return accepts_new and streams < slots
 
     def retire(self, name: str) -> None:
-        """Let a replica keep its streams, and give it no new ones. Does nothing for one that is not here."""
+        """Give a replica no new streams, but let it keep those it has. Does nothing for an unknown replica."""
         if name in self._replicas:
             self._replicas[name].is_listed = False
 
     def readmit(self, name: str) -> bool:
-        """Take a retired replica back; return whether it was one."""
+        """Take a retired replica back, and return whether it was retired."""
         replica = self._replicas.get(name)
         if replica is None or replica.is_listed:
             return False
@@ -118,7 +119,7 @@ class PinTable(Generic[StreamT]):
         return True
 
     def lose(self, name: str) -> tuple[StreamT, ...]:
-        """Forget a replica; return the streams that it had."""
+        """Forget a replica, and return the streams it had."""
         replica = self._replicas.pop(name)
         streams = tuple(replica.pinned.values())
         for stream in streams:
@@ -131,12 +132,12 @@ class PinTable(Generic[StreamT]):
         """Pin a stream to the least loaded replica that may take it.
 
         Args:
-            stream: has no pin.
-            audio_s: length of what the replica gets at once.
+            stream: the stream to pin, which must not be pinned yet.
+            audio_s: length of the audio that the replica receives at once.
             now_s: any steady time in seconds.
 
         Returns:
-            The pin, or None: the stream waits from now on; `refusals` tells why.
+            The pin, or None if the stream has to wait; `refusals` then tells why.
         """
         journey = self._journeys.setdefault(stream, _Journey())
         name = self._best_for(journey)
@@ -153,31 +154,31 @@ class PinTable(Generic[StreamT]):
         return journey.pin
 
     def pin_of(self, stream: StreamT) -> Pin | None:
-        """Return where a stream is; None where it waits or has failed."""
+        """Return a stream's pin, or None if it waits or has failed."""
         journey = self._journeys.get(stream)
         return journey.pin if journey else None
 
     def stream_at(self, name: str, number: int) -> StreamT | None:
-        """Return the stream that a replica knows by a number; None for one that is closed or gone."""
+        """Return the stream that a replica knows by a number, or None if it is closed or was moved."""
         replica = self._replicas.get(name)
         return replica.pinned.get(number) if replica else None
 
     def waiting_for(self, name: str) -> tuple[StreamT, ...]:
-        """Return the streams that wait, for another try: the replica of that name has room, and is avoided no more."""
+        """Return the waiting streams for another try. The named replica has room, so it is no longer avoided."""
         waiting = tuple(self._waiting)
         for stream in waiting:
             self._journeys[stream].avoided.pop(name, None)
         return waiting
 
     def refusals(self, stream: StreamT) -> str:
-        """Return why the replicas that are here do not take a stream, "" when none of them has refused it."""
+        """Return why the present replicas do not take a stream, or "" when none of them has refused it."""
         avoided = self._journeys[stream].avoided
         if not any(name in avoided for name in self._replicas):
             return ""
         return "; ".join(f"{name}: {reason}" for name, reason in sorted(avoided.items()))
 
     def unpin(self, stream: StreamT) -> None:
-        """End a stream's pin; its slot is free. Does nothing without one."""
+        """End a stream's pin and free its slot. Does nothing for a stream without a pin."""
         journey = self._journeys.get(stream)
         if journey is None or journey.pin is None:
             return
@@ -187,7 +188,7 @@ class PinTable(Generic[StreamT]):
         journey.pin = None
 
     def avoid(self, stream: StreamT, name: str, reason: str) -> None:
-        """Do not place a stream at this replica, until it has room again."""
+        """Keep a stream away from this replica until the replica has room again."""
         self._journeys[stream].avoided[name] = reason
 
     def forgive(self, stream: StreamT) -> None:
@@ -195,28 +196,28 @@ class PinTable(Generic[StreamT]):
         self._journeys.setdefault(stream, _Journey()).avoided.clear()
 
     def count_move(self, stream: StreamT) -> bool:
-        """Count that a stream has lost its replica; return whether it may be begun again elsewhere."""
+        """Count the loss of a stream's replica, and return whether the stream may be restarted elsewhere."""
         journey = self._journeys[stream]
         journey.moves += 1
         return journey.moves <= self._max_moves
 
     def is_late(self, stream: StreamT, now_s: float) -> bool:
-        """Return whether the replica that a stream is at should have answered by now."""
+        """Return whether the stream's replica should have answered by now."""
         pin = self.pin_of(stream)
         return pin is not None and now_s >= pin.answer_due_s
 
     def can_place(self, stream: StreamT) -> bool:
-        """Return whether there is a replica that may take the stream."""
+        """Return whether some replica may take the stream."""
         return self._best_for(self._journeys[stream]) is not None
 
     def forget(self, stream: StreamT) -> None:
-        """The stream is closed, and nothing is known of it any more."""
+        """Forget a closed stream completely."""
         self.unpin(stream)
         self._journeys.pop(stream, None)
         self._waiting.pop(stream, None)
 
     def gauges(self) -> dict[str, int]:
-        """Return replicas that take streams, streams pinned, and streams that wait for a replica."""
+        """Return the numbers of replicas that take streams, of pinned streams, and of streams waiting for a replica."""
         return {
             "replicas": sum(replica.takes_new for replica in self._replicas.values()),
             "pinned": sum(len(replica.pinned) for replica in self._replicas.values()),

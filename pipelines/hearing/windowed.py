@@ -1,15 +1,16 @@
-"""Streaming recognition over a recogniser that only knows whole utterances.
+"""Streaming recognition on top of a recogniser that handles only whole utterances.
 
-Theory of operation. While the caller speaks, the utterance so far is recognised again and again, each time longer; the
-words that two consecutive recognitions agree on become the stable prefix (LocalAgreement-2, Macháček et al. 2023).
-Only one recognition of a stream is in flight, and none is started as long as `finalize` waits:
+Theory of operation. While the caller speaks, the growing utterance is recognised repeatedly, and the words on which two
+consecutive recognitions agree become the stable prefix (LocalAgreement-2, Macháček et al. 2023). A stream has at most
+one recognition in flight, and no partial one is started while `finalize` waits:
 
     push ─────────┬──────────────┬───────────────┬── finalize
     recognise  [---- 0.7 s ----][------ 1.4 s -----]  │ covers all audio: this result is the final one,
                                                       │ else: recognise all, now
 
-A partial that does not cover all audio is not waited for: its result is dropped and the final one starts at once. On
-one engine thread that one queues behind the partial, no slower than waiting; on several it is faster.
+`finalize` does not wait for a partial that covers only part of the audio: the partial's result is dropped and the final
+recognition starts at once. With one engine thread it queues behind the partial, which is no slower than waiting; with
+several threads it is faster.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Recognition:
     """What a recogniser heard in one utterance.
 
     Attributes:
-        text: "" when there is no speech.
-        mean_logprob: mean natural log probability of a token; 0.0 when the recogniser does not say.
+        text: the words; "" when there is no speech.
+        mean_logprob: mean natural log probability per token; 0.0 when the recogniser does not provide it.
         no_speech: probability (0.0 to 1.0) that there is no speech.
     """
 
@@ -50,7 +51,7 @@ class WindowedTranscriber:
     Args:
         recognize: recognises a whole utterance (16 kHz PCM); a local engine's method or a remote handle's. Must
             tolerate being cancelled.
-        partial_interval_ms: audio that must be new before the next partial is recognised.
+        partial_interval_ms: amount of new audio after which the next partial is recognised.
     """
 
     def __init__(self, recognize: Recognizer, *, partial_interval_ms: int) -> None:
@@ -64,7 +65,7 @@ class WindowedTranscriber:
 
 @dataclass(slots=True)
 class _Run:
-    """One recognition of the utterance's first `size_bytes`; `finals` counts the `finalize` calls that wait for it."""
+    """A recognition of the utterance's first `size_bytes`. `finals` counts the `finalize` calls that wait for it."""
 
     size_bytes: int
     task: asyncio.Task[Hypothesis]
@@ -93,10 +94,11 @@ class WindowedStream:
         self._start_partial_if_due()
 
     async def finalize(self) -> Hypothesis:
-        """Recognise all audio pushed so far; calls over the same audio share one recognition.
+        """Recognise all audio pushed so far; calls that cover the same audio share one recognition.
 
         Raises:
-            EngineError: recognition failed, twice where a retry could help, or the stream is closed.
+            EngineError: the stream is closed, or recognition failed (a second time, if the first failure was
+                retryable).
         """
         self._finals_waiting += 1
         try:
@@ -124,7 +126,7 @@ class WindowedStream:
             run = self._start(wanted_bytes)
         run.finals += 1
         try:
-            # Shielded, since another `finalize` may wait for the same recognition.
+            # The recognition is shielded because another `finalize` may be waiting for it.
             heard = await asyncio.shield(run.task)
         finally:
             run.finals -= 1
@@ -143,7 +145,7 @@ class WindowedStream:
         self._start(len(self._audio)).task.add_done_callback(self._publish)
 
     def _publish(self, task: asyncio.Task[Hypothesis]) -> None:
-        # A partial that failed is only a missed preview: `finalize` recognises again and reports.
+        # A failed partial is only a missed preview. `finalize` recognises again and reports the failure.
         if self._is_closed or task.cancelled() or task.exception() is not None:
             return
         self._on_partial(task.result())
@@ -172,7 +174,7 @@ def _has_failed(task: asyncio.Task[Hypothesis]) -> bool:
 
 
 def _keys(words: list[str]) -> list[str]:
-    """Words as they count for agreement: case and marks change as the sentence goes on."""
+    """Return the words as compared for agreement, without case and punctuation, which change as the sentence grows."""
     return [word.strip(_EDGE_MARKS).lower() or word for word in words]
 
 

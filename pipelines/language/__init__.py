@@ -1,1 +1,1 @@
-"""What depends on the language of a call; one folder a language."""
+"""Everything that depends on the language of a call, with one folder per language."""

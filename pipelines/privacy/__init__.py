@@ -1,1 +1,1 @@
-"""Personal data in texts: what is looked for, and what stands in its place."""
+"""Detects personal data in texts and replaces it."""

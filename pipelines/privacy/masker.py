@@ -1,8 +1,9 @@
-"""Personal data in texts, replaced by policy: before a text is embedded or stored.
+"""Replaces personal data in texts, as a policy demands, before the texts are embedded or stored.
 
 Telephone numbers are found by phonenumbers (Google's rules, country by country); card numbers, IBANs and national ids
-by pattern and check digit (python-stdnum), so that an order number stays what it is. Names of people are not found: no
-pattern tells them from names of things. A table's `sentences` and `drop` keep such columns out.
+by pattern and check digit (python-stdnum), so that an order number is left alone. Names of people are not detected,
+because no pattern distinguishes them from names of things. The settings `sentences` and `drop` of a table keep such
+columns out.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-
 _CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?!\w)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,4})?\b")
 _SSN = re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])")
-# Cheaper than the library by far, and most texts hold no seven digits at all.
+# This test is far cheaper than the library, and most texts do not contain seven digits at all.
 _MAYBE_PHONE = re.compile(r"\d(?:[ ().\-/]{0,3}\d){6}")
 
 
 @dataclass(frozen=True, slots=True)
 class MaskingPolicy:
-    """Which personal data are replaced, and by what.
+    """Which kinds of personal data are replaced, and with what.
 
     Attributes:
-        kinds: what is looked for. Empty: nothing is masked.
-        replacement: "label" writes "[email]", "hash" keeps equal values equal, "remove" leaves nothing.
-        region: country of telephone numbers without a prefix and of national ids (ISO 3166, two letters).
-        allow: regular expressions of values that stay, such as the company's own numbers.
+        kinds: the kinds to detect. When empty, nothing is masked.
+        replacement: "label" writes "[email]", "hash" maps equal values to equal texts, and "remove" deletes the value.
+        region: country assumed for national ids and for telephone numbers without a prefix (ISO 3166, two letters).
+        allow: regular expressions for values to keep, such as the company's own numbers.
     """
 
     kinds: tuple[PiiKind, ...] = ("email", "phone", "card", "iban", "national_id")
@@ -48,21 +49,24 @@ class MaskingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """A text without personal data, and how many values of it were replaced."""
+    """A masked text, with the number of values that were replaced."""
 
     text: str
     count: int
 
 
 class Masker:
-    """Replaces personal data in texts; a `pipelines.ports.Redactor`. Cheap to make, holds no state between texts."""
+    """Replaces personal data in texts; a `pipelines.ports.Redactor`.
+
+    It is cheap to make and keeps no state between texts.
+    """
 
     def __init__(self, policy: MaskingPolicy) -> None:
         self._policy = policy
         self._allowed = [re.compile(pattern) for pattern in policy.allow]
 
     def mask(self, text: str) -> Masked:
-        """Return `text` with every value of the policy's kinds replaced; the first kind that finds a value names it."""
+        """Return `text` with every value of the policy's kinds replaced; the first kind to match a value labels it."""
         count = 0
         for kind in self._policy.kinds:
             spans = [span for span in _FINDERS[kind](text, self._policy.region) if not self._is_allowed(text, span)]

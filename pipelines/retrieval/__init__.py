@@ -1,1 +1,1 @@
-"""The pure parts of retrieval: fusing rankings, leaving out duplicates, and measuring how good a ranking is."""
+"""The pure parts of retrieval: fusing rankings, dropping duplicates, and measuring the quality of a ranking."""

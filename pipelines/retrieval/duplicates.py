@@ -1,4 +1,4 @@
-"""Which passages say the same. A caller needs a fact once, and places in the list are few."""
+"""Finds passages that say the same, since a caller needs a fact only once and the list of results is short."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _NAME = re.compile(r"\b[A-Z][A-Za-z]+")
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a passage says: its content words, and the words in which no difference is small."""
+    """The content words of a passage, and those of them for which even a small difference matters."""
 
     words: frozenset[str]
     facts: frozenset[str]
 
 
 def first_distinct(passages: Iterable[Passage], wanted: int) -> tuple[list[Passage], int]:
-    """Return the first `wanted` passages that do not repeat an earlier one, and how many were left out on the way.
+    """Return the first `wanted` passages that do not repeat an earlier one, and how many were dropped on the way.
 
-    Takes no more of `passages` than it needs. Of passages that say the same the first keeps its place and scores; the
-    newest gives text, source and date, since that is what a citation should name.
+    Consumes no more of `passages` than it needs. Among passages that say the same, the first supplies the place and the
+    scores, and the newest supplies text, source and date, since a citation should name that one.
     """
     kept: list[Passage] = []
     contents: list[_Content] = []
@@ -48,10 +48,10 @@ def first_distinct(passages: Iterable[Passage], wanted: int) -> tuple[list[Passa
 
 
 def is_duplicate(one: Passage, other: Passage) -> bool:
-    """Say whether two passages say the same: nearly all words shared, and no number, name or negation differs.
+    """Return whether two passages say the same: they share nearly all words and no number, name or negation differs.
 
-    Records of one table differ in nothing but their facts ("order 1042 has shipped", "order 1043 has shipped"): overlap
-    alone would take them for the same.
+    Records of one table differ only in their facts ("order 1042 has shipped", "order 1043 has shipped"), so overlap
+    alone would mistake them for duplicates.
     """
     return _is_same(_content(one), _content(other))
 

@@ -1,4 +1,4 @@
-"""One stimulus being applied: the state it works on, the time it happened, and the effects it has had so far."""
+"""A stimulus being applied: the state it works on, the time it happened, and its effects so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pipelines.session.transitions import Step, next_input_state, next_reply_pha
 class Change:
     """Collects the effects of one stimulus and moves the states by the transition table.
 
-    It happens as a whole or not at all: `keep` notes the state before the first of its changes, `undo` goes back there.
+    A change happens as a whole or not at all: `keep` saves the state before the first modification and `undo` restores
+    it.
     """
 
     state: SessionState
@@ -22,12 +23,12 @@ class Change:
     _kept: SessionState | None = None
 
     def keep(self) -> None:
-        """Note the state as it is now. Does nothing on successive calls."""
+        """Save the current state. Does nothing on successive calls."""
         if self._kept is None:
             self._kept = self.state.copy()
 
     def undo(self) -> None:
-        """Put the state back to where it was kept; without that nothing has been changed."""
+        """Restore the saved state. Without one there is nothing to restore, because nothing has changed."""
         if self._kept is not None:
             self.state.become(self._kept)
 
@@ -35,7 +36,7 @@ class Change:
         self.effects.append(effect)
 
     def refuse(self, code: str, message: str, *, param: str | None = None, event_id: str | None = None) -> None:
-        """Tell the client that nothing was done."""
+        """Tell the client that its request was refused and changed nothing."""
         self.emit(Refused(code, message, param, event_id))
 
     def step_input(self, step: Step) -> None:

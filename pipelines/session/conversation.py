@@ -1,4 +1,4 @@
-"""The conversation's items: inserted, read, cut to what was heard, deleted; and what of them an answer is made from."""
+"""Inserts, reads, truncates and deletes the conversation's items, and selects those from which an answer is made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_ITEMS = 2_000
 
 
 def index_of(items: list[Item], item_id: str) -> int | None:
-    """Position of an item, searched from the end (recent items are asked for most)."""
+    """Return an item's position, searching from the end because recent items are requested most often."""
     for index in range(len(items) - 1, -1, -1):
         if items[index].id == item_id:
             return index
@@ -28,7 +28,7 @@ def index_of(items: list[Item], item_id: str) -> int | None:
 
 
 def append(change: Change, item: Item) -> str | None:
-    """Add an item at the end; return the id of the one before it."""
+    """Add an item at the end and return the id of the item before it."""
     items = change.state.items
     previous = items[-1].id if items else None
     items.append(item)
@@ -36,7 +36,7 @@ def append(change: Change, item: Item) -> str | None:
 
 
 def put(change: Change, item: Item) -> None:
-    """Replace the item of the same id (nothing happens when the client has deleted it meanwhile)."""
+    """Replace the item with the same id. Does nothing if the client has deleted it meanwhile."""
     index = index_of(change.state.items, item.id)
     if index is not None:
         change.state.items[index] = item
@@ -64,7 +64,7 @@ def create(change: Change, request: ItemCreateRequested) -> None:
 
 
 def retrieve(change: Change, request: ItemRetrieveRequested) -> None:
-    """Show an item as the server has it."""
+    """Send the client an item as the server has it."""
     index = index_of(change.state.items, request.item_id)
     if index is None:
         _refuse_unknown(change, "item_retrieve_invalid_item_id", request.item_id, request.event_id)
@@ -93,7 +93,7 @@ def truncate(change: Change, request: ItemTruncateRequested) -> None:
 
 
 def delete(change: Change, request: ItemDeleteRequested) -> None:
-    """Remove an item; a transcript that is still awaited for it is dropped when it comes."""
+    """Remove an item. A transcript still awaited for it is dropped when it arrives."""
     index = index_of(change.state.items, request.item_id)
     if index is None:
         _refuse_unknown(change, "item_delete_invalid_item_id", request.item_id, request.event_id)
@@ -103,10 +103,10 @@ def delete(change: Change, request: ItemDeleteRequested) -> None:
 
 
 def question_and_history(items: list[Item], addition: str = "") -> tuple[str, tuple[Line, ...]]:
-    """Split a conversation into what is to be answered and what was said before.
+    """Split a conversation into the question to answer and what was said before it.
 
-    The question is all that the caller said since the agent was last heard: a turn that was cut in two by a pause is
-    answered as one.
+    The question is everything the caller has said since the agent was last heard, so that a turn split in two by a
+    pause is answered as one.
     """
     first_open = 0
     for index in range(len(items) - 1, -1, -1):

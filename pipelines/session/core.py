@@ -4,8 +4,8 @@
     for effect in session.receive(stimulus, now_ms): ...
     deadline = session.next_deadline_ms()       # call on_deadline(now_ms) then, unless something changed it
 
-The caller performs the effects in order and hands every result back as a stimulus. Nothing here blocks, raises for a
-peer's mistakes (those become `Refused`), or knows the time.
+The caller performs the effects in order and hands every result back as a stimulus. Nothing here blocks, reads a clock,
+or raises for a peer's mistakes, which become `Refused`.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Session:
 
     @classmethod
     def start(cls, session_id: str, settings: SessionSettings) -> Session:
-        """Begin a session; its clock starts at 0 ms."""
+        """Begin a session whose clock starts at 0 ms."""
         return cls(SessionState(session_id=session_id, settings=settings))
 
     @classmethod
     def restore(cls, state: SessionState) -> tuple[Session, list[Order]]:
-        """Go on with a session that another process has left; return also the orders to give again, in order."""
+        """Continue a session that another process has left. Also returns the orders to give again, in order."""
         return cls(state), orders_again(state)
 
     @property
@@ -67,13 +67,13 @@ class Session:
         return self.state.input is InputState.CLOSED
 
     def receive(self, stimulus: Stimulus, now_ms: int) -> list[Effect]:
-        """Apply a stimulus; return what to do, in order. A closed session ignores everything.
+        """Apply a stimulus and return what to do, in order. A closed session ignores everything.
 
         Args:
-            now_ms: milliseconds since the session began; never less than in the call before.
+            now_ms: milliseconds since the session began; never less than in the previous call.
 
         Raises:
-            IllegalTransition: the state does not allow what the stimulus leads to, which is a bug; nothing has changed.
+            IllegalTransition: the state does not allow what the stimulus leads to. This is a bug; nothing has changed.
         """
         if self.is_closed:
             return []
@@ -83,17 +83,17 @@ class Session:
         return _applied(change, _APPLY[type(stimulus)], stimulus)
 
     def next_deadline_ms(self) -> int | None:
-        """When `on_deadline` is due if nothing else happens, or None."""
+        """Return when `on_deadline` is due if nothing else happens, or None when no deadline is set."""
         if self.is_closed:
             return None
         deadlines = (listening.pause_deadline_ms(self.state), replying.reply_deadline_ms(self.state))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def on_deadline(self, now_ms: int) -> list[Effect]:
-        """Do what is due at `now_ms`; nothing when called early.
+        """Do what is due at `now_ms`. Does nothing when called early.
 
         Raises:
-            IllegalTransition: as `receive`.
+            IllegalTransition: as for `receive`.
         """
         if self.is_closed:
             return []
@@ -103,7 +103,7 @@ class Session:
 
 
 def _applied(change: Change, apply: Callable[[Change, Any], None], stimulus: Stimulus | None) -> list[Effect]:
-    """Make the change as a whole, or not at all; return its effects."""
+    """Make the change as a whole or not at all, and return its effects."""
     try:
         apply(change, stimulus)
     except Exception:
@@ -122,7 +122,7 @@ def _end_what_is_due(change: Change, _: None) -> None:
 
 
 def _change_settings(change: Change, changed: SettingsChanged) -> None:
-    """Apply settings; an utterance found by another kind of turn detection is forgotten."""
+    """Apply settings. An utterance found by a different kind of turn detection is discarded."""
     state = change.state
     had_detection = state.settings.turn_detection is not None
     has_detection = changed.settings.turn_detection is not None
@@ -143,9 +143,10 @@ def _close(change: Change, _closed: SessionClosed) -> None:
     change.step_input(Step.SESSION_CLOSED)
 
 
-# Many a second. Their handlers keep the state themselves before they do more than count: a copy a frame costs too much.
+# These arrive many times a second, and copying the state for each would cost too much. Their handlers therefore save
+# the state themselves before they do more than count.
 _FREQUENT = frozenset({AudioAppended, SpeechScored, AudioReady})
-# The dispatch is typed by construction: each function takes the stimulus it stands behind.
+# The dispatch is typed by construction, since each function takes exactly the stimulus it is listed under.
 _APPLY: dict[type[Any], Callable[[Change, Any], None]] = {
     SettingsChanged: _change_settings,
     AudioAppended: listening.hear_audio,

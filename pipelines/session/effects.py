@@ -1,6 +1,6 @@
-"""Everything a session can want done: notices for the client, and orders for the engines.
+"""Everything a session can ask for: notices to the client and orders to the engines.
 
-Notices are in the order in which the client must see them. The wire translator expands each into protocol events.
+Notices come in the order in which the client must see them. The wire translator expands each into protocol events.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SettingsApplied:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The client asked for something that cannot be done; nothing changed."""
+    """The client asked for something that cannot be done, and nothing has changed."""
 
     code: str
     message: str
@@ -31,7 +31,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak; the utterance will become item `item_id`."""
+    """The caller began to speak. The utterance will become the item `item_id`."""
 
     item_id: str
     audio_start_ms: int
@@ -39,7 +39,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """The caller's turn ended; `audio_end_ms` includes the silence that was waited for."""
+    """The caller's turn ended. `audio_end_ms` includes the silence that decided it."""
 
     item_id: str
     audio_end_ms: int
@@ -58,7 +58,7 @@ class AudioCleared:
 
 @dataclass(frozen=True, slots=True)
 class ItemAdded:
-    """An item made by the client, or a committed utterance, is in the conversation."""
+    """An item created by the client, or a committed utterance, was added to the conversation."""
 
     item: Item
     previous_item_id: str | None
@@ -83,7 +83,7 @@ class ItemDeleted:
 
 @dataclass(frozen=True, slots=True)
 class PartialTranscript:
-    """What has been heard so far of an utterance that is not committed yet (private event, opt-in)."""
+    """The text so far of an utterance that is not committed yet (a private, opt-in event)."""
 
     item_id: str
     text: str
@@ -109,7 +109,7 @@ class TranscriptUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """A response is in progress. `generation` is the attempt behind it, for observers."""
+    """A response has begun. `generation` identifies the attempt behind it, for observers."""
 
     response_id: str
     modality: Modality
@@ -157,12 +157,12 @@ class ResponseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResponseFinished:
-    """A response ended; sent exactly once for each `ResponseStarted`.
+    """A response has ended. Sent exactly once for each `ResponseStarted`.
 
     Attributes:
         reason: `turn_detected`, `client_cancelled`, `max_output_tokens` or "" (completed, failed).
         item: the output item as it stands, or None when there was no output.
-        error: message for a failed response, else "".
+        error: message of a failed response; "" otherwise.
     """
 
     response_id: str
@@ -183,9 +183,9 @@ class ResponseFinished:
 
 @dataclass(frozen=True, slots=True)
 class OpenUtterance:
-    """Open a transcript stream for the utterance that starts at `start_ms`, and push all audio from there on.
+    """Open a transcript stream for the utterance that starts at `start_ms`, and push all audio from that point on.
 
-    `end_ms`: only the audio up to there; of an utterance that was committed before another process took the call over.
+    `end_ms` ends the audio for an utterance that was committed before another process took the call over.
     """
 
     item_id: str
@@ -203,14 +203,14 @@ class FinalizeTranscript:
 
 @dataclass(frozen=True, slots=True)
 class SealUtterance:
-    """No more audio belongs to this utterance; its transcript is still awaited."""
+    """Push no more audio for this utterance. Its transcript is still awaited."""
 
     item_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class CloseUtterance:
-    """Free the utterance's stream; nothing more is wanted of it."""
+    """Free the utterance's stream, since no more results are needed from it."""
 
     item_id: str
 
@@ -226,7 +226,7 @@ class JudgeTurn:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the conversation so far, as heard."""
+    """One line of the conversation so far, as the caller heard it."""
 
     role: Role
     text: str
@@ -256,7 +256,7 @@ class Synthesize:
 
 @dataclass(frozen=True, slots=True)
 class CancelGeneration:
-    """Stop judging, answering and synthesizing for `generation`. Late results are dropped anyway."""
+    """Stop judging, answering and synthesizing for `generation`. Results that still arrive are dropped."""
 
     generation: int
 

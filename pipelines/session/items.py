@@ -1,4 +1,4 @@
-"""Conversation items: what was said and written, in order, by id."""
+"""Conversation items: what was said and written, in order and identified by id."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ItemStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WordMark:
-    """A spoken word: it begins to sound `start_ms` into the item's audio and ends at offset `end_char` of its text."""
+    """A spoken word. It begins `start_ms` into the item's audio and ends at offset `end_char` of the item's text."""
 
     end_char: int
     start_ms: int
@@ -34,15 +34,15 @@ class WordMark:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One conversation item; replaced, never changed.
+    """One conversation item. Items are replaced, never modified.
 
     Attributes:
-        text: what was written, spoken (assistant) or recognised (user); None while recognition is under way.
-        is_audio: the content is audio (`input_audio` / `output_audio`), else text.
+        text: what was written, spoken (assistant) or recognised (user); None while recognition is in progress.
+        is_audio: whether the content is audio (`input_audio` / `output_audio`) rather than text.
         audio_ms: length of the item's audio.
-        heard_ms: assistant audio only: how much the caller has heard when it was cut off; None when not cut off.
-        words: assistant audio only, in order.
-        call_id, name: function items only; `text` then holds arguments or output.
+        heard_ms: for assistant audio that was cut off, how much of it the caller heard; otherwise None.
+        words: the words of assistant audio, in order.
+        call_id, name: set for function items only, whose `text` holds the arguments or the output.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Item:
 
     @property
     def heard_text(self) -> str:
-        """The text up to the last word that had begun to sound when the caller cut the item off."""
+        """The text up to the last word that had begun when the caller cut the item off."""
         text = self.text or ""
         if self.heard_ms is None:
             return text

@@ -1,4 +1,4 @@
-"""The caller's side: from speech scores and commits to utterances, turns and transcripts.
+"""The caller's side: turns speech scores and commits into utterances, turns and transcripts.
 
 Timeline of a turn found by voice activity (semantic_vad):
 
@@ -8,8 +8,8 @@ Timeline of a turn found by voice activity (semantic_vad):
     started        paused  |        min_silence  max_silence: over whatever it sounded like
                            speculation: recognise, judge, draft an answer (held back)
 
-The turn ends at the first moment from min_silence on when the turn model is sure, or the recogniser itself holds the
-utterance for ended (few do), or the words are a question. If the caller goes on before, everything that the pause
+The turn ends at the first moment from min_silence on when the turn model is sure, or the recogniser itself considers
+the utterance finished (few do), or the words are a question. If the caller resumes before that, everything the pause
 started is cancelled and its late results are dropped by generation.
 """
 
@@ -58,12 +58,12 @@ from pipelines.session.turn_policy import (
 )
 
 MIN_COMMIT_MS = 100
-# A client that stops sending audio in a pause (push to talk, muted) is silent too; its frames may just be late.
+# A client that stops sending audio (push to talk, muted) counts as silent too, but its frames may just be late.
 MUTED_GRACE_MS = 250
 
 
 def hear_audio(change: Change, audio: AudioAppended) -> None:
-    """Account for audio that arrived. Manual turns open their utterance here, the others by speech scores."""
+    """Account for audio that arrived. With manual turns it opens an utterance; otherwise speech scores do."""
     state = change.state
     begins_turn = state.settings.turn_detection is None and state.utterance is None
     if begins_turn:
@@ -158,7 +158,7 @@ def _advance_pause(change: Change, detection: TurnDetection, utterance: Utteranc
 
 
 def _is_over(detection: TurnDetection, utterance: Utterance, silence_ms: int) -> bool:
-    if utterance.resume_ms:  # a voiced window within the pause: wait for what it becomes
+    if utterance.resume_ms:  # a voiced window within the pause: wait to see whether speech resumes
         return False
     return is_turn_over(
         silence_ms,
@@ -170,7 +170,7 @@ def _is_over(detection: TurnDetection, utterance: Utterance, silence_ms: int) ->
 
 
 def hear_judgement(change: Change, judged: TurnJudged) -> None:
-    """Take the turn model's answer; it may end the turn."""
+    """Take the turn model's answer, which may end the turn."""
     utterance, detection = change.state.utterance, change.state.settings.turn_detection
     if utterance is None or utterance.generation != judged.generation or detection is None:
         return
@@ -180,7 +180,7 @@ def hear_judgement(change: Change, judged: TurnJudged) -> None:
 
 
 def hear_partial(change: Change, heard: TranscriptHeard) -> None:
-    """Show what has been recognised so far of the open utterance; that it has ended may end the turn."""
+    """Show the open utterance's text so far. If the recogniser considers it finished, the turn may end."""
     utterance, detection = change.state.utterance, change.state.settings.turn_detection
     if utterance is None or utterance.item_id != heard.item_id:
         return
@@ -193,7 +193,7 @@ def hear_partial(change: Change, heard: TranscriptHeard) -> None:
 
 
 def hear_transcript(change: Change, ready: TranscriptReady) -> None:
-    """Take the transcript of a pause (it may start a draft, or end the turn) or of a committed utterance."""
+    """Take the transcript of a committed utterance, or of a pause, which may start a draft or end the turn."""
     state, utterance = change.state, change.state.utterance
     if _is_awaited(state, ready.item_id, ready.generation):
         change.emit(CloseUtterance(ready.item_id))
@@ -215,7 +215,7 @@ def hear_transcript(change: Change, ready: TranscriptReady) -> None:
 
 
 def hear_transcript_failure(change: Change, failed: TranscriptFailed) -> None:
-    """Recognition failed. In a pause nothing is lost: the commit asks again."""
+    """Handle failed recognition. In a pause nothing is lost, because the commit asks again."""
     state, utterance = change.state, change.state.utterance
     if _is_awaited(state, failed.item_id, failed.generation):
         del state.awaited[failed.item_id]
@@ -227,7 +227,7 @@ def hear_transcript_failure(change: Change, failed: TranscriptFailed) -> None:
 
 
 def commit(change: Change, request: AudioCommitRequested) -> None:
-    """End the caller's turn by the client's word."""
+    """End the caller's turn because the client committed it."""
     state = change.state
     if state.appended_ms - state.buffer_start_ms < MIN_COMMIT_MS:
         message = f"The input audio buffer holds less than {MIN_COMMIT_MS} ms of audio."
@@ -238,13 +238,13 @@ def commit(change: Change, request: AudioCommitRequested) -> None:
 
 
 def clear(change: Change, _request: AudioClearRequested | None = None) -> None:
-    """Forget the audio that is not committed."""
+    """Discard the uncommitted audio at the client's request."""
     discard(change)
     change.emit(AudioCleared())
 
 
 def discard(change: Change) -> None:
-    """Drop the open utterance and the uncommitted audio, silently."""
+    """Discard the open utterance and the uncommitted audio without telling the client."""
     state, utterance = change.state, change.state.utterance
     change.step_input(Step.INPUT_DISCARDED)
     if utterance is not None:
@@ -256,7 +256,7 @@ def discard(change: Change) -> None:
 
 
 def pause_deadline_ms(state: SessionState) -> int | None:
-    """When the turn ends although no more audio comes (the client fell silent by not sending), or None."""
+    """Return when the turn ends if the client sends no more audio, or None."""
     detection = state.settings.turn_detection
     if detection is None or state.utterance is None or state.input is InputState.QUIET:
         return None
@@ -266,7 +266,7 @@ def pause_deadline_ms(state: SessionState) -> int | None:
 
 
 def end_muted_turn(change: Change) -> None:
-    """The pause deadline has passed: the caller's turn is over."""
+    """End the caller's turn, because the pause deadline has passed."""
     if change.state.utterance is not None:
         _end_turn(change, change.state.utterance)
 
@@ -282,7 +282,7 @@ def _open_utterance(change: Change, *, start_ms: int) -> Utterance:
 
 
 def _end_turn(change: Change, utterance: Utterance) -> None:
-    """End a turn found by voice activity, and answer it if the settings say so."""
+    """End a turn found by voice activity, and answer it if the settings ask for that."""
     detection = change.state.settings.turn_detection
     end_ms = max(change.state.scored_ms, utterance.speech_end_ms)
     change.emit(SpeechStopped(utterance.item_id, end_ms))
@@ -334,7 +334,7 @@ def _complete_transcript(change: Change, item_id: str, text: str) -> None:
 
 
 def _drop_pause(change: Change, utterance: Utterance) -> None:
-    """Forget what the pause started; the generation is over, so late results are stale."""
+    """Drop what the pause started. Its generation is over, so late results are stale."""
     if utterance.draft is not None:
         change.step_reply(utterance.draft, Step.REPLY_ENDED)
     if utterance.generation is not None:

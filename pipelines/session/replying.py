@@ -1,8 +1,8 @@
-"""The agent's side: from a question to clauses, audio and the end of the response.
+"""The agent's side: turns a question into clauses, audio and the end of the response.
 
-A reply is made either as a draft (on speculation, its output held back) or as a response that the client knows of; its
-phases are in `transitions.py`. The engines' results reach it only if they carry its generation; whatever else comes
-late is dropped here.
+A reply begins either as a draft (made on speculation, with its output held back) or as a response that the client knows
+of; `transitions.py` defines its phases. Results from engines reach it only if they carry its generation. All others are
+stale and dropped here.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _SHOWN = frozenset({ReplyPhase.SPEAKING, ReplyPhase.FINISHING})
 
 
 def draft(change: Change, generation: int, transcript: str) -> Reply:
-    """Start an answer on speculation, before the turn is known to be over."""
+    """Start a speculative answer before the turn is known to be over."""
     reply = _new_reply(change, generation, ResponseCreateRequested())
     _start_answer(change, reply, transcript)
     return reply
 
 
 def drop(change: Change, draft: Reply) -> None:
-    """Stop a draft; nobody has seen anything of it."""
+    """Stop a draft, of which nobody has seen anything."""
     change.step_reply(draft, Step.REPLY_ENDED)
     change.emit(CancelGeneration(draft.generation))
 
@@ -97,7 +97,7 @@ def cancel(change: Change, request: ResponseCancelRequested) -> None:
 
 
 def interrupt(change: Change) -> None:
-    """The caller began to speak: stop the response, and note how much of the audio can have been heard."""
+    """Stop the response because the caller began to speak, and note how much of its audio can have been heard."""
     state = change.state
     state.queued_item_id = ""
     if state.reply is not None:
@@ -112,14 +112,14 @@ def interrupt(change: Change) -> None:
 
 
 def stop_before_truncation(change: Change, request: ItemTruncateRequested) -> None:
-    """A client that cuts off the item in progress does not want the rest of it."""
+    """Stop the response if the client truncates its item, since it does not want the rest."""
     reply = change.state.reply
     if reply is not None and reply.item_id == request.item_id and reply.audio_ms:
         _finish(change, reply, ResponseStatus.CANCELLED, "client_cancelled")
 
 
 def transcript_arrived(change: Change, item_id: str) -> None:
-    """Start the answer that waited for this transcript; a turn without words ends its response without output."""
+    """Start the answer that waited for this transcript. If the turn had no words, its response ends without output."""
     reply = change.state.reply
     if reply is None or reply.awaited_item_id != item_id:
         return
@@ -138,7 +138,7 @@ def transcript_failed(change: Change, item_id: str, message: str) -> None:
 
 
 def hear_clause(change: Change, clause: ClauseReady) -> None:
-    """Put out the next piece of text and have it spoken."""
+    """Emit the next piece of text and have it spoken."""
     reply = _live_reply(change, clause.generation)
     if reply is None or reply.phase not in _WRITING:
         return
@@ -158,7 +158,7 @@ def hear_clause(change: Change, clause: ClauseReady) -> None:
 
 
 def hear_audio(change: Change, audio: AudioReady) -> None:
-    """Put out the next piece of audio. Clauses are spoken in order; a piece of another clause is dropped."""
+    """Emit the next piece of audio. Clauses are spoken in order, so a piece of any other clause is dropped."""
     reply = _live_reply(change, audio.generation)
     if reply is None or audio.clause != reply.spoken or audio.clause >= len(reply.clauses):
         return
@@ -178,7 +178,7 @@ def hear_audio(change: Change, audio: AudioReady) -> None:
 
 
 def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:
-    """A clause has been spoken to its end."""
+    """Note that a clause has been spoken to its end."""
     reply = _live_reply(change, spoken.generation)
     if reply is None or spoken.clause != reply.spoken or spoken.clause >= len(reply.clauses):
         return
@@ -189,7 +189,7 @@ def hear_clause_end(change: Change, spoken: ClauseSpoken) -> None:
 
 
 def hear_failure(change: Change, failed: AnswerFailed | SynthesisFailed) -> None:
-    """An engine gave up. A draft is dropped (the turn's end tries again), a response fails."""
+    """Handle an engine's failure. A response fails; a draft is dropped, and the end of the turn tries again."""
     reply = _live_reply(change, failed.generation)
     if reply is None:
         return
@@ -202,19 +202,19 @@ def hear_failure(change: Change, failed: AnswerFailed | SynthesisFailed) -> None
 
 
 def reply_deadline_ms(state: SessionState) -> int | None:
-    """When the response in progress fails for lack of progress, or None."""
+    """Return when the response in progress fails for lack of progress, or None."""
     reply = state.reply
     return None if reply is None else reply.progress_at_ms + state.settings.reply_timeout_ms
 
 
 def end_stalled_reply(change: Change) -> None:
-    """The reply deadline has passed."""
+    """Fail the response in progress, because the reply deadline has passed."""
     if change.state.reply is not None:
         _fail(change, change.state.reply, "The answer took too long.")
 
 
 def close(change: Change) -> None:
-    """The session ends: the response in progress ends with it."""
+    """End the response in progress, because the session ends."""
     if change.state.reply is not None:
         _finish(change, change.state.reply, ResponseStatus.CANCELLED, "client_cancelled")
 
@@ -238,7 +238,7 @@ def _new_reply(change: Change, generation: int, request: ResponseCreateRequested
 
 
 def _start_answer(change: Change, reply: Reply, addition: str = "", *, must_ask: bool = False) -> bool:
-    """Order the answer; with `must_ask` only if the caller has said something. Return whether it was ordered."""
+    """Order the answer (with `must_ask`, only if the caller has said something) and return whether it was ordered."""
     items = change.state.items if reply.input_items is None else list(reply.input_items)
     question, history = conversation.question_and_history(items, addition)
     if not question and reply.asked_item_id is not None:
@@ -253,7 +253,7 @@ def _start_answer(change: Change, reply: Reply, addition: str = "", *, must_ask:
 
 
 def _open(change: Change, reply: Reply) -> None:
-    """Make the reply the response in progress, let out what a draft has held back, or start the answer if it can."""
+    """Make the reply the response in progress, then release what a draft held back or start the answer if possible."""
     change.step_reply(reply, Step.REPLY_OPENED)
     change.state.reply = reply
     reply.progress_at_ms = change.now_ms
@@ -296,7 +296,7 @@ def _announce_item(change: Change, reply: Reply) -> None:
 
 
 def _live_reply(change: Change, generation: int) -> Reply | None:
-    """The reply that `generation` belongs to, or None: then the result is stale."""
+    """Return the reply that `generation` belongs to, or None if the result is stale."""
     state = change.state
     if state.reply is not None and state.reply.generation == generation:
         return state.reply
@@ -342,7 +342,7 @@ def _final_item(reply: Reply, status: ResponseStatus) -> Item:
         text=reply.text,
         is_audio=reply.modality is Modality.AUDIO,
         audio_ms=reply.audio_ms,
-        # Text whose audio was never put out cannot have been heard.
+        # Text whose audio was never sent cannot have been heard.
         heard_ms=None if is_whole or reply.modality is Modality.TEXT else reply.audio_ms,
         words=tuple(reply.words),
         status=ItemStatus.COMPLETED if is_whole else ItemStatus.INCOMPLETE,

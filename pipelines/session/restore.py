@@ -1,8 +1,8 @@
-"""Going on with a session in another process: which orders have to be given again.
+"""Continues a session in another process: determines which orders have to be given again.
 
-What the engines were doing when the state was taken is lost with the process, and none of it can be taken over. So each
-order whose result is still awaited is given once more, under its generation: the core takes the result as if it came
-late. Of an answer it leaves out what it has already: clauses by their number, audio by its length.
+Whatever the engines were doing when the state was saved is lost with their process. Each order whose result is still
+awaited is therefore given once more under its own generation, and the core takes the result as if it came late. It
+skips the parts of an answer that it already has: clauses by number, audio by length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WRITING = frozenset({ReplyPhase.DRAFTING, ReplyPhase.PREPARING, ReplyPhase.SPEA
 
 
 def orders_again(state: SessionState) -> list[Order]:
-    """Return the orders that bring what `state` waits for, and note in it what of their results is known."""
+    """Return the orders whose results `state` waits for, and record there which parts have arrived already."""
     orders: list[Order] = []
     for item_id, awaited in state.awaited.items():
         orders += OpenUtterance(item_id, awaited.start_ms, awaited.end_ms), SealUtterance(item_id)

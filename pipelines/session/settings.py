@@ -1,4 +1,4 @@
-"""What a session is configured to do. Frozen; a change replaces the whole value."""
+"""The settings of a session. They are frozen; a change replaces the whole value."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class TurnDetection:
     Attributes:
         kind: `server_vad` ends a turn after `silence_duration_ms`; `semantic_vad` asks the turn model from
             `min_silence_ms` on and ends it after `max_silence_ms` at the latest.
-        threshold: speech probability from which a window counts as speech.
-        prefix_padding_ms: audio kept from before the detected start.
-        min_speech_ms: voiced audio needed before speech counts as started (clicks are shorter).
-        speculation_silence_ms: silence after which recognition, and an answer, start on speculation.
-        completion_threshold: probability of the turn model from which the turn counts as complete.
-        create_response: answer each turn without being asked.
-        interrupt_response: the caller's speech cancels the response in progress.
-        idle_timeout_ms: silence after an answer after which the agent speaks up; None means never.
+        threshold: speech probability (0.0 to 1.0) at which a window counts as speech.
+        prefix_padding_ms: amount of audio kept from before the detected start.
+        min_speech_ms: voiced audio required before speech counts as started, since clicks are shorter.
+        speculation_silence_ms: silence after which recognition and an answer are started speculatively.
+        completion_threshold: probability from the turn model at which the turn counts as complete.
+        create_response: whether each turn is answered without a request.
+        interrupt_response: whether the caller's speech cancels the response in progress.
+        idle_timeout_ms: silence following an answer after which the agent speaks up; None means never.
     """
 
     kind: TurnDetectionKind = TurnDetectionKind.SEMANTIC_VAD
@@ -61,9 +61,9 @@ class SessionSettings:
 
     Attributes:
         max_output_tokens: upper bound for one answer; None means the agent's own bound.
-        speculate: start answers before the turn end is sure (a busy gateway does without).
-        reply_timeout_ms: a reply that makes no progress for this long fails.
-        max_utterance_ms: a longer utterance is ended by force.
+        speculate: whether answers start before the end of the turn is certain (a busy gateway turns this off).
+        reply_timeout_ms: time without progress after which a reply fails.
+        max_utterance_ms: length at which an utterance is ended by force.
     """
 
     instructions: str = ""

@@ -1,4 +1,4 @@
-"""All that a session knows, as plain data: a snapshot of it goes on in another process (`restore.py`)."""
+"""Everything a session knows, as plain data. A snapshot of it can be continued in another process (`restore.py`)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pipelines.session.transitions import InputState, ReplyPhase
 
 @dataclass(slots=True)
 class Reply:
-    """One attempt to answer: on speculation (a draft), or as the response in progress.
+    """One attempt to answer, either speculative (a draft) or as the response in progress.
 
     Attributes:
-        phase: where in its life it is; `transitions.REPLY_TRANSITIONS` has the phases.
-        asked_item_id: user item that asked, when it is not simply the last thing said.
-        awaited_item_id: user item whose transcript the answer waits for.
-        asked: the order for the answer, as it was given.
-        held: what a draft would have put out.
-        clauses: texts given to synthesis, in order; `spoken` of them are complete.
-        clause_start_samples, clause_start_char: where the clause in synthesis begins in the item's audio and text.
-        clauses_again, samples_again: of an answer that was ordered again (`restore.py`): how many clauses, and how much
-            audio of the clause in synthesis, are known already and come a second time.
-        first_audio_at_ms: when the first audio was put out; playout cannot have begun earlier.
+        phase: its phase, as defined by `transitions.REPLY_TRANSITIONS`.
+        asked_item_id: the user item that is answered, when it is not simply the last thing said.
+        awaited_item_id: the user item whose transcript the answer waits for.
+        asked: the order that was given for the answer.
+        held: the output that a draft holds back.
+        clauses: texts sent to synthesis, in order; the first `spoken` of them are complete.
+        clause_start_samples, clause_start_char: where the clause being synthesized begins in the item's audio and text.
+        clauses_again, samples_again: for an answer that was ordered again (`restore.py`), how many clauses, and how
+            much audio of the clause being synthesized, arrive a second time and are skipped.
+        first_audio_at_ms: when the first audio was sent; playout cannot have begun earlier.
         progress_at_ms: when an engine last delivered something.
     """
 
@@ -68,12 +68,12 @@ class Reply:
 
     @property
     def clause_ms(self) -> int:
-        """How much audio of the clause in synthesis has come."""
+        """How much audio of the clause being synthesized has arrived."""
         return self.audio_ms - PCM_24K.ms_of_samples(self.clause_start_samples)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the client has got all of it."""
+        """Whether the client has received the whole reply."""
         is_text_out = self.phase in {ReplyPhase.PREPARED, ReplyPhase.FINISHING}
         return is_text_out and (self.modality is Modality.TEXT or self.spoken == len(self.clauses))
 
@@ -84,19 +84,19 @@ class Reply:
 
 @dataclass(slots=True)
 class Utterance:
-    """The caller's speech that is not committed yet.
+    """Speech of the caller that is not committed yet.
 
     Attributes:
         speech_end_ms: end of the last voiced window.
         resume_ms: voiced audio heard since the pause began (a short noise does not resume speech).
-        generation: of the recognition, judgement and draft that this pause started; None before.
-        is_recognising: that generation's transcript is on its way.
-        judged_silence_ms: silence at which the turn model was last asked.
+        generation: generation of the recognition, judgement and draft that this pause started; None before that.
+        is_recognising: whether that generation's transcript is still awaited.
+        judged_silence_ms: length of the silence when the turn model was last asked.
         completion: the turn model's last answer in this pause, or None.
-        transcript: recognised in this pause, or None.
+        transcript: the transcript recognised in this pause, or None.
         draft: the answer made on speculation, or None.
-        ended_ms: where in the session's audio the recogniser last held the utterance for ended; what lies before
-            `speech_end_ms` means nothing any more.
+        ended_ms: position in the session's audio at which the recogniser last considered the utterance finished. It is
+            out of date if it lies before `speech_end_ms`.
     """
 
     item_id: str
@@ -118,7 +118,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A committed utterance whose transcript is on its way: who brings it, and which audio of the session it is of."""
+    """A committed utterance whose transcript is awaited: the generation that brings it, and its span of audio."""
 
     generation: int
     start_ms: int
@@ -130,13 +130,13 @@ class SessionState:
     """The whole session.
 
     Attributes:
-        appended_ms, scored_ms: session audio received, and scored for speech.
+        appended_ms, scored_ms: how much session audio was received, and how much was scored for speech.
         appended_at_ms: when audio last arrived.
         buffer_start_ms: where the uncommitted input buffer begins.
-        voiced_ms: length of the voiced run at the end of the scored audio, while no utterance is open.
+        voiced_ms: length of the voiced run that ends the scored audio, while no utterance is open.
         items: the conversation, in order.
-        awaited: committed user items without transcript, by their id.
-        queued_item_id: user item of a turn that ended while another response was in progress; answered next.
+        awaited: committed user items that wait for a transcript, by id.
+        queued_item_id: user item of a turn that ended while another response was in progress, and is answered next.
         playout_item_id, playout_at_ms: the assistant audio that the client may still be playing, and since when.
     """
 
@@ -170,6 +170,6 @@ class SessionState:
         )
 
     def become(self, other: SessionState) -> None:
-        """Take over all that `other` knows."""
+        """Take over the whole state of `other`."""
         for known in fields(self):
             setattr(self, known.name, getattr(other, known.name))

@@ -1,7 +1,7 @@
-"""Everything that can happen to a session. The runner and the wire translator make these; the core consumes them.
+"""Everything that can happen to a session. The runner and the wire translator create these, and the core consumes them.
 
-Engine results carry the `generation` of the request they answer; the core drops those of a generation that is over.
-`event_id` is the client's id of the event behind a stimulus; a refusal echoes it.
+Engine results carry the `generation` of the request they answer, and the core drops those whose generation is over.
+`event_id` is the client's id for the event behind a stimulus, and is echoed by a refusal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipelines.session.settings import Modality, SessionSettings
 
 @dataclass(frozen=True, slots=True)
 class SettingsChanged:
-    """The client configured the session (already validated and merged)."""
+    """The client configured the session. The settings are already validated and merged."""
 
     settings: SessionSettings
     event_id: str | None = None
@@ -24,7 +24,7 @@ class SettingsChanged:
 
 @dataclass(frozen=True, slots=True)
 class AudioAppended:
-    """Audio arrived. `end_ms`: total audio received in this session so far, in ms."""
+    """Audio arrived. `end_ms` is the total audio received in this session so far, in ms."""
 
     end_ms: int
 
@@ -75,8 +75,8 @@ class ResponseCreateRequested:
     """The client asks for an answer. `None` fields take the session's setting.
 
     Attributes:
-        is_out_of_band: the answer is not added to the conversation (`conversation: "none"`).
-        input_items: out-of-band context in place of the conversation, or None.
+        is_out_of_band: whether the answer is kept out of the conversation (`conversation: "none"`).
+        input_items: out-of-band context that replaces the conversation, or None.
     """
 
     instructions: str | None = None
@@ -97,7 +97,7 @@ class ResponseCancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class SessionClosed:
-    """The client went away, or the server closes. Nothing is accepted afterwards."""
+    """The client left, or the server is closing the session. Nothing is accepted afterwards."""
 
 
 # --- engines -> session -----------------------------------------------------------------------------------------------
@@ -105,7 +105,10 @@ class SessionClosed:
 
 @dataclass(frozen=True, slots=True)
 class SpeechScored:
-    """One voice-activity window ending at `end_ms` of session audio. Windows come in order, without gaps."""
+    """The score of one voice-activity window that ends at `end_ms` of session audio.
+
+    Windows come in order, without gaps.
+    """
 
     probability: float
     end_ms: int
@@ -114,7 +117,7 @@ class SpeechScored:
 
 @dataclass(frozen=True, slots=True)
 class TurnJudged:
-    """The turn model's answer: probability that the caller has finished."""
+    """The turn model's answer: the probability that the caller has finished."""
 
     generation: int
     probability: float
@@ -124,7 +127,8 @@ class TurnJudged:
 class TranscriptHeard:
     """A partial transcript of the utterance that becomes `item_id`.
 
-    `ended_ms`: no news of the text; the recogniser holds the utterance for ended at this place of the session's audio.
+    When `ended_ms` is set, the text is unchanged and the recogniser considers the utterance finished at this position
+    of the session's audio.
     """
 
     item_id: str
@@ -137,7 +141,7 @@ class TranscriptHeard:
 class TranscriptReady:
     """The whole transcript of an utterance, as of the moment `generation` asked for it.
 
-    `ends_utterance`: the recogniser holds it for ended, if silence follows.
+    `ends_utterance` tells that the recogniser considers the utterance finished, provided that silence follows.
     """
 
     item_id: str
@@ -166,7 +170,7 @@ class ClauseReady:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFailed:
-    """No (further) answer can be made. `message` is safe to show to the client."""
+    """The answer cannot be made or continued. `message` is safe to show to the client."""
 
     generation: int
     message: str
@@ -176,7 +180,7 @@ class AnswerFailed:
 class AudioReady:
     """A piece of synthesized audio of clause number `clause`.
 
-    `words` are (end offset in the clause's text, start in ms from the begin of the clause's audio).
+    `words` holds pairs: end offset in the clause's text, and start in ms from the beginning of the clause's audio.
     """
 
     generation: int

@@ -1,7 +1,7 @@
-"""The one transition table. Everything else in this folder asks it before it changes a state.
+"""The only transition table. All other code in this folder consults it before changing a state.
 
-A session has two states at once, since a caller may speak while the agent does: what the caller's input is doing, and
-the phase of the agent's reply. A draft is a reply, too, and joins the phases of a response when it is opened.
+A session has two states at once, because the caller may speak while the agent does: the state of the caller's input and
+the phase of the agent's reply. A draft is a reply too, and joins the phases of a response when it is opened.
 
     draft        new ── drafting ── drafted
                            │ opened    │ opened
@@ -26,14 +26,14 @@ class InputState(StrEnum):
 
 
 class ReplyPhase(StrEnum):
-    NEW = "new"  # made a moment ago, by the same stimulus
-    WAITING = "waiting"  # the client knows of it; its answer is not ordered yet, since it waits for a transcript
-    DRAFTING = "drafting"  # made on speculation: its output is held back
+    NEW = "new"  # just created, by the same stimulus
+    WAITING = "waiting"  # known to the client, but not ordered yet because it waits for a transcript
+    DRAFTING = "drafting"  # made speculatively, with its output held back
     DRAFTED = "drafted"  # the same, and its text is complete
-    PREPARING = "preparing"  # the client knows of it; nothing has been put out yet
+    PREPARING = "preparing"  # known to the client, but nothing has been sent yet
     PREPARED = "prepared"  # the same, and its text is complete
-    SPEAKING = "speaking"  # text or audio has been put out
-    FINISHING = "finishing"  # the same, and its text is complete: audio is awaited
+    SPEAKING = "speaking"  # text or audio has been sent
+    FINISHING = "finishing"  # the text is complete and the rest of the audio is awaited
     ENDED = "ended"
 
 
@@ -137,7 +137,7 @@ def next_reply_phase(phase: ReplyPhase, step: Step) -> ReplyPhase:
 
 
 def mermaid() -> str:
-    """Draw both tables as Mermaid state diagrams (docs/architecture.md holds the text; a test compares)."""
+    """Draw both tables as Mermaid state diagrams. A test compares the result with docs/architecture.md."""
     blocks = []
     tables: list[tuple[str, dict[str, dict[Step, str]]]] = [
         ("Input", {str(s): {k: str(v) for k, v in row.items()} for s, row in INPUT_TRANSITIONS.items()}),

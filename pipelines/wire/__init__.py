@@ -1,1 +1,1 @@
-"""The OpenAI Realtime GA protocol: events in, events out, and what stands between them and the session core."""
+"""The OpenAI Realtime GA protocol: client events, server events, and their translation for the session core."""

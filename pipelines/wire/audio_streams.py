@@ -1,4 +1,4 @@
-"""Session audio on its way in and out: wire format to the 16 kHz PCM of the engines, 24 kHz PCM to wire format."""
+"""Converts session audio: input from the wire format to 16 kHz PCM, and output from 24 kHz PCM to the wire format."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class WireFormat(StrEnum):
 
     @property
     def bytes_per_second(self) -> int:
-        return PCM_24K.bytes_per_s if self is WireFormat.PCM else _TELEPHONE_RATE_HZ  # one byte a sample
+        return PCM_24K.bytes_per_s if self is WireFormat.PCM else _TELEPHONE_RATE_HZ  # one byte per sample
 
 
 class InputAudioDecoder:
-    """Decodes one session's input. As much audio comes out of each call as went in (the signal is 1 to 2 ms late).
+    """Decodes one session's input. Each call returns as much audio as it was given, delayed by 1 to 2 ms.
 
     Args:
-        wire_format: what comes at first.
-        left: where another decoder of the stream has left off.
+        wire_format: the initial format.
+        left: the saved position of an earlier decoder of the stream.
     """
 
     def __init__(self, wire_format: WireFormat, left: ResamplerState | None = None) -> None:
@@ -42,7 +42,7 @@ class InputAudioDecoder:
             self._resampler.resume(left)
 
     def save(self) -> ResamplerState:
-        """Return where the stream is, for a decoder that goes on with it."""
+        """Return the position of the stream, for a decoder that continues it."""
         return self._resampler.save()
 
     @property
@@ -50,7 +50,7 @@ class InputAudioDecoder:
         return self._format
 
     def switch(self, wire_format: WireFormat) -> None:
-        """Expect `wire_format` from now on. Between formats of one rate the signal goes on unbroken."""
+        """Expect `wire_format` from now on. Between formats of equal rate the signal continues without a break."""
         if wire_format.rate_hz != self._format.rate_hz:
             self._resampler = StreamResampler(wire_format.rate_hz, PCM_16K.rate_hz, is_live=True)
         self._format = wire_format
@@ -59,7 +59,7 @@ class InputAudioDecoder:
         """Return 16 kHz PCM16. `coded` must hold whole samples.
 
         Raises:
-            ValueError: half a sample.
+            ValueError: `coded` ends in the middle of a sample.
         """
         if self._format is WireFormat.PCM:
             if len(coded) % SAMPLE_BYTES:
@@ -70,7 +70,10 @@ class InputAudioDecoder:
 
 
 class OutputAudioEncoder:
-    """Encodes the audio of one response, gapless over its chunks. `left`: where another encoder of it has left off."""
+    """Encodes the audio of one response without gaps between chunks.
+
+    `left` is the saved position of an earlier encoder.
+    """
 
     def __init__(self, wire_format: WireFormat, left: ResamplerState | None = None) -> None:
         self.wire_format = wire_format
@@ -79,14 +82,14 @@ class OutputAudioEncoder:
             self._resampler.resume(left)
 
     def save(self) -> ResamplerState:
-        """Return where the stream is, for an encoder that goes on with it."""
+        """Return the position of the stream, for an encoder that continues it."""
         return self._resampler.save()
 
     def encode(self, pcm_24k: bytes) -> bytes:
         return self._compand(self._resampler.process(pcm_24k))
 
     def flush(self) -> bytes:
-        """Return the end of the signal; together with it the output is as long as the input, and never longer."""
+        """Return the end of the signal. With it the output is exactly as long as the input."""
         return self._compand(self._resampler.flush())
 
     def _compand(self, pcm: bytes) -> bytes:

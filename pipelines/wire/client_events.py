@@ -1,7 +1,7 @@
-"""Every event that a client may send, and the one way in: `parse_client_event`.
+"""Every event that a client may send. `parse_client_event` is the only way in.
 
-The union is closed: one class for each wire `type`, named after it. Audio goes past pydantic: a gateway core parses
-thousands of `input_audio_buffer.append` a second, and that event has one field.
+The union is closed, with one class for each wire `type`, named after it. Audio bypasses pydantic, because each core of
+a gateway parses thousands of `input_audio_buffer.append` events a second and that event has only one field.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_EVENT_ID_CHARS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class InputAudioBufferAppend:
-    """`audio` is decoded from base64, still in the session's input format."""
+    """Audio from the client. `audio` is decoded from base64 but still in the session's input format."""
 
     audio: bytes
     event_id: str | None = None
@@ -87,7 +87,7 @@ _MetadataValue = Annotated[str, Field(max_length=512)]
 
 
 class ResponseParams(WireModel):
-    """What one response does differently from the session."""
+    """Settings of one response that differ from the session's."""
 
     conversation: str | None = None
     input: list[ItemShape] | None = None
@@ -112,7 +112,7 @@ class ResponseCancel(_Event):
 
 
 class OutputAudioBufferClear(_Event):
-    """WebRTC and SIP only: on a WebSocket the client owns playback."""
+    """Used by WebRTC and SIP only, since on a WebSocket the client owns playback."""
 
     type: Literal["output_audio_buffer.clear"]
 
@@ -145,8 +145,8 @@ def parse_client_event(text: str | bytes) -> ClientEvent:
     """Return the event that one WebSocket message holds.
 
     Raises:
-        PeerError: the message is no valid event; `param` names the field at fault, `event_id` is the client's id of
-            the event where the message has one that can be read.
+        PeerError: the message is not a valid event. `param` names the field at fault, and `event_id` is the client's id
+            of the event if it can be read.
     """
     if len(text) > MAX_FRAME_BYTES:
         raise PeerError("event_too_large", f"An event may be at most {MAX_FRAME_BYTES} bytes.")

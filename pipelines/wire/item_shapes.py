@@ -18,7 +18,7 @@ class InputText(WireModel):
 
 
 class InputAudio(WireModel):
-    """Spoken input. Only its transcript is used: audio comes in through the input audio buffer."""
+    """Spoken input. Only its transcript is used, since audio arrives through the input audio buffer."""
 
     type: Literal["input_audio"]
     transcript: str

@@ -15,7 +15,7 @@ class TextContent:
 
 @dataclass(frozen=True, slots=True)
 class AudioContent:
-    """Spoken content, by its words; `transcript` is None until recognition has finished."""
+    """Spoken content, represented by its words. `transcript` is None until recognition has finished."""
 
     type: Literal["input_audio", "output_audio"]
     transcript: str | None
@@ -95,7 +95,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ResponseError:
-    """`message` is beyond the SDK's model, which ignores it; pipecat shows it to the application."""
+    """Why a response failed. The SDK's model has no `message` and ignores it; pipecat shows it to the application."""
 
     type: str
     code: str
@@ -104,7 +104,7 @@ class ResponseError:
 
 @dataclass(frozen=True, slots=True)
 class CutShortDetails:
-    """Why a response is cancelled or incomplete."""
+    """Why a response was cancelled or is incomplete."""
 
     type: Literal["cancelled", "incomplete"]
     reason: str | None
@@ -129,7 +129,7 @@ class ResponseAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsePayload:
-    """`conversation_id` is None for a response out of band."""
+    """A response. `conversation_id` is None when it is out of band."""
 
     id: str
     object: Literal["realtime.response"] = "realtime.response"
@@ -145,7 +145,7 @@ class ResponsePayload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorPayload:
-    """`event_id` is the client's id of the event that is at fault."""
+    """An error. `event_id` is the client's id of the event at fault."""
 
     type: Literal["invalid_request_error", "server_error"]
     code: str
@@ -164,7 +164,7 @@ class TranscriptionError:
 
 @dataclass(frozen=True, slots=True)
 class DurationUsage:
-    """What a transcription is measured by: the length of its audio."""
+    """Usage of a transcription, measured by the length of its audio."""
 
     seconds: float
     type: Literal["duration"] = "duration"

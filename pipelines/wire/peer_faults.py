@@ -1,4 +1,4 @@
-"""Turns what is wrong with a client's message into the error codes and field paths of the protocol."""
+"""Translates faults in a client's message into the protocol's error codes and field paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MISSING: Final = frozenset({"missing", "union_tag_not_found"})
 
 
 def salvage_event_id(text: str | bytes) -> str | None:
-    """Return the event id of a message that is not valid JSON, if its beginning or end still shows one."""
+    """Return the event id of a message that is not valid JSON, if its beginning or end still contains one."""
     for end in (text[:_SALVAGE_CHARS], text[-_SALVAGE_CHARS:]):
         found = _EVENT_ID.search(end if isinstance(end, str) else end.decode("utf-8", "replace"))
         if found:
@@ -46,8 +46,9 @@ def _reason(detail: ErrorDetails) -> str:
 def _field_path(detail: ErrorDetails, frame: object) -> str:
     """Return the path of the fault ("item.content[0].text").
 
-    A pydantic location also names the member of each union that was tried. Those names are no keys of the message, so
-    walking the message beside the location leaves them out; only a missing field has a last name that is not there.
+    A pydantic location also names the member of each union that was tried. Those names are not keys of the message, so
+    they are skipped by following the location through the message. Only for a missing field is the last name absent
+    from it.
     """
     path, location = "", detail["loc"]
     node: Any = frame

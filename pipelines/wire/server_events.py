@@ -1,7 +1,7 @@
 """Every event that the server may send: one frozen class for each wire `type`, named after it.
 
-`serialize` is the one way out. The classes are plain dataclasses, since an audio delta is written for every 20 to
-100 ms of every call: orjson writes them without an intermediate dict.
+`serialize` is the only way out. The classes are plain dataclasses because every call writes an audio delta each 20 to
+100 ms, and orjson serialises dataclasses without an intermediate dict.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ResponsePart(_Event):
-    """Where in a response an event belongs. A response has one output item with one content part."""
+    """Locates an event within a response. A response has one output item with one content part."""
 
     response_id: str
     item_id: str
@@ -149,7 +149,7 @@ class InputAudioBufferSpeechStopped(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputAudioBufferTimeoutTriggered(_Event):
-    """Only for clients that set `idle_timeout_ms`: stock clients of other settings do not know it."""
+    """Sent only to clients that set `idle_timeout_ms`, since other stock clients do not know the event."""
 
     audio_start_ms: int
     audio_end_ms: int
@@ -211,7 +211,7 @@ class ResponseOutputTextDone(_ResponsePart):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseOutputAudioDelta(_ResponsePart):
-    """`delta` is base64 of audio in the session's output format."""
+    """A piece of audio. `delta` is base64 of audio in the session's output format."""
 
     delta: str
     type: Literal["response.output_audio.delta"] = "response.output_audio.delta"
@@ -236,7 +236,7 @@ class ResponseOutputAudioTranscriptDone(_ResponsePart):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitsUpdated(_Event):
-    """Sent only when there is a quota to report."""
+    """Rate limits of the client. Sent only when there is a quota to report."""
 
     rate_limits: tuple[RateLimit, ...]
     type: Literal["rate_limits.updated"] = "rate_limits.updated"
@@ -244,7 +244,7 @@ class RateLimitsUpdated(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoxrayTranscriptPartial(_Event):
-    """Private (opt-in): what has been heard so far; the first `stable_chars` of `text` will not change."""
+    """The text heard so far, of which the first `stable_chars` will not change (a private, opt-in event)."""
 
     item_id: str
     text: str
@@ -254,7 +254,7 @@ class VoxrayTranscriptPartial(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoxrayTrace(_Event):
-    """Private (opt-in): when each stage of a turn was reached, in ms."""
+    """When each stage of a turn was reached, in ms (a private, opt-in event)."""
 
     marks: Mapping[str, Any]
     type: Literal["voxray.trace"] = "voxray.trace"

@@ -1,7 +1,7 @@
 """The protocol's session object as a client may send it, and how an update merges into the current one.
 
-Every field is optional: a client sends what it wants to change. A key that we do not know is ignored (clients of other
-versions send extras); a key that we know must hold a possible value.
+Every field is optional, since a client sends only what it wants to change. Unknown keys are ignored, because clients of
+other versions send extras; known keys must hold a valid value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ JsonObject = dict[str, Any]
 
 
 class WireModel(BaseModel):
-    """Base of everything parsed from a client: frozen, strict about types, indifferent to unknown keys."""
+    """Base of everything parsed from a client: frozen, strict about types, and tolerant of unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -91,7 +91,7 @@ class SessionAudio(WireModel):
 
 
 class FunctionTool(WireModel):
-    """A tool that the client runs. Unknown keys are kept, so that the echo shows the whole definition."""
+    """A tool that the client runs. Unknown keys are kept, so that the echo contains the whole definition."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     type: Literal["function"] = "function"
@@ -134,8 +134,9 @@ _NULL_MEANS_OFF: Final = frozenset({"turn_detection", "transcription", "noise_re
 def merge_session(current: Mapping[str, Any], update: Mapping[str, Any]) -> JsonObject:
     """Return `current` with the keys that `update` sets.
 
-    `audio`, `audio.input` and `audio.output` merge key by key; every other value is replaced whole. A null leaves the
-    current value, except where the protocol reads it as "off" (turn detection, transcription, noise reduction, ...).
+    `audio`, `audio.input` and `audio.output` are merged key by key; every other value is replaced as a whole. A null
+    keeps the current value, except where the protocol defines it as "off" (turn detection, transcription, noise
+    reduction, ...).
     """
     merged = dict(current)
     for key, value in update.items():

@@ -47,21 +47,21 @@ from pipelines.ports import (
 
 UNREACHABLE = "I'm sorry, I can't reach our records just now. Please try again in a moment."
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s*$")
-# Least share of the best sentence's words that must be in the spoken answer; the rest is style.
+# Minimum share of the best sentence's words that the spoken answer must contain. The rest is a matter of style.
 _MIN_TOLD = 0.3
-# A retriever keeps its own budget; this is for one that cannot, such as a handle to a dead replica.
+# A retriever enforces its own budget. This margin covers one that cannot, such as a handle to a dead replica.
 _LATE_MS = 100
 _NO_MORE = Clause("", is_last=True)
 
 
 @dataclass(slots=True)
 class _Draft:
-    """What the model's answer has come to.
+    """The model's answer so far.
 
     Attributes:
-        spoken: words that are out.
-        held: words that passed the check, and wait until the fact is told.
-        rejected: the reason that ended it, "" while all is well.
+        spoken: words that have been sent to the caller.
+        held: words that passed the check but are held back until the answer has stated the fact.
+        rejected: why the model's answer was abandoned; "" while it is still good.
     """
 
     spoken: str = ""
@@ -91,7 +91,7 @@ async def answer(
         history: earlier messages of the call, oldest first; used to read follow-up questions.
         retriever: searched inside `agent.tenant` only.
         language_model: asked at temperature 0.
-        agent: who answers, and how near a passage must be.
+        agent: who answers, and how close a passage must be.
         limits: bounds of the answer.
     """
     if (reply := courtesy(question)) is not None:
@@ -125,7 +125,7 @@ async def answer(
 async def _grounded(
     evidence: Evidence, model: LanguageModel, limits: AnswerLimits
 ) -> AsyncGenerator[AnswerEvent, None]:
-    """Speak the model's checked clauses; where they fail or leave the fact out, the passage's own sentence."""
+    """Speak the model's checked clauses, or the passage's own sentence when they fail or omit the fact."""
     draft = _Draft()
     async with aclosing(_checked_clauses(evidence, model, limits, draft)) as clauses:
         async for text in clauses:
@@ -140,7 +140,7 @@ async def _grounded(
 async def _checked_clauses(
     evidence: Evidence, model: LanguageModel, limits: AnswerLimits, draft: _Draft
 ) -> AsyncGenerator[str, None]:
-    """Yield the model's clauses while they pass; write into `draft` what was spoken and why it ended."""
+    """Yield the model's clauses as long as they pass. Records in `draft` what was spoken and why it stopped."""
     request = GenerationRequest(uuid.uuid4().hex, answer_prompt(evidence), max_tokens=limits.max_tokens)
     try:
         async with aclosing(model.generate(request)) as clauses:  # type: ignore[type-var]
@@ -159,10 +159,10 @@ async def _checked_clauses(
 
 
 def _accepted(clause: Clause, evidence: Evidence, draft: _Draft) -> str:
-    """Enter a clause into the draft; return the words that may be spoken now, "" when there are none yet or any more.
+    """Add a clause to the draft and return the words that may be spoken now, or "" when there are none.
 
-    Until the fact is told nothing is let out but the beginning of the passage's own sentence: what is out cannot be
-    taken back, and a caller should not hear half a remark and then the answer.
+    Until the answer has stated the fact, only the beginning of the passage's own sentence is released. Spoken words
+    cannot be taken back, and a caller should not hear half a remark followed by the real answer.
     """
     draft.completion_tokens = clause.tokens or draft.completion_tokens
     draft.prompt_tokens = clause.prompt_tokens or draft.prompt_tokens
@@ -184,13 +184,13 @@ def _begins(said: str, sentence: str) -> bool:
 
 
 def _says_the_fact(spoken: str, evidence: Evidence) -> bool:
-    """Say whether the spoken words tell what the best sentence does: its quantities, and enough of its words.
+    """Return whether the spoken words convey the best sentence: its quantities, and enough of its words.
 
-    "No, I'm not." agrees with "The Duluth store is closed on Sunday." and still tells the caller nothing. To a question
-    about money only the amounts must be told.
+    "No, I'm not." agrees with "The Duluth store is closed on Sunday." and still tells the caller nothing. For a
+    question about money, stating the amounts is enough.
     """
     best = evidence.best_sentence
-    # The caller knows the numbers in the question ("order 1042"); what is new to them must be said.
+    # The caller knows the numbers in the question ("order 1042"); only what is new to them must be said.
     news = quantities(best) - quantities(evidence.question)
     if fact_kind(evidence.question) is FactKind.MONEY:
         news = frozenset(item for item in news if item[1] in {"$", "percent"}) or news
@@ -198,7 +198,7 @@ def _says_the_fact(spoken: str, evidence: Evidence) -> bool:
 
 
 def _completion(spoken: str, sentence: str) -> str:
-    """Return what must follow the spoken words so that the caller hears `sentence`: its rest when they began it."""
+    """Return what remains to be spoken so that the caller hears all of `sentence`, whose beginning may be out."""
     begun = spoken.strip()
     if _begins(begun, sentence):
         return sentence[len(begun) :]

@@ -1,4 +1,4 @@
-"""Which passage, and which of its sentences, answers a question; and whether any is near enough to answer at all."""
+"""Finds the passage and the sentence that answer a question, and decides whether any is close enough to be used."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipelines.language.en.sentences import sentences
 from pipelines.language.en.terms import coverage, raw_words
 from pipelines.ports import Passage
 
-# Measured on the sample questions (docs/adr/0004-grounding.md): how much one matched share of words weighs against
-# cosine similarity, and what a sentence gains by holding the kind of fact that is asked for.
+# Both weights were measured on the sample questions (docs/adr/0004-grounding.md): the weight of the matched share of
+# words against cosine similarity, and the bonus for a sentence that holds the kind of fact asked for.
 COVERAGE_WEIGHT = 0.3
 _FACT_BONUS = 0.4
 _LATER_PENALTY = 0.02
@@ -24,11 +24,11 @@ class Evidence:
     """The passage that an answer rests on.
 
     Attributes:
-        question: normalised, as it was searched for.
-        passage: where the answer comes from.
-        sentences: its sentences, best answer first.
-        strength: similarity plus weighted coverage of the question's words, of the passage and of its best sentence in
-            the mean; comparable between questions.
+        question: the normalised question, as it was searched for.
+        passage: the passage the answer comes from.
+        sentences: the passage's sentences, best answer first.
+        strength: the mean, over the passage and its best sentence, of similarity plus weighted coverage of the
+            question's words. It is comparable between questions.
     """
 
     question: str
@@ -38,14 +38,14 @@ class Evidence:
 
     @property
     def best_sentence(self) -> str:
-        """The sentence that answers best when it is read out as it is."""
+        """The sentence that answers best when it is read out verbatim."""
         return self.sentences[0]
 
 
 def find_evidence(question: str, passages: Sequence[Passage], agent: Agent) -> Evidence | None:
-    """Return the best evidence among `passages` for a normalised question, or None when nothing is near.
+    """Return the best evidence among `passages` for a normalised question, or None when none is close enough.
 
-    A question that names a code (an order number) can be answered only by a passage that has this code.
+    A question that names a code (such as an order number) can be answered only by a passage that contains the code.
     """
     codes = identifiers(question)
     usable = [p for p in passages if p.text.strip() and codes <= set(raw_words(f"{p.title} {p.text}"))]
@@ -67,7 +67,7 @@ def _is_near(evidence: Evidence, agent: Agent) -> bool:
 
 
 def _strength(question: str, passage: Passage, position: int) -> float:
-    """Return how near passage and sentence are together: a near passage of far sentences is on another topic."""
+    """Return the combined strength of both, since a close passage without a close sentence is off topic."""
     sentence = sentences(passage.text)[position]
     whole = passage.similarity + COVERAGE_WEIGHT * passage.matched_terms
     part = _likeness(passage, position) + COVERAGE_WEIGHT * coverage(question, f"{passage.title}. {sentence}")
@@ -84,14 +84,14 @@ def _ranked_positions(question: str, passage: Passage) -> list[int]:
 
 
 def _sentence_scores(question: str, passage: Passage) -> list[float]:
-    """Score each sentence: likeness in meaning, the question's words in it or its title, the right kind of fact."""
+    """Score each sentence by similarity, by words shared with it or its title, and by the kind of fact it holds."""
     kind = fact_kind(question)
     scores: list[float] = []
     for position, sentence in enumerate(sentences(passage.text)):
         own = coverage(question, sentence)
         titled = coverage(question, f"{passage.title}. {sentence}")
         bonus = _FACT_BONUS if kind is not FactKind.ANY and holds_fact(kind, sentence) else 0.0
-        # What a text says first is what it is about: order status before order total.
+        # A text tends to open with what it is about: an order's status comes before its total.
         scores.append(0.6 * own + 0.4 * titled + bonus - _LATER_PENALTY * position + _likeness(passage, position))
     return scores
 

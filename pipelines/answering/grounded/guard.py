@@ -1,18 +1,18 @@
-"""Whether generated words may be spoken: every number, name and negation must be the passage's own.
+"""Decides whether generated words may be spoken: every number, name and negation must come from the passage.
 
 Theory of operation. A small model that is given a passage mostly repeats it, and sometimes swaps two facts ("express
-shipping costs $6.95"), invents a detail, or says yes where the passage says no. Each clause is therefore held against
-the one sentence of the passage that supports it best, not against the passage as a whole:
+shipping costs $6.95"), invents a detail, or says yes where the passage says no. Each clause is therefore compared with
+the one sentence of the passage that supports it best, not with the passage as a whole:
 
-* its quantities, number and unit together, must all stand in that sentence, and be said of the same thing: the word
-  that a number hangs on ("will arrive on November 26") must be there too ("is shipped on November 26" is false), a
-  range stays a range, and a limit ("over", "other", "only") stays a limit;
-* its content words must stand in that sentence (or its title); a word that only another sentence of the passage has is
-  a mix-up, a word that nothing has is an invention. A few words of glue, and words of the question, are let through;
-* it must be negative where the sentence is, and "yes" or "no" in front must agree with it;
+* its quantities, number and unit together, must all occur in that sentence and refer to the same thing: the word that a
+  number depends on ("will arrive on November 26") must be there too ("is shipped on November 26" is false), a range
+  stays a range, and a limit ("over", "other", "only") stays a limit;
+* its content words must occur in that sentence or in the title. A word found only in another sentence of the passage is
+  a mix-up, and a word found nowhere is an invention. Some function words and the question's own words are allowed;
+* it must be negative exactly when the sentence is, and a leading "yes" or "no" must agree with it;
 * the supporting sentence must be one that answers the question, not just any true one.
 
-Strictness costs nothing but style: what fails is replaced by the passage's own sentence.
+Strictness costs only style, because a clause that fails is replaced by the passage's own sentence.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Quantity = tuple[str, str]
 
 
 def rejection(clause: str, question: str, title: str, ranked_sentences: Sequence[str]) -> str:
-    """Return why `clause` must not be spoken, or "" when it may.
+    """Return the reason why `clause` must not be spoken, or "" when it may be.
 
     Args:
-        clause: generated words; may be the first part of a sentence.
-        question: what was asked, normalised.
+        clause: generated words, possibly only the first part of a sentence.
+        question: the normalised question.
         title: the passage's title.
         ranked_sentences: the passage's sentences, best answer first.
     """
@@ -70,7 +70,10 @@ def rejection(clause: str, question: str, title: str, ranked_sentences: Sequence
 
 
 def quantities(text: str) -> frozenset[Quantity]:
-    """Return each number of `text` with its unit, "" where none is known: "30 days" and "thirty days" are one."""
+    """Return each number in `text` with its unit ("" when unknown).
+
+    "30 days" and "thirty days" are the same quantity.
+    """
     lowered = digits_for_words(text).lower()
     found = {(day, month) for month, day in _DATE.findall(lowered)}
     for sign, number, word in _QUANTITY.findall(_DATE.sub(" ", lowered)):
@@ -79,26 +82,29 @@ def quantities(text: str) -> frozenset[Quantity]:
 
 
 def is_negative(text: str) -> bool:
-    """Say whether a sentence denies something."""
+    """Return whether a sentence denies something."""
     return bool(NEGATION.search(text))
 
 
 def _is_polarity_right(opener: str, question: str, best: str) -> bool:
-    """A question with its own "not" cannot be judged this way: then no yes or no is let through."""
+    """Return whether a leading yes or no agrees.
+
+    A negated question cannot be judged this way, so neither is allowed then.
+    """
     if is_negative(question):
         return False
     return (opener in NEGATIVE_OPENERS) == is_negative(best)
 
 
 def _supporting_sentence(words: list[str], title: str, ranked: Sequence[str]) -> str:
-    """Return the sentence that holds most of the clause's words; the better answer wins a tie."""
+    """Return the sentence that shares the most words with the clause. Ties go to the better answer."""
     wanted = set(words)
     overlap = [len(wanted & set(content_words(f"{title} {sentence}"))) for sentence in ranked]
     return ranked[overlap.index(max(overlap))]
 
 
 def _changed_relation(body: str, support: str) -> str:
-    """Return how the clause says something else with the sentence's own numbers, "" when it does not."""
+    """Return how the clause uses the sentence's numbers to say something different, or "" when it does not."""
     missing_limits = (LIMITS & set(raw_words(support))) - set(raw_words(body))
     if missing_limits:
         return "limit"
@@ -116,7 +122,7 @@ def _ranges(text: str) -> set[tuple[str, str]]:
 
 
 def _governors(sentence: str) -> dict[str, str]:
-    """Return, for each number, the word that it hangs on: the nearest one before it that means more than a link."""
+    """Return, for each number, the word it depends on: the nearest preceding word that is more than a linking word."""
     governors: dict[str, str] = {}
     nearest = ""
     for word in content_words(sentence):
@@ -129,7 +135,7 @@ def _governors(sentence: str) -> dict[str, str]:
 
 
 def _strange_words(words: list[str], question: str, own_text: str, ranked: Sequence[str]) -> str:
-    """Return what is wrong with the clause's words that its sentence does not have, "" when little is."""
+    """Return the problem with words of the clause that its sentence lacks, or "" when they are harmless."""
     own = set(content_words(own_text))
     strange = [word for word in words if word not in own]
     if not set(content_words(" ".join(ranked))).isdisjoint(strange):
@@ -141,13 +147,19 @@ def _strange_words(words: list[str], question: str, own_text: str, ranked: Seque
 
 
 def _has_strange_name(body: str, known: set[str]) -> bool:
-    """A capital inside the clause is a name; names come from the passage, not from the question."""
+    """Return whether the clause has a capitalised word, taken as a name, that the passage lacks.
+
+    The question may not supply it.
+    """
     names = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", body)
     return any(name.lower() not in known for name in names)
 
 
 def _unitless(found: frozenset[Quantity]) -> frozenset[Quantity]:
-    """A clause may end before the unit, or say "at 30" for "at 30 degrees"; a wrong unit still fails."""
+    """Allow a missing unit, since a clause may end before it or say "at 30" for "at 30 degrees".
+
+    A wrong unit still fails.
+    """
     return frozenset((number, "") for number, _ in found)
 
 

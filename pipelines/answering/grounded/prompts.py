@@ -1,8 +1,8 @@
-"""The prompt: a fixed head that the prefix cache keeps, then one fact, then the question.
+"""The prompt: a fixed head that stays in the prefix cache, followed by one fact and the question.
 
-The head shows what is wanted instead of describing it: a model of 135 million parameters follows four examples far
-better than a paragraph (docs/adr/0004-grounding.md has the figures). The model sees the one sentence that answers, not
-the passage: given more it mixes facts.
+The head shows what is wanted instead of describing it, because a model of 135 million parameters follows four examples
+far better than a paragraph (docs/adr/0004-grounding.md has the figures). The model sees only the sentence that answers,
+not the whole passage, because it mixes up facts when it is given more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _asked(fact: str, question: str) -> ChatMessage:
     return ChatMessage("user", fact_and_question(fact, question))
 
 
-# The same for every question of every caller, so that its keys and values are computed once.
+# The head is identical for every question of every caller, so its keys and values are computed only once.
 _HEAD = (
     ChatMessage("system", ANSWER_INSTRUCTION),
     *(m for fact, asked, said in ANSWER_EXAMPLES for m in (_asked(fact, asked), ChatMessage("assistant", said))),
@@ -24,5 +24,5 @@ _HEAD = (
 
 
 def answer_prompt(evidence: Evidence) -> tuple[ChatMessage, ...]:
-    """Return the messages for one question: about 210 tokens, of which all but 30 to 60 are the shared head."""
+    """Return the messages for one question. They take about 210 tokens, all but 30 to 60 of them in the shared head."""
     return (*_HEAD, _asked(evidence.best_sentence, evidence.question))

@@ -1,1 +1,1 @@
-"""All that is English, one file a subject; nothing here is about a trade or a company."""
+"""Everything that is specific to English, one file per subject. Nothing here is specific to a trade or a company."""

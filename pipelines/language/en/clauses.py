@@ -1,14 +1,14 @@
 """Cutting a stream of generated text into clauses that can be spoken one after the other.
 
-The first clause is cut early, since the caller waits for it; later ones are cut at sentence ends or long enough commas,
-since longer pieces sound better and synthesis is then ahead of playout.
+The first clause is cut early because the caller waits for it. Later ones are cut at the end of a sentence, or at a
+comma once they are long enough: longer pieces sound better, and by then synthesis is ahead of playout.
 """
 
 from __future__ import annotations
 
 import re
 
-# A mark ends a clause only when white space follows: "3.5", "1,200" and "9:30" go on.
+# A punctuation mark ends a clause only when white space follows it, so "3.5", "1,200" and "9:30" stay whole.
 _BREAK = re.compile(r"([.!?]+[\"')\]]*|[,;:]|\s[-\u2013\u2014])(?=\s)")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|no|vs|etc|approx|inc|e\.g|i\.e|a\.m|p\.m)|\b[A-Za-z])\.$", re.IGNORECASE
@@ -17,7 +17,7 @@ _SENTENCE_MARKS = ".!?"
 
 
 class ClauseSplitter:
-    """Splits streamed text; the clauses joined give the text unchanged (a clause carries its leading space).
+    """Splits streamed text. The joined clauses give the text unchanged, since a clause keeps its leading space.
 
     Args:
         first_min_chars: shortest first clause that may end at a comma.
@@ -33,7 +33,7 @@ class ClauseSplitter:
         self._has_cut = False
 
     def feed(self, text: str) -> list[str]:
-        """Add text; return the clauses that are now complete."""
+        """Add text and return the clauses that are now complete."""
         self._pending += text
         clauses: list[str] = []
         while (end := self._next_end()) is not None:
@@ -43,7 +43,7 @@ class ClauseSplitter:
         return clauses
 
     def flush(self) -> list[str]:
-        """Return what is left as the last clause (no clause when nothing speakable is left)."""
+        """Return the remainder as the last clause, or no clause when nothing speakable is left."""
         rest, self._pending = self._pending, ""
         return [rest] if rest.strip() else []
 

@@ -19,7 +19,7 @@ _WORDS = {
     Courtesy.THANKS: frozenset("thanks thank you thx appreciated cheers".split()),
     Courtesy.GREETING: frozenset("hello hi hey good morning afternoon evening there greetings".split()),
 }
-# Words of which one at least must be said.
+# At least one of these words must be said.
 _KEYS = {
     Courtesy.GOODBYE: frozenset({"goodbye", "bye"}),
     Courtesy.THANKS: frozenset({"thanks", "thank", "thx", "cheers"}),
@@ -32,7 +32,7 @@ _FILLER = frozenset(
 
 
 def courtesy(text: str) -> Courtesy | None:
-    """Return the kind of small talk that `text` is and nothing more ("thanks a lot, bye"), else None."""
+    """Return the kind of small talk if `text` is nothing else ("thanks a lot, bye"), else None."""
     words = [w for w in re.findall(r"[a-z']+", text.lower()) if w not in _FILLER]
     known = frozenset().union(*_WORDS.values())
     if not words or not known.issuperset(words):
@@ -41,6 +41,6 @@ def courtesy(text: str) -> Courtesy | None:
 
 
 def _outranks(kind: Courtesy, words: list[str]) -> bool:
-    """A goodbye wins over thanks, thanks over a greeting."""
+    """Return whether no higher kind was said: a goodbye outranks thanks, and thanks outrank a greeting."""
     order = [Courtesy.GOODBYE, Courtesy.THANKS, Courtesy.GREETING]
     return not any(_KEYS[higher] & set(words) for higher in order[: order.index(kind)])

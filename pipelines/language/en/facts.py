@@ -12,7 +12,7 @@ from pipelines.language.en.units import DURATIONS, MONEY, SHARES, WEIGHTS
 
 
 class FactKind(Enum):
-    """What the answer should hold, as far as the question's form tells."""
+    """What the answer should contain, as far as the form of the question tells."""
 
     MONEY = "money"
     WEIGHT = "weight"
@@ -23,7 +23,7 @@ class FactKind(Enum):
     ANY = "any"
 
 
-# First match wins: "how much time" and "what time" come before "how much".
+# The first match wins, so "how much time" and "what time" stand before "how much".
 _KIND_OF_QUESTION = (
     (re.compile(r"\bhow much time\b"), FactKind.TIME),
     (re.compile(r"\bwhat time\b|\bhours\b|\bopen(?:ing)?\b|\bclos(?:e|ed|ing)\b"), FactKind.CLOCK),
@@ -55,13 +55,13 @@ _FACT_OF_KIND = {
 
 
 def fact_kind(question: str) -> FactKind:
-    """Return what kind of fact the question asks for, by its form."""
+    """Return the kind of fact the question asks for, judged by its form."""
     lowered = " ".join(raw_words(question))
     return next((kind for pattern, kind in _KIND_OF_QUESTION if pattern.search(lowered)), FactKind.ANY)
 
 
 def holds_fact(kind: FactKind, sentence: str) -> bool:
-    """Return whether a sentence holds a fact of this kind; any sentence does for `FactKind.ANY`."""
+    """Return whether a sentence contains a fact of this kind. Every sentence does for `FactKind.ANY`."""
     if kind is FactKind.ANY:
         return True
     text = digits_for_words(sentence)

@@ -1,7 +1,7 @@
-"""Numbers as people say them, made comparable with numbers as data writes them.
+"""Converts numbers as people say them to the form in which data writes them, so that both can be compared.
 
-"thirty days" and "30 days", "order ten forty two" and "order 1042" must meet in retrieval, in the grounding check and
-in the evaluation. All three use this one reading.
+"thirty days" and "30 days", "order ten forty two" and "order 1042" must match in retrieval, in the grounding check and
+in the evaluation. All three use this conversion.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _TEENS = dict(
 _TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _SMALL = {**_UNITS, **_TEENS, **_TENS}
-# "One thousand forty six" as recognisers write it when they lose the thread: "1,000 46", "1000-46".
+# Recognisers sometimes write "one thousand forty six" in two parts: "1,000 46" or "1000-46".
 _SPLIT_THOUSAND = re.compile(r"\b(\d{1,3})(?:,000[ -]|000-)(\d{1,2})\b")
 _TOKEN = re.compile(r"[A-Za-z]+|[^A-Za-z]+")
-# A lone "one" is mostly a pronoun ("this one"); before a unit of measure it is a number.
+# A lone "one" is usually a pronoun ("this one"), but before a unit of measure it is a number.
 _COUNTED = frozenset(
     "business day days hour hours week weeks month months minute minutes year years percent dollar".split()
 )
 
 
 def digits_for_words(text: str) -> str:
-    """Replace number words by digits: "two hundred and forty nine dollars" becomes "249 dollars".
+    """Replace number words with digits: "two hundred and forty nine dollars" becomes "249 dollars".
 
-    Neighbouring numbers that do not form one cardinal are read as people spell codes, side by side: "ten forty two"
-    becomes "1042", "one oh four two" too. A lone "one" stays a word unless a unit of measure follows. A thousand that
-    was written apart from its rest is joined: "1,000 46" becomes "1046".
+    Adjacent numbers that do not form one cardinal are concatenated, as people spell codes: both "ten forty two" and
+    "one oh four two" become "1042". A lone "one" stays a word unless a unit of measure follows. A thousand written
+    apart from its remainder is joined to it: "1,000 46" becomes "1046".
     """
     text = _SPLIT_THOUSAND.sub(lambda found: f"{found[1]}{found[2]:0>3}", text)
     tokens = _TOKEN.findall(text)
@@ -74,7 +74,7 @@ def _run_end(tokens: list[str], start: int) -> int:
 
 
 def _joins(tokens: list[str], position: int) -> bool:
-    """Say whether the "and" at `position` stands inside a cardinal: after a scale, before a small number."""
+    """Return whether the "and" at `position` is inside a cardinal: after a scale and before a small number."""
     return tokens[position - 2].lower() in _SCALES and _is_number_word(tokens, position + 2)
 
 
@@ -83,7 +83,7 @@ def _is_number_word(tokens: list[str], position: int) -> bool:
 
 
 def _read(words: list[str]) -> str:
-    """Read number words; groups that do not continue one another are written side by side."""
+    """Convert number words to digits. Groups that do not continue one another are concatenated."""
     groups: list[str] = []
     total, current, room = 0, -1, 0
     for word in (w for w in words if w != "and"):

@@ -1,9 +1,10 @@
-"""What a small language model is told and shown, so that it answers from one fact in one sentence."""
+"""Instructions and examples that make a small language model answer from one fact in one sentence."""
 
 from __future__ import annotations
 
 ANSWER_INSTRUCTION = "Answer the caller's question in one short sentence, using only the given fact."
-# Fact, question, answer: a restatement, a yes, a no, and one half of a fact. Of four trades, so that none rubs off.
+# Each example is a fact, a question and an answer: a restatement, a yes, a no, and half of a fact. They come from four
+# trades, so that the model does not pick up any one of them.
 ANSWER_EXAMPLES = (
     ("The evening tour costs $12.", "How much is the evening tour?", "The evening tour costs $12."),
     ("Parking is free for all guests.", "Can I park there?", "Yes, parking is free for all guests."),
@@ -13,5 +14,5 @@ ANSWER_EXAMPLES = (
 
 
 def fact_and_question(fact: str, question: str) -> str:
-    """Return how a fact and a question are shown to the model."""
+    """Return a fact and a question in the form shown to the model."""
     return f"Fact: {fact}\nQuestion: {question}"

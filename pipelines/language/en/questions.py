@@ -1,4 +1,4 @@
-"""Reading a caller's question: spoken codes, and questions that lean on the one before."""
+"""Interprets a caller's question: spoken codes, and follow-ups that depend on the previous question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.language.en.terms import content_words
 from pipelines.language.en.units import DURATIONS, LENGTHS, MONEY, PERSONS, SHARES, TEMPERATURES, WEIGHTS
 from pipelines.ports import ChatMessage
 
-# What has a number by which people ask for it.
+# Things that people refer to by a number.
 CODED = (
     "account", "article", "booking", "case", "claim", "contract", "invoice", "item", "order", "part", "policy",
     "reference", "reservation", "ticket",
@@ -30,19 +30,22 @@ _FOLLOW_UP_MAX_WORDS = 2
 
 
 def normalise_question(text: str) -> str:
-    """Write spoken numbers and codes as data writes them: "n w ten forty two" and "NW-1042" become "NW 1042"."""
+    """Rewrite spoken numbers and codes as data has them: "n w ten forty two" and "NW-1042" become "NW 1042"."""
     digits = digits_for_words(" ".join(text.split()))
     joined = _CODE_IN_PARTS.sub(_joined, digits)
     return _SPELLED.sub(lambda m: f"{re.sub(r'[ .-]', '', m[1]).upper()} ", joined)
 
 
 def identifiers(question: str) -> frozenset[str]:
-    """Return the codes in a normalised question (order and article numbers); its answer must have them too."""
+    """Return the codes (order and article numbers) in a normalised question. Its answer must contain them too."""
     return frozenset(_IDENTIFIER.findall(question))
 
 
 def with_context(question: str, history: Sequence[ChatMessage]) -> str:
-    """Return the question to search for: a follow-up ("and how heavy is it?") gets the previous question in front."""
+    """Return the question to search for.
+
+    A follow-up ("and how heavy is it?") is prefixed with the previous question.
+    """
     is_follow_up = bool(_FOLLOW_UP.search(question)) and len(content_words(question)) <= _FOLLOW_UP_MAX_WORDS
     previous = next((m.content for m in reversed(history) if m.role == "user"), "")
     return f"{normalise_question(previous)} {question}" if is_follow_up and previous else question

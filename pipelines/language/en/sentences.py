@@ -1,4 +1,4 @@
-"""Cutting written text into sentences."""
+"""Splits written text into sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.language.en.calendar import MONTHS, TIME_ZONES, WEEKDAYS
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'$])")
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|st|no|vs|e\.g|i\.e)\.$", re.IGNORECASE)
 _CLOCK_TIME = re.compile(r"\b[ap]\.m\.$")
-# What goes on with the sentence after "9 a.m.": a day, a date, or the clock by which the time is told.
+# What continues a sentence after "9 a.m.": a day, a date or a time zone.
 _AFTER_CLOCK_TIME = frozenset({*WEEKDAYS, *(f"{day}s" for day in WEEKDAYS), *MONTHS, *TIME_ZONES})
 
 

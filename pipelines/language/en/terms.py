@@ -1,4 +1,4 @@
-"""Words that carry meaning, in one form, so that a caller's words and the data's words can be compared.
+"""Reduces text to its meaningful words in a canonical form, so that a caller's words can be compared with the data's.
 
 The same terms feed the BM25 field of the collection, the coverage that decides "I don't have that", the choice of the
 best sentence and the grounding check.
@@ -22,7 +22,7 @@ def content_words(text: str) -> list[str]:
 
 
 def raw_words(text: str) -> list[str]:
-    """Return all words of `text` in lower case, numbers as digits, contractions cut ("what's" gives "what")."""
+    """Return all words of `text` in lower case, with numbers as digits and contractions cut ("what's" gives "what")."""
     lowered = _CONTRACTION.sub("", digits_for_words(text).lower())
     return _WORD.findall(_THOUSANDS.sub("", lowered))
 
@@ -42,7 +42,10 @@ def _term(word: str) -> str:
 
 
 def stem(word: str) -> str:
-    """Cut the commonest English endings, so that "orders" and "ordering" meet. Crude on purpose: both sides agree."""
+    """Strip the most common English endings, so that "orders" and "ordering" match.
+
+    Crude is enough: both sides agree.
+    """
     for ending, kept in (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", "e"), ("s", "")):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             word = word[: -len(ending)] + kept

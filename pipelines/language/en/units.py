@@ -1,4 +1,4 @@
-"""Units of measure by what they measure, in the singular."""
+"""Units of measure in the singular, grouped by what they measure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Lists of everyday words, for those who compare texts and judge forms."""
+"""Lists of everyday words, used to compare texts and to recognise questions."""
 
 from __future__ import annotations
 
-# Words that say little of what a text is about.
+# Words that say little about the topic of a text.
 STOP_WORDS = frozenset(
     """a about actually all also am an and any anyone anything are as at be been being but by can could d did do does
     doing for from get gets give go goes going gonna got guys had has have having hello hey hi how i if in into
@@ -12,8 +12,8 @@ STOP_WORDS = frozenset(
     wanna was way we well were what when where which who whom why will with would yes you your check going fast
     quickly soon exactly happen happens okay called call""".split()
 )
-# Everyday words for the same thing, and forms that the stem does not join. One direction: the left becomes the right
-# in questions and in texts.
+# Everyday synonyms, and word forms that stemming does not unify. The left word is replaced by the right one, both in
+# questions and in texts.
 SYNONYMS = {
     "price": "cost", "pay": "cost", "paid": "cost", "charge": "cost", "fee": "cost", "expensive": "cost",
     "weight": "weigh", "heavy": "weigh", "color": "colour", "shop": "store", "cancelled": "cancel",
@@ -22,7 +22,7 @@ SYNONYMS = {
     "litre": "liter", "photograph": "photo", "picture": "photo", "fibre": "fiber", "manufacture": "make",
     "made": "make", "availability": "available",
 }  # fmt: skip
-# With which a question begins.
+# Words with which a question begins.
 QUESTION_WORDS = frozenset(
     "how what what's when where where's who who's which why can could do does did is are will would should may".split()
 )

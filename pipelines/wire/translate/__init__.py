@@ -37,7 +37,7 @@ class AudioBytes:
 
 @dataclass(slots=True)
 class _EventIds:
-    """Ids of server events, counted within a session."""
+    """Generates the ids of server events by counting within a session."""
 
     stem: str
     next_number: int
@@ -48,18 +48,20 @@ class _EventIds:
 
 
 class WireTranslator:
-    """One session's translation. Pure but for what it remembers: the session object and the audio streams.
+    """Translates for one session. Pure except for what it remembers: the session object and the audio streams.
 
-    Call `open` first and send what it returns. Then, for each text message, `inbound`; for a `PeerError` that it
-    raises, send what `refuse` returns and go on: the session has not changed. For each notice, `outbound`.
+    Call `open` first and send what it returns. Then call `inbound` for each text message and `outbound` for each
+    notice. When `inbound` raises a `PeerError`, send what `refuse` returns and continue, since the session has not
+    changed.
 
     Args:
-        model: the name that the session object shows.
+        model: the model's name in the session object.
         defaults: settings of a session that the client has not configured; also the server's turn-taking defaults.
         expires_at_s: Unix time at which the server ends the session.
-        transcription_model: the recogniser's name, as the session object shows it.
-        is_transcription: begin as a transcription session (the client connected with `intent=transcription`).
-        private_events: the client opted in to `voxray.*` events, which stock clients do not know.
+        transcription_model: the recogniser's name in the session object.
+        is_transcription: whether to begin as a transcription session (the client connected with
+            `intent=transcription`).
+        private_events: whether the client opted in to `voxray.*` events, which stock clients do not know.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class WireTranslator:
 
     @classmethod
     def resumed(cls, left: WireState) -> WireTranslator:
-        """Return a translator that goes on where another one was when it was saved."""
+        """Return a translator that continues from the saved state of another one."""
         view = SessionView(left.session_id, left.session_object, expires_at_s=left.expires_at_s, defaults=left.defaults)
         translator = cls.__new__(cls)
         translator._assemble(view, private_events=left.private_events, left=left)
@@ -98,7 +100,7 @@ class WireTranslator:
             self._answers.resume(left.responses, has_sent_audio=left.has_sent_audio)
 
     def save(self) -> WireState:
-        """Return all that is remembered, for a translator that goes on from this moment."""
+        """Return everything that is remembered, for a translator that continues from this moment."""
         view = self._notices.view
         return WireState(
             view.session_id,
@@ -124,10 +126,10 @@ class WireTranslator:
         return self._messages([SessionCreated(event_id=self._next_event_id(), session=self._notices.view.echo())])
 
     def inbound(self, text: str | bytes) -> Stimulus | AudioBytes:
-        """Return what one text message of the client means.
+        """Return the stimulus or audio that one text message of the client stands for.
 
         Raises:
-            PeerError: the message is wrong; nothing changed.
+            PeerError: the message is invalid, and nothing has changed.
         """
         event = parse_client_event(text)
         if isinstance(event, InputAudioBufferAppend):
@@ -141,7 +143,7 @@ class WireTranslator:
         return stimulus_from(event)
 
     def outbound(self, notice: Notice) -> list[bytes]:
-        """Return the messages that tell the client of `notice`; none when it has not asked for such events."""
+        """Return the messages that report `notice` to the client, or none if it has not asked for such events."""
         return self._messages(self._notices.expand(notice))
 
     def refuse(self, error: PeerError) -> list[bytes]:
@@ -149,12 +151,12 @@ class WireTranslator:
         return self.outbound(Refused(error.code, str(error), error.param, error.event_id))
 
     def fail(self, code: str, message: str) -> list[bytes]:
-        """Return the messages for a fault of the server's own; `message` must be safe to show."""
+        """Return the messages for a fault of the server itself. `message` must be safe to show."""
         error = ErrorPayload(type="server_error", code=code, message=message)
         return self._messages([Error(event_id=self._next_event_id(), error=error)])
 
     def trace(self, marks: Mapping[str, Any]) -> list[bytes]:
-        """Return the private message with the time marks of a turn; none without opt-in."""
+        """Return the private message with the time marks of a turn, or none without opt-in."""
         if not self._private_events:
             return []
         return self._messages([VoxrayTrace(event_id=self._next_event_id(), marks=marks)])

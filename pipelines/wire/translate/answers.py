@@ -1,4 +1,4 @@
-"""Notices about responses to the protocol's events, in the protocol's order.
+"""Translates notices about responses to the protocol's events, in the protocol's order.
 
 A response is framed on the wire by four brackets, opened in this order and closed in the reverse one: the response,
 its output item, the item in the conversation (not out of band), and the item's content part.
@@ -58,7 +58,7 @@ from pipelines.wire.translate.items import item_to_wire
 from pipelines.wire.translate.session_view import SessionView, format_echo
 from pipelines.wire.translate.state import OpenResponse
 
-MAX_DELTA_S: Final = 1  # well below the 1 MiB message limit that stock WebSocket clients come with
+MAX_DELTA_S: Final = 1  # well below the default message limit of stock WebSocket clients, 1 MiB
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class _Framed:
 
 
 class AnswerEvents:
-    """Expands the notices of responses; several may be open at once. Keeps each one's audio stream."""
+    """Expands the notices of responses, of which several may be open at once, and keeps the audio stream of each."""
 
     def __init__(self, conversation_id: str, next_event_id: Callable[[], str]) -> None:
         self._conversation_id = conversation_id
@@ -83,7 +83,7 @@ class AnswerEvents:
         self.has_sent_audio = False
 
     def save(self) -> tuple[OpenResponse, ...]:
-        """Return the responses that are open, with their audio streams."""
+        """Return the open responses with their audio streams."""
         return tuple(
             OpenResponse(
                 response_id,
@@ -99,7 +99,7 @@ class AnswerEvents:
         )
 
     def resume(self, responses: Iterable[OpenResponse], *, has_sent_audio: bool) -> None:
-        """Go on with responses that another process has opened."""
+        """Continue responses that another process has opened."""
         self.has_sent_audio = has_sent_audio
         for left in responses:
             encoder = OutputAudioEncoder(left.wire_format, left.audio)
@@ -239,7 +239,7 @@ def _status_details(notice: ResponseFinished) -> CutShortDetails | FailedDetails
 
 
 def _usage(notice: ResponseFinished) -> Usage:
-    """All tokens are text tokens: speech is recognised and synthesized by models of their own."""
+    """Count all tokens as text tokens, since separate models recognise and synthesize speech."""
     return Usage(
         total_tokens=notice.input_tokens + notice.output_tokens,
         input_tokens=notice.input_tokens,

@@ -1,4 +1,4 @@
-"""Client events to stimuli of the session core. Audio and `session.update` stay with the translator itself."""
+"""Translates client events to stimuli of the session core. The translator itself handles audio and `session.update`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PlainEvent = (
 
 
 def stimulus_from(event: PlainEvent) -> Stimulus:
-    """Return the stimulus that says the same as `event`.
+    """Return the stimulus that is equivalent to `event`.
 
     Raises:
         PeerError: the event belongs to another transport.
@@ -75,7 +75,7 @@ def response_request_from(
     """Return the request for a response.
 
     Raises:
-        PeerError: the session gives no responses, or the event asks for what this response cannot have.
+        PeerError: the session gives no responses, or the event asks for something that this response cannot have.
     """
     if view.is_transcription:
         message = "A transcription session gives no responses."
@@ -110,6 +110,6 @@ def _response_voice(event: ResponseCreate, view: SessionView, *, is_voice_fixed:
 
 
 def voice_is_fixed(param: str, event_id: str | None) -> PeerError:
-    """Return the error for a change of voice after the caller has heard one."""
+    """Return the error for changing the voice after the caller has heard it."""
     message = "Cannot update a conversation's voice if assistant audio is present."
     return PeerError("cannot_update_voice", message, param=param, event_id=event_id)

@@ -1,4 +1,4 @@
-"""Conversation items between the wire's shapes and the core's `Item`."""
+"""Converts conversation items between the shapes of the wire and the core's `Item`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from pipelines.wire.payloads import (
     TextContent,
 )
 
-# Function items were said by nobody: as a user's they would be part of the question, as an assistant's an answer heard.
+# Nobody said function items. As the user's they would be part of the question, and as the assistant's an answer that
+# was heard.
 _NO_SPEAKER: Final = Role.SYSTEM
 
 
 def item_from_wire(shape: ItemShape) -> Item:
-    """Return the core's item. Without an id of the client's, `id` is "": the core gives one.
+    """Return the core's item. Its `id` is "" if the client gave none, and the core then assigns one.
 
-    Several content parts become one text, a line each. Audio counts by its transcript.
+    Several content parts become one text, with one line each. Audio is represented by its transcript.
     """
     item_id, status = shape.id or "", ItemStatus(shape.status or "completed")
     if isinstance(shape, FunctionCall):
@@ -63,7 +64,7 @@ def _message_text(shape: SystemMessage | UserMessage | AssistantMessage) -> tupl
 
 
 def item_to_wire(item: Item) -> ItemPayload:
-    """Return the item as the protocol shows it. Of a spoken item that was cut off: what the caller has heard."""
+    """Return the item in the protocol's shape. A spoken item that was cut off shows only what the caller heard."""
     status = item.status.value
     if item.kind is ItemKind.FUNCTION_CALL:
         return FunctionCallItem(

@@ -1,4 +1,4 @@
-"""Notices of the session core to the protocol's server events, in the protocol's order."""
+"""Translates notices of the session core to the protocol's server events, in the protocol's order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ from pipelines.wire.translate.session_view import SessionView
 
 
 class NoticeEvents:
-    """Expands each notice into its events. `view` is the session as the client sees it; the translator replaces it."""
+    """Expands each notice into its events.
+
+    `view` is the session as the client sees it, and is replaced by the translator.
+    """
 
     def __init__(
         self, view: SessionView, answers: AnswerEvents, next_event_id: Callable[[], str], *, private_events: bool
@@ -62,7 +65,7 @@ class NoticeEvents:
         self._private_events = private_events
 
     def expand(self, notice: Notice) -> Iterable[ServerEvent]:
-        """Return the events that `notice` means, in order; none where the client did not ask for them."""
+        """Return the events for `notice`, in order, or none if the client did not ask for them."""
         return _EXPANSIONS[type(notice)](self, notice)
 
     def _settings(self, _: SettingsApplied) -> Iterator[ServerEvent]:
@@ -162,7 +165,7 @@ class NoticeEvents:
         return self._answers.finished(notice)
 
 
-# The one table of notices; each method takes exactly the notice that it stands beside.
+# The only table of notices. Each method takes exactly the notice that it is listed with.
 _EXPANSIONS: Final[dict[type[Notice], Callable[[NoticeEvents, Any], Iterable[ServerEvent]]]] = {
     SettingsApplied: NoticeEvents._settings,
     Refused: NoticeEvents._refused,

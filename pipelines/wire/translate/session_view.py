@@ -1,4 +1,4 @@
-"""The session as the client sees it, and the settings that the core reads from it."""
+"""The session as the client sees it, and the settings derived from it for the core."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MAX_SILENCE_MS: Final = {Eagerness.LOW: 8000, Eagerness.MEDIUM: 4000, Eagerness
 
 
 class SessionView:
-    """Holds the merged session object; immutable values, replaced by `with_update`.
+    """Holds the merged session object. Its values are immutable and replaced by `with_update`.
 
-    Settings that have no effect here (noise reduction, tracing, truncation, ...) are kept and echoed as they came.
+    Settings without effect here (noise reduction, tracing, truncation, ...) are stored and echoed unchanged.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class SessionView:
 
     @property
     def session_object(self) -> JsonObject:
-        """The session object as merged so far; not to be changed."""
+        """The session object as merged so far. It must not be modified."""
         return self._fields
 
     @property
@@ -46,7 +46,7 @@ class SessionView:
 
     @property
     def has_transcripts(self) -> bool:
-        """The client wants transcripts of what the caller says."""
+        """Whether the client wants transcripts of what the caller says."""
         return self._fields["audio"]["input"]["transcription"] is not None
 
     @property
@@ -63,7 +63,7 @@ class SessionView:
         return voice if isinstance(voice, str) else str(voice["id"])
 
     def with_update(self, update: SessionObject) -> SessionView:
-        """Return a view with what the client set; this one stays as it is."""
+        """Return a view with the client's changes. This view stays unchanged."""
         changed: JsonObject = update.model_dump(exclude_unset=True)
         changed.pop("model", None)  # the model was chosen when the session began
         turn_detection = update.audio.input.turn_detection if update.audio and update.audio.input else None
@@ -74,7 +74,7 @@ class SessionView:
         return view
 
     def settings(self) -> SessionSettings:
-        """Return what the core needs to know of this session."""
+        """Return the settings that the core needs for this session."""
         fields = SessionObject.model_validate(self._fields)
         audio = fields.audio or SessionAudio()
         speed = audio.output.speed if audio.output else None
@@ -90,7 +90,7 @@ class SessionView:
         )
 
     def echo(self) -> JsonObject:
-        """Return the whole session object of `session.created` and `session.updated`."""
+        """Return the whole session object for `session.created` and `session.updated`."""
         head = {"type": self._fields["type"], "id": self.session_id, "expires_at": self.expires_at_s}
         if not self.is_transcription:
             return {"object": "realtime.session"} | head | self._fields
@@ -100,7 +100,7 @@ class SessionView:
         )
 
     def _completed(self, asked: ServerVad | SemanticVad) -> JsonObject:
-        """Return the turn detection with the server's defaults in place of what the client left out."""
+        """Return the turn detection with the server's defaults for what the client omitted."""
         base = replace(self._turn_defaults, kind=TurnDetectionKind(asked.type), eagerness=Eagerness.AUTO)
         return _turn_detection_echo(base) | asked.model_dump(exclude_none=True)
 
@@ -124,7 +124,7 @@ def format_echo(wire_format: WireFormat) -> JsonObject:
 
 
 def initial_session_object(model: str, transcription_model: str, defaults: SessionSettings) -> JsonObject:
-    """Return the session object of a session that the client has not configured."""
+    """Return the session object for a session that the client has not configured."""
     turn_detection = defaults.turn_detection
     return {
         "type": "realtime",

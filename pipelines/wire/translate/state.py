@@ -1,4 +1,4 @@
-"""What a translator remembers of a session, as plain data, so that another process can go on with it."""
+"""What a translator remembers of a session, as plain data, so that another process can continue it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipelines.wire.audio_streams import WireFormat
 
 @dataclass(frozen=True, slots=True)
 class OpenResponse:
-    """A response that is framed on the wire and not closed yet.
+    """A response that was opened on the wire and is not closed yet.
 
     Attributes:
-        wire_format, audio: format of its audio, and where the encoder's stream is.
-        has_item: its output item has been announced, after `previous_item_id`.
+        wire_format, audio: format of its audio, and position of the encoder's stream.
+        has_item: whether its output item has been announced, following `previous_item_id`.
     """
 
     response_id: str
@@ -34,12 +34,12 @@ class WireState:
     """One session as its client sees it.
 
     Attributes:
-        session_object: as merged from the server's defaults and the client's updates.
+        session_object: the session object, merged from the server's defaults and the client's updates.
         defaults: settings of a session that the client has not configured.
         next_event: number of the next server event.
-        has_sent_audio: the caller has heard the voice, which can then not be changed any more.
-        responses: those that are open, in the order in which they began.
-        input_audio: where the stream of the client's audio is.
+        has_sent_audio: whether the caller has heard the voice, which can then no longer be changed.
+        responses: the open responses, in the order in which they began.
+        input_audio: position of the stream of the client's audio.
     """
 
     session_id: str
