@@ -1,1 +1,1 @@
-"""Ray Serve deployments: the gateway, thin shells, the engines that they wrap, and the stores."""
+"""Ray Serve deployments: the gateway, the thin shells, the engines they wrap, and the stores."""

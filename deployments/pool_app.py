@@ -28,7 +28,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     """Build the application.
 
     Args:
-        args: `part`, a `PoolPart` as plain data; what else is in it only makes the application another one.
+        args: `part` is a `PoolPart` as plain data. Other keys only make Serve see a different application.
     """
     part = PoolPart.model_validate(args["part"])
     shell = StreamingTranscriber if part.spec.is_streaming else _SHELLS[part.component]

@@ -1,1 +1,1 @@
-"""Entry points that run in processes of their own (`python -m`)."""
+"""Entry points that run in their own processes (`python -m`)."""

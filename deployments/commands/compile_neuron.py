@@ -1,7 +1,7 @@
 """Compiles the configured language model for Inferentia and publishes it (`python -m` with this module's name).
 
-Runs inside the Neuron image, on a machine with as many NeuronCores as a replica will have; takes many minutes. Never
-run by its authors, who had no such machine. `--key` only prints what would be compiled, anywhere.
+It runs inside the Neuron image, on a machine with as many NeuronCores as a replica will have, and takes many minutes.
+Its authors had no such machine and never ran it. With `--key` it only prints what would be compiled, on any machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def compile_neuron(
     profile: Annotated[str | None, typer.Option(help="Profile of the cluster.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Settings file of the cluster.")] = None,
     only_key: Annotated[
-        bool, typer.Option("--key", help="Print the key and what it is made of; compile nothing.")
+        bool, typer.Option("--key", help="Print the key and its parts without compiling anything.")
     ] = False,
 ) -> None:
     """Compile the language model for the shapes of a configuration, and publish the result under its key."""
@@ -53,17 +53,20 @@ def compile_neuron(
 
 
 def _pool(config: VoxrayConfig) -> tuple[NeuronSettings, int]:
-    """Return the pool of the language model that runs on NeuronCores: its settings, and the cores of a replica."""
+    """Return the settings and the cores per replica of the language model's pool that runs on NeuronCores."""
     for pool in config.pools.of(Component.LANGUAGE_MODEL).values():
         if pool.engine == "neuron":
             settings = engine_settings_of(pool, spec_of_pool(Component.LANGUAGE_MODEL, pool))
             assert isinstance(settings, NeuronSettings)
             return settings, pool.replicas.neuron_cores
-    raise ConfigError("no pool of pools.language_model has the engine neuron: there is nothing to compile")
+    raise ConfigError("no pool in pools.language_model uses the engine neuron, so there is nothing to compile")
 
 
 def _compile(model_dir: Path, target: Path, key: ArtifactKey) -> None:
-    """Let vLLM's Neuron plugin compile into `target`: it does when NEURON_COMPILED_ARTIFACTS names an empty folder."""
+    """Let vLLM's Neuron plugin compile into `target`.
+
+    It does so when NEURON_COMPILED_ARTIFACTS names an empty folder.
+    """
     from deployments.engines.vllm.engine import AsyncDeltaSource
 
     compiled = compiled_model(model_dir, target, key)

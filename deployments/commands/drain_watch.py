@@ -1,12 +1,12 @@
-"""Prints how many calls are open on all gateways, until none is; run in the cluster as a job.
+"""Prints how many calls are open on all gateways until none is left. It runs in the cluster as a job.
 
     python -m deployments.commands.drain_watch SECONDS [APPLICATION ...]
 
-`voxray drain` waits so for all calls, `voxray deploy` for those that hold an engine pool (by its application) that is
-about to be removed.
+`voxray drain` uses it to wait for all calls. `voxray deploy` uses it to wait for the calls that hold an engine pool
+(named by its application) that is about to be removed.
 
-Only a process within the cluster can ask every gateway: the ingress passes a request to one of them, to the least busy.
-One JSON object a line: {"calls": 3, "gateways": 2}.
+Only a process inside the cluster can ask every gateway, since the ingress passes a request to only one of them, the
+least busy. The output has one JSON object per line: {"calls": 3, "gateways": 2}.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ POLL_S = 1.0
 
 
 def main() -> None:
-    """Watch until no call is open; the first argument is the longest time in seconds. Exit code 1: calls are left."""
+    """Watch until no call is open, at most for the seconds given first. Exit code 1 means that calls are left."""
     deadline, pools = time.monotonic() + float(sys.argv[1]), sys.argv[2:] or [""]
     ray.init(log_to_driver=False, logging_level="ERROR")
     gateways = serve.get_deployment_handle(GATEWAY, APPLICATION)

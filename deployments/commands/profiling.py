@@ -1,11 +1,11 @@
-"""Measures one engine on this machine, in a process of its own: memory, and latency against load.
+"""Measures one engine on this machine in a separate process: its memory, and its latency under load.
 
     python -m deployments.commands.profiling REQUEST.json        (`voxray profile` writes it and reads the answers)
 
-Prints JSON lines: `{"step": ..., "of": ...}` as it goes, at last `{"profile": {...}}`. The engine is the one that the
-configuration names, made as a replica makes it; on a machine with a GPU it runs there. First the most that it sustains
-is found, with askers that ask again as soon as they have been answered; then latency is measured at shares of that,
-with requests that come by chance, as those of callers do.
+It prints JSON lines: `{"step": ..., "of": ...}` as it proceeds, and finally `{"profile": {...}}`. The engine is the one
+named by the configuration, created as a replica creates it; on a machine with a GPU it runs there. First the highest
+sustained rate is found, with workers that ask again as soon as they are answered. Then latency is measured at shares of
+that rate, with requests that arrive at random, as those of callers do.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _CLAUSE = "Regular shipping is free from fifty dollars on, and takes three to fi
 _PASSAGE = "Returns: unused items can be returned within 30 days of delivery, with the receipt. " * 6
 _TURN_S = 10.0
 _VOICED_SHARE = 0.4
-# Answers begun for each turn, drafts that are dropped included; clauses of each answer.
+# Answers started per turn, including dropped drafts, and clauses per answer.
 _ANSWERS_A_TURN, _CLAUSES_AN_ANSWER = 1.4, 2.2
 
-# Asks once; returns the moment of the first output.
+# Asks once and returns the moment of the first output.
 Ask = Callable[[int], Awaitable[float]]
 
 
@@ -62,14 +62,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class MeasuringRequest:
-    """What the request file says.
+    """The contents of the request file.
 
     Attributes:
-        part: its pool, as a replica of it would be told.
-        recording: WAV file of the question, for recognisers.
-        seconds: length of the measurement at each load.
-        max_tokens: of an answer.
-        partial_interval_ms: new audio after which an utterance is recognised again, where it is recognised as a whole.
+        part: the engine's pool, as a replica of the pool would receive it.
+        recording: WAV file of a spoken question, for recognisers.
+        seconds: duration of the measurement at each load.
+        max_tokens: the most tokens of an answer.
+        partial_interval_ms: amount of new audio after which an utterance is recognised again, for engines that
+            recognise whole utterances.
     """
 
     part: PoolPart
@@ -86,12 +87,12 @@ class MeasuringRequest:
         return cls(**{**told, "part": part, "recording": Path(told["recording"])})
 
     def opened(self) -> Any:
-        """Open the engine, not warmed up."""
+        """Open the engine without warming it up."""
         return self.part.spec.open(self.part.settings, self.part.site(""))
 
 
 def open_subject(request: MeasuringRequest) -> Subject:
-    """Make the engine of a stage, warm, and say how it is asked."""
+    """Open and warm up the engine of a stage, and return how to ask it."""
     opening = {
         Component.TRANSCRIBER: _recognizer_subject,
         Component.RETRIEVER: _encoder_subject,
@@ -107,7 +108,7 @@ def _recognizer_subject(request: MeasuringRequest, answers_s: float) -> Subject:
     recognizer = WholeUtterances(engine) if is_streaming else engine
     recognizer.warm_up()
     pcm = pcm_16k_from_wav(request.recording.read_bytes())
-    # A stream is heard once as it comes, whole utterances again and again.
+    # A stream is heard once, as it arrives; whole utterances are recognised repeatedly.
     again_s = 0.0 if is_streaming else _VOICED_SHARE / (request.partial_interval_ms / 1000)
     remark = f"an utterance of {PCM_16K.seconds_of(len(pcm)):.1f} s"
     return Subject(_model_of(request), lambda _: _when_done(recognizer.recognize(pcm)), again_s + answers_s, remark)
@@ -158,7 +159,7 @@ async def _when_done(work: Awaitable[Any]) -> float:
 
 
 async def _first(items: AsyncIterator[Any]) -> float:
-    """Consume a stream; return when its first item came."""
+    """Consume a stream and return when its first item arrived."""
     first_s = 0.0
     async for _ in items:
         first_s = first_s or time.perf_counter()
@@ -166,8 +167,8 @@ async def _first(items: AsyncIterator[Any]) -> float:
 
 
 async def sustained(ask: Ask, workers: int, seconds: float) -> float:
-    """Return the requests per second that `workers` get answered, each asking again as soon as it has been."""
-    # No two requests may be the same: an engine that remembers would answer the second for nothing.
+    """Return the requests per second that are answered when `workers` each ask again as soon as they are answered."""
+    # No two requests may be equal, because an engine with a cache would answer the second for free.
     numbers = itertools.count(workers * 1_000_000)
     answered = 0
     began_s = time.perf_counter()
@@ -183,7 +184,7 @@ async def sustained(ask: Ask, workers: int, seconds: float) -> float:
 
 
 async def measure(ask: Ask, requests_s: float, seconds: float) -> LoadPoint:
-    """Return the latency under a load of requests that come by chance (Poisson), whether others are done or not."""
+    """Return the latency under requests that arrive at random (Poisson), whether or not earlier ones are done."""
     rng = random.Random(requests_s)
     latencies_ms: list[float] = []
     tasks: list[asyncio.Task[None]] = []
@@ -192,10 +193,10 @@ async def measure(ask: Ask, requests_s: float, seconds: float) -> LoadPoint:
     async def one(number: int, asked_s: float) -> None:
         latencies_ms.append((await ask(100_000_000 + number) - asked_s) * 1000)
 
-    # Slow engines are measured longer, up to a limit: a p95 needs requests.
+    # Slow engines are measured for longer, up to a limit, because a p95 needs enough requests.
     length_s = max(seconds, min(_LEAST_REQUESTS / requests_s, _LONGEST_STRETCH * seconds))
     while due_s - began_s < length_s:
-        # A loop that was late asks at once and counts from when it should have asked.
+        # When the loop is late it asks at once, and latency counts from when it should have asked.
         await asyncio.sleep(max(0.0, due_s - time.perf_counter()))  # noqa: TID251 - arrivals are times
         tasks.append(asyncio.create_task(one(len(tasks), due_s)))
         due_s += rng.expovariate(requests_s)
@@ -206,9 +207,9 @@ async def measure(ask: Ask, requests_s: float, seconds: float) -> LoadPoint:
 
 
 def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
-    """Return the points with latencies that never fall with the load.
+    """Return the points with latencies made non-decreasing in the load.
 
-    A heavier load that was served faster proves that the lighter one can be: something else had the machine then.
+    A heavier load that was served faster proves that the lighter one could have been, had the machine not been busy.
     """
     kept: list[LoadPoint] = []
     for point in sorted(points, key=lambda point: -point.requests_s):
@@ -219,7 +220,7 @@ def rising(points: Sequence[LoadPoint]) -> tuple[LoadPoint, ...]:
 
 
 def device_of(num_gpus: float) -> tuple[str, int]:
-    """Return the kind of device that the engine is on, and the memory that this process and its children hold of it."""
+    """Return the kind of device the engine is on, and how much of its memory this process and its children use."""
     pids = [psutil.Process(), *psutil.Process().children(recursive=True)]
     if num_gpus <= 0:
         return "cpu", sum(process.memory_full_info().pss for process in pids)
@@ -238,7 +239,7 @@ def _smi(query: str) -> str:
 
 
 def profile_engine(request: MeasuringRequest) -> EngineProfile:
-    """Measure the engine of a stage; prints its steps."""
+    """Measure the engine of a stage and print the progress."""
     began_s, seconds = time.perf_counter(), request.seconds
     part = request.part
     subject = open_subject(request)
@@ -279,10 +280,10 @@ def _say(line: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Do what the request file says."""
+    """Measure as the request file says and print the result."""
     request = MeasuringRequest.read(Path(sys.argv[1]))
     _say({"profile": json.loads(dump_profile(profile_engine(request)))})
-    # Engines may hold threads that would keep the process.
+    # Engines may have threads that would keep the process alive.
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""Has the configured voice say a text into a WAV file, without a cluster, in a process of its own.
+"""Speaks a text with the configured voice into a WAV file, in a separate process and without a cluster.
 
     python -m deployments.commands.speak FILE.wav "a text" < PART.json
 
@@ -19,7 +19,7 @@ from pipelines.ports import SpeechRequest
 
 
 async def speak(part: PoolPart, text: str) -> bytes:
-    """Let the voice of a pool say `text`; return it as a WAV file."""
+    """Speak `text` with the voice of a pool and return it as a WAV file."""
     chunks = EngineOpener(part)().synthesize(SpeechRequest(text))
     return write_wav(b"".join([chunk.pcm_24k async for chunk in chunks]), PCM_24K.rate_hz)
 

@@ -1,1 +1,1 @@
-"""Engines behind the ports of the conversation, one folder a family; none of them knows Ray."""
+"""The engines behind the ports of the conversation, with one folder per family. None of them knows Ray."""

@@ -1,4 +1,4 @@
-"""Where an engine finds the files of its models."""
+"""Locates the files of an engine's models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def model_folder(site: EngineSite, model: str) -> Path:
     """Return the directory of a model.
 
     Raises:
-        ConfigError: this process was told no path for it.
+        ConfigError: this process knows no path for the model.
     """
     try:
         return Path(site.models[model])
@@ -24,7 +24,7 @@ def model_file(site: EngineSite, model: str, pattern: str) -> Path:
     """Return the one file of a model that matches `pattern`.
 
     Raises:
-        ConfigError: the path is not known, or there is no such file, or there are several.
+        ConfigError: the path is unknown, no file matches, or several do.
     """
     folder = model_folder(site, model)
     found = sorted(folder.rglob(pattern))

@@ -1,9 +1,9 @@
-"""Calls that arrive while a batch runs share the next one: continuous micro-batching over one worker thread.
+"""Continuous micro-batching on one worker thread: calls that arrive while a batch runs share the next one.
 
     submit a ──► [a] runs ─────────────► a answered
     submit b, c ──────┘ wait ──► [b c] run ──► b, c answered
 
-A lone call never waits for company, so batching costs nothing when idle and wins exactly when calls pile up.
+A lone call never waits for others, so batching costs nothing when idle and pays off exactly when calls pile up.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class MicroBatcher(Generic[Item, Answer]):
     """Runs `compute` on batches of submitted items in one worker thread.
 
     Args:
-        name: the component, for errors and for the name of the thread.
+        name: the component's name, used in errors and as the thread's name.
         compute: takes 1 to `max_batch` items and returns as many answers, in order; called in the worker thread only.
-        max_batch: most items of a batch.
+        max_batch: the most items in a batch.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MicroBatcher(Generic[Item, Answer]):
         self._is_closed = False
 
     async def submit(self, item: Item) -> Answer:
-        """Return the answer for `item`. Cancelling drops the item, unless its batch already runs.
+        """Return the answer for `item`. Cancelling drops the item unless its batch is already running.
 
         Raises:
             EngineError: `compute` failed or the batcher is closed.
@@ -86,7 +86,7 @@ class MicroBatcher(Generic[Item, Answer]):
                 future.set_result(answer)
 
     def close(self) -> None:
-        """Stop the thread after the batch that runs; waiting items fail. Does nothing on successive calls."""
+        """Stop the thread after the current batch; waiting items fail. Does nothing on successive calls."""
         self._is_closed = True
         while self._waiting:
             _, future = self._waiting.popleft()

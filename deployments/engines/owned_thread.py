@@ -1,6 +1,6 @@
-"""A thread that owns an object which no other thread may touch, such as a model whose library is not thread-safe.
+"""A thread that exclusively owns an object, such as a model whose library is not thread-safe.
 
-Others leave actions in its inbox; between two turns of its work the thread runs them:
+Other threads leave actions in its inbox, and it runs them between two turns of its work:
 
     others    post ──┐      post ──┐                    stop ──┐
     thread   [set up][run][ turn ][run][ turn ][run] sleeps   [run][ end ]
@@ -21,13 +21,13 @@ _STOP_WAIT_S = 30.0
 class OwnedThread:
     """Runs `turn` again and again, from `start` to `stop`.
 
-    An action that was posted is run, or refused: none is lost, whenever the thread ends.
+    A posted action is either run or refused. None is lost, whenever the thread ends.
 
     Args:
-        name: of the thread, for logs and debuggers.
+        name: the thread's name, for logs and debuggers.
         set_up: called first; builds what the thread owns.
-        turn: does a part of the work, or sleeps; called until `stop`. When it raises, the thread ends.
-        end: called last, after the actions that were still posted.
+        turn: does part of the work or sleeps, and is called until `stop`. When it raises, the thread ends.
+        end: called last, after the remaining posted actions.
 
     Attributes:
         failure: what `set_up` or `turn` raised; None while all is well.
@@ -55,25 +55,25 @@ class OwnedThread:
         """
         self._thread.start()
         self._is_ready.wait()
-        # The first turn may have failed by now too; that is for whoever asks how the thread is.
+        # The first turn may also have failed by now. That is reported to whoever asks for the thread's health.
         if self._set_up_failure is not None:
             raise self._set_up_failure
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the thread ends after the turn that runs."""
+        """Whether the thread ends after the current turn."""
         return self._is_stopping
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs, and nothing has failed."""
+        """Whether the thread is running and nothing has failed."""
         return self._thread.is_alive() and self.failure is None
 
     def post(self, action: Callable[[], None]) -> bool:
         """Have the thread call `action` between two turns. Thread-safe.
 
         Returns:
-            False when the thread has ended, and will not call it.
+            False if the thread has ended and will not call the action.
         """
         with self._lock:
             if self._has_ended:
@@ -83,12 +83,12 @@ class OwnedThread:
         return True
 
     def sleep(self, timeout_s: float | None = None) -> None:
-        """Wait until something is posted, the thread is stopped, or `timeout_s` are over. For `turn` to call."""
+        """Wait until something is posted, the thread is stopped, or `timeout_s` have passed. Called by `turn`."""
         self._wake.wait(timeout_s)
         self._wake.clear()
 
     def stop(self) -> None:
-        """End the thread after the turn that runs, and wait for it. Does nothing on successive calls."""
+        """End the thread after the current turn and wait for it. Does nothing on successive calls."""
         self._is_stopping = True
         self._wake.set()
         self._thread.join(_STOP_WAIT_S)
@@ -106,7 +106,7 @@ class OwnedThread:
             while not self._is_stopping:
                 self._run_posted()
                 self._turn()
-        except Exception as error:  # what the thread owns is in an unknown state: it is over
+        except Exception as error:  # the owned object is in an unknown state, so the thread ends
             logger.exception("thread %s has ended", self._thread.name)
             self.failure = error
         self._is_stopping = True

@@ -1,7 +1,7 @@
-"""Which engines there are: component and name to the `EngineSpec` that an engine's folder declares.
+"""The registry of engines: maps component and name to the `EngineSpec` that an engine's folder declares.
 
-A new engine is a folder with a `SPEC` and a line here. Specs are imported when they are asked for, and import the
-libraries of their engine only when it is opened.
+To add an engine, create a folder with a `SPEC` and add a line here. Specs are imported on demand, and import their
+engine's libraries only when it is opened.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def spec_of(component: Component, name: str) -> EngineSpec:
     """Return an engine by its name.
 
     Raises:
-        LookupError: there is no such engine for this component.
+        LookupError: the component has no engine of this name.
     """
     module, _, attribute = ENGINES[component][name].partition(":")
     found: EngineSpec = getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""Who is calling: a bearer key, in the header or (browsers) as a WebSocket subprotocol."""
+"""Identifies the client by a bearer key, in the header or, for browsers, as a WebSocket subprotocol."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Principal:
     """Who opened a call or sent a request.
 
     Attributes:
-        tenant: for whom it may act; None for every tenant of the cluster, as the one configured key may.
-        key_name: name of the key that was shown, for records; never the key.
-        scopes: what it may do: "call", "ingest", "read".
+        tenant: the tenant for which the client may act; None for all tenants, as with the single configured key.
+        key_name: name of the presented key, for records; never the key itself.
+        scopes: what the client may do: "call", "ingest" or "read".
     """
 
     tenant: str | None
@@ -27,11 +27,12 @@ class Principal:
 
 
 class Access:
-    """Tells principals by what they show.
+    """Identifies principals by the keys they present.
 
     Args:
-        api_key: the key that clients must show; "" lets everybody in (on loopback only, the configuration checks).
-        key_name: name of the variable that holds it.
+        api_key: the key that clients must present; "" admits everybody, which the configuration allows only on
+            loopback.
+        key_name: name of the variable that holds the key.
     """
 
     def __init__(self, api_key: str, key_name: str = "") -> None:
@@ -39,7 +40,7 @@ class Access:
         self._principal = Principal(None, key_name or "loopback", ALL_SCOPES)
 
     def principal(self, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> Principal | None:
-        """Return who shows these headers and subprotocols; None for nobody who is known."""
+        """Return the principal with these headers and subprotocols, or None if it is unknown."""
         if not self._api_key:
             return self._principal
         shown = [offered.removeprefix(_KEY_SUBPROTOCOL) for offered in subprotocols if _is_key(offered)]

@@ -1,4 +1,4 @@
-"""Refusing early what would harm the calls in progress."""
+"""Refuses new calls early when they would harm the calls in progress."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Admission:
     """Counts the calls of one gateway replica. Not thread-safe; used on the event loop.
 
     Attributes:
-        calls: in progress.
-        arrivals: that ever asked, refused ones included: what a forecast needs. Those that a draining gateway sends on
-            are counted where they arrive.
-        refused: of these.
-        is_draining: while True nobody is admitted.
+        calls: number of calls in progress.
+        arrivals: number of calls that ever asked, including refused ones, as a forecast needs. Calls that a draining
+            gateway turns away are counted at the gateway where they arrive.
+        refused: number of arrivals that were refused.
+        is_draining: whether all new calls are refused because the gateway is being drained.
     """
 
     def __init__(self, max_calls: int) -> None:
@@ -29,10 +29,10 @@ class Admission:
         """Hold a place for the duration of a call.
 
         Raises:
-            CapacityError: this replica is full, or drains.
+            CapacityError: this replica is full or draining.
         """
         if self.is_draining:
-            raise CapacityError("This gateway takes no new calls: it is being drained; try again later.")
+            raise CapacityError("This gateway is being drained and takes no new calls; try again later.")
         self.arrivals += 1
         if self.calls >= self._max_calls:
             self.refused += 1

@@ -19,9 +19,9 @@ OpenService = Callable[[], AbstractAsyncContextManager[GatewayService]]
 
 
 def create_app(open_service: OpenService, change_feed: ChangeFeed | None = None) -> FastAPI:
-    """Make the application; `open_service` is entered on the serving event loop at start and left at the end.
+    """Create the application. `open_service` is entered at start on the serving event loop, and left at the end.
 
-    `change_feed` takes live updates of the knowledge and is closed at the end; None: they are refused.
+    `change_feed` takes live updates of the knowledge and is closed at the end. With None, updates are refused.
     """
 
     @asynccontextmanager
@@ -48,9 +48,9 @@ def create_app(open_service: OpenService, change_feed: ChangeFeed | None = None)
 
 
 def _tame_garbage_collection() -> None:
-    """Leave what was imported out of every collection, and collect less often.
+    """Exclude imported objects from garbage collection, and collect less often.
 
-    A full collection walks all objects of all libraries and stops the loop, every call with it, for tens of ms.
+    A full collection visits all objects of all libraries, and stops the loop and thus every call for tens of ms.
     """
     gc.collect()
     gc.freeze()

@@ -28,7 +28,8 @@ from pipelines.wire.translate import AudioBytes, WireTranslator
 
 logger = logging.getLogger(__name__)
 
-# Audio goes out faster than it plays; a minute of it is about 4 MB of JSON. Beyond this the client is not reading.
+# Audio is sent faster than it plays, and a minute of it takes about 4 MB of JSON. Beyond this limit the client is not
+# reading.
 MAX_UNSENT_BYTES = 16 * 1024 * 1024
 CLOSE_TRY_AGAIN = 1013
 CLOSE_NORMAL = 1000
@@ -38,12 +39,12 @@ CLOSE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class HeldEngines:
-    """What one agent's call runs on.
+    """The engines that a call of one agent uses.
 
     Attributes:
-        engines: for the session.
-        transcriber: the same as that of the engines; it recognises whole recordings too.
-        transcription_model, voice: the names that clients are shown.
+        engines: the engines of the session.
+        transcriber: the transcriber of `engines`, which can also recognise whole recordings.
+        transcription_model, voice: the names shown to clients.
     """
 
     engines: Engines
@@ -54,7 +55,7 @@ class HeldEngines:
 
 @dataclass(frozen=True, slots=True)
 class CallParty:
-    """Who is in a call: the agent, in the version that it began with, who opened it, and what the agent runs on."""
+    """The parties of a call: the agent in the version it began with, the principal, and the agent's engines."""
 
     agent: Agent
     principal: Principal
@@ -63,12 +64,12 @@ class CallParty:
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """What a gateway tells every call.
+    """Settings that a gateway gives to every call.
 
     Attributes:
-        idle_timeout_s: a socket without any message for this long is closed.
-        longest_call_s: a call is ended after this long.
-        speculate_up_to_calls: calls that begin while more are open answer only when the turn is over.
+        idle_timeout_s: time without any message after which a socket is closed.
+        longest_call_s: length after which a call is ended.
+        speculate_up_to_calls: calls that begin while more than this are open do not speculate.
     """
 
     defaults: SessionSettings
@@ -87,7 +88,7 @@ class CallSettings:
         )
 
     def session_defaults(self, party: CallParty, open_calls: int) -> SessionSettings:
-        """Return the defaults of a call that begins beside `open_calls` others."""
+        """Return the session defaults for a call that begins while `open_calls` others are open."""
         return replace(
             self.defaults,
             instructions=party.agent.instructions,
@@ -139,9 +140,9 @@ class Call:
         return self._runner
 
     async def run(self) -> None:
-        """Serve the socket; return when it is closed, whoever closed it. Everything of the call has then ended.
+        """Serve the socket until either side closes it. When this returns, everything in the call has ended.
 
-        A bug anywhere in the call ends it with an `error` event and close code 1011; other calls go on.
+        A bug anywhere in the call ends it with an `error` event and close code 1011, without affecting other calls.
         """
         tasks = [asyncio.create_task(work()) for work in (self._read, self._write, self._watch)]
         for task in tasks:
@@ -159,7 +160,7 @@ class Call:
             await self._end()
 
     async def _end(self) -> None:
-        """Free what the call holds, and tell the client why it ended, if that was not its own wish."""
+        """Free what the call holds, and tell the client why it ended unless the client ended it."""
         try:
             await self._runner.close()
         except Exception as error:
@@ -174,13 +175,13 @@ class Call:
         self._metrics.failed_calls.inc()
         logger.error("! %s: the call has failed\n%s", self._session_id, traceback_without_values(error))
         message = "Something went wrong in the server, and this call has ended. Connect again to begin a new one."
-        with suppress(Exception):  # the bug may be in what tells the client
+        with suppress(Exception):  # the bug may be in the code that tells the client
             self._send(self._wire.fail("internal_error", message))
             await asyncio.wait_for(self._flush(), CLOSE_TIMEOUT_S)
         await self._close(CLOSE_INTERNAL_ERROR, "internal error")
 
     def _fail(self, error: Exception) -> None:
-        """End the call for a bug; the first one counts."""
+        """End the call because of a bug. Only the first one is recorded."""
         if not self._failure.done():
             self._failure.set_result(error)
 
@@ -189,7 +190,7 @@ class Call:
             self._fail(error)
 
     async def _read(self) -> None:
-        """Hand over messages until the client goes, is idle for too long, or the session's time is up."""
+        """Handle messages until the client leaves, is idle for too long, or the session's time is up."""
         try:
             async with asyncio.timeout(self._longest_call_s):
                 while True:
@@ -204,7 +205,7 @@ class Call:
             return
 
     async def _watch(self) -> None:
-        """Return once no message has come for the idle timeout (looked at now and then: a timer a frame costs more)."""
+        """Return once no message has come for the idle timeout. Polling is cheaper than a timer for every frame."""
         seen = -1
         while seen != self._messages:
             seen = self._messages
@@ -237,13 +238,13 @@ class Call:
             self._overflow.set_result(None)
 
     async def _write(self) -> None:
-        """Send what there is, in order."""
+        """Send the queued messages in order."""
         while await self._flush():
             await self._has_unsent.wait()
             self._has_unsent.clear()
 
     async def _flush(self) -> bool:
-        """Send what is unsent; return whether the socket is still open."""
+        """Send all unsent messages, and return whether the socket is still open."""
         while self._unsent:
             message = self._unsent.popleft()
             self._unsent_bytes -= len(message)

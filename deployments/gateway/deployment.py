@@ -19,10 +19,10 @@ from deployments.pools.handles import HandleConnector
 
 
 class Gateway:
-    """Holds the sockets; its application is made in the replica, on the event loop that serves it.
+    """Holds the sockets. Its application is created in the replica, on the event loop that serves it.
 
     Args:
-        part: what a gateway reads of the configuration.
+        part: the part of the configuration that a gateway reads.
     """
 
     def __init__(self, part: GatewayPart) -> None:
@@ -31,7 +31,7 @@ class Gateway:
         self._app: FastAPI | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Make the application that Serve's ingress runs (the hook of `serve.ingress(None)`)."""
+        """Create the application that Serve's ingress runs (the hook of `serve.ingress(None)`)."""
         name = self._part.gateway.api_key_env
         access = Access(secret(process_environment(), name, needed_by="gateway.api_key_env"), name)
         connect = HandleConnector(self._part.hearing, self._part.turn)
@@ -40,9 +40,9 @@ class Gateway:
         return self._app
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take what may change under calls in progress; calls that are open go on with what they began with.
+        """Apply settings that may change during calls. Open calls continue with the settings they began with.
 
-        Serve calls it once after the application has started, and again at every change.
+        Serve calls this once after the application has started, and again after every change.
         """
         await self._service.tell(LiveSettings.model_validate(user_config))
 
@@ -50,12 +50,12 @@ class Gateway:
         """Return how many calls this replica holds.
 
         Args:
-            application: count only those that hold the pool of this application; "" counts all.
+            application: counts only the calls that hold this application's pool; "" counts all.
         """
         return self._service.pools.calls_of(application) if application else self._service.admission.calls
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Return the counts of calls, and which pools are filled first where a route names several."""
+        """Return the counts of calls, and the order in which pools are filled where a route names several."""
         places = self._service.pools.route_places()
         return self._admission.stats() | {f"{ROUTE_PLACE}{name}": float(place) for name, place in places.items()}
 

@@ -1,8 +1,8 @@
-"""REST for live updates: single documents put or deleted, persons erased, in seconds and beside any reindex.
+"""REST for live updates: puts or deletes single documents and erases persons within seconds, alongside any reindex.
 
-A request is written to the collection's change log (a Redis stream) and answered with 202 and the change's id; the
-follower (`voxray ingest follow`) applies it, and `GET /v1/knowledge/changes/ID` tells what became of it. Any program
-that can write to Redis may use the stream itself; see `deployments/stores/change_log.py`.
+A request is written to the collection's change log (a Redis stream) and answered with 202 and the change's id. The
+follower (`voxray ingest follow`) applies it, and `GET /v1/knowledge/changes/ID` reports the outcome. Programs that can
+write to Redis may use the stream directly; see `deployments/stores/change_log.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ChangeFeed:
         await self._redis.aclose()
 
     async def append(self, change: DocumentChange) -> str:
-        """Write a change down; return its id.
+        """Record a change and return its id.
 
         Raises:
             EngineError: Redis cannot be reached (retryable).
@@ -53,7 +53,7 @@ class ChangeFeed:
             return str(await self._redis.xadd(stream_key(self._alias), cast("dict[Any, Any]", fields_of(change))))
 
     async def state(self, change_id: str) -> tuple[str, dict[str, Any] | None] | None:
-        """Return what became of a change ("queued", or what the follower said of it) and the receipt of an erasure."""
+        """Return a change's state ("queued", or the follower's report) and the receipt of an erasure."""
         with redis_errors():
             state = await self._redis.get(state_key(self._alias, change_id))
             if state is None:
@@ -72,12 +72,12 @@ def change_feed(part: GatewayPart) -> ChangeFeed:
 def feed_of(request: Request) -> ChangeFeed:
     feed: ChangeFeed | None = request.app.state.change_feed
     if feed is None:
-        raise HTTPException(503, "This gateway has no Redis, and so no live updates.")
+        raise HTTPException(503, "This gateway has no Redis and therefore accepts no live updates.")
     return feed
 
 
 def tenant_of(service: Service, caller: Caller) -> str:
-    """Return the tenant that a request acts for: the caller's, or that of the default agent for a key of them all."""
+    """Return the tenant that a request acts for: the principal's, or the default agent's for a key of all tenants."""
     return caller.tenant or service.agents.find("", tenant=None).tenant
 
 
@@ -87,9 +87,9 @@ router = APIRouter(prefix="/v1/knowledge")
 
 
 class DocumentIn(BaseModel):
-    """A document. `text` is Markdown; `subject` is the person it is about, dates are YYYY-MM-DD.
+    """A document. `text` is Markdown, `subject` is the person it is about, and dates are YYYY-MM-DD.
 
-    `fields` are those that the tenant's dataset declares; a value of another type refuses the change.
+    `fields` are those that the tenant's dataset declares. A value of the wrong type causes the change to be refused.
     """
 
     title: str = Field(default="", max_length=500)
@@ -106,7 +106,7 @@ class ErasureIn(BaseModel):
 
 @router.put("/documents/{document_id:path}", status_code=202)
 async def put_document(document_id: str, body: DocumentIn, tenant: Tenant, feed: Feed) -> dict[str, str]:
-    """Add a document, or replace the one of this id, whatever source it came from."""
+    """Add a document, or replace the one with this id, whichever source it came from."""
     fields = json.dumps(body.fields) if body.fields else ""
     plain = body.model_dump(exclude={"fields"})
     change = DocumentChange(tenant, _checked(document_id), "put", **plain, fields=fields)
@@ -115,7 +115,7 @@ async def put_document(document_id: str, body: DocumentIn, tenant: Tenant, feed:
 
 @router.delete("/documents/{document_id:path}", status_code=202)
 async def delete_document(document_id: str, tenant: Tenant, feed: Feed) -> dict[str, str]:
-    """Remove a document. One that a source has stays away until the source's content changes."""
+    """Remove a document. If a source still contains it, it stays removed until the source's content changes."""
     return {
         "change": await feed.append(DocumentChange(tenant, _checked(document_id), "delete")),
         "state": "queued",
@@ -124,17 +124,17 @@ async def delete_document(document_id: str, tenant: Tenant, feed: Feed) -> dict[
 
 @router.post("/erasures", status_code=202)
 async def erase_person(body: ErasureIn, tenant: Tenant, feed: Feed) -> dict[str, str]:
-    """Erase a person's documents everywhere; the change's state holds the receipt when it is done."""
+    """Erase a person's documents everywhere. When that is done, the change's state holds the receipt."""
     change = DocumentChange(tenant, "", "erase", subject=body.subject)
     return {"change": await feed.append(change), "state": "queued"}
 
 
 @router.get("/changes/{change_id}")
 async def change_state(change_id: str, _caller: Caller, feed: Feed) -> dict[str, Any]:
-    """Say what became of a change; states are kept for a day."""
+    """Report the state of a change. States are kept for a day."""
     found = await feed.state(change_id) if _CHANGE_ID.fullmatch(change_id) else None
     if found is None:
-        raise HTTPException(404, "No such change, or it is older than a day.")
+        raise HTTPException(404, "There is no such change, or it is older than a day.")
     state, receipt = found
     return {"change": change_id, "state": state, **({"receipt": receipt} if receipt else {})}
 

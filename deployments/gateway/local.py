@@ -1,8 +1,8 @@
-"""One gateway process without Ray, its engines scripted but for voice activity: what a load test measures.
+"""One gateway process without Ray, for load tests. All its engines are scripted except for voice activity detection.
 
     python -m deployments.gateway.local --vad-model DIR [--core N]
 
-Prints its port on the first line of standard output; ends with SIGTERM or Ctrl-C.
+It prints its port on the first line of standard output, and ends on SIGTERM or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_CALLS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class EnginesHere:
-    """Engines of this process in place of pools: a `deployments.pools.pools.ConnectPool`."""
+    """Uses engines in this process in place of pools; a `deployments.pools.pools.ConnectPool`."""
 
     part: GatewayPart
     recognizer: RemoteRecognition
@@ -71,7 +71,7 @@ def offer_of_one() -> PoolOffer:
 
 @asynccontextmanager
 async def service_with_engines(connect: EnginesHere, access: Access) -> AsyncIterator[GatewayService]:
-    """Serve with engines of this process."""
+    """Serve with engines in this process."""
     async with service_opener(connect.part, connect, access) as service:
         await service.tell(LiveSettings(accepts_calls=True, offer=offer_of_one()))
         yield service
@@ -83,7 +83,10 @@ def scripted(component: Component) -> EngineSettings:
 
 
 def local_part(vad_model: str) -> GatewayPart:
-    """Silero as in production; the turn model scripted, since its cost is one judgement a turn, not a frame."""
+    """Return a part with Silero, as in production.
+
+    The turn model is scripted, since it runs once per turn, not per frame.
+    """
     detector = default_settings(Component.SPEECH_DETECTOR)
     base = GatewayPart(longest_call_s=3600, agents_folder=str(SAMPLE_AGENTS))
     changes = {

@@ -16,21 +16,21 @@ _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0, 5
 
 
 class GatewayMetrics:
-    """One replica's metrics, in a registry of its own (two gateways may share a process in tests)."""
+    """One replica's metrics, in a separate registry because two gateways may share a process in tests."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls = Gauge("voxray_calls", "Open calls.", registry=self.registry)
         self.refused_calls = Counter("voxray_refused_calls", "Calls refused by admission.", registry=self.registry)
         self.slow_clients = Counter(
-            "voxray_slow_clients", "Calls closed since the client did not read.", registry=self.registry
+            "voxray_slow_clients", "Calls closed because the client did not read.", registry=self.registry
         )
         self.failed_calls = Counter(
-            "voxray_failed_calls", "Calls ended by an error of the server's own.", registry=self.registry
+            "voxray_failed_calls", "Calls ended by an internal error of the server.", registry=self.registry
         )
         self.observer_failures = Counter(
             "voxray_observer_failures",
-            "Exceptions of what watches calls; the calls go on.",
+            "Exceptions raised by observers of calls, which continue.",
             ["observer"],
             registry=self.registry,
         )
@@ -38,18 +38,18 @@ class GatewayMetrics:
             "voxray_turns", "Answered turns by status and grounding.", ["status", "grounding"], registry=self.registry
         )
         self.wasted_drafts = Counter(
-            "voxray_wasted_drafts", "Answers begun on speculation and dropped.", registry=self.registry
+            "voxray_wasted_drafts", "Answers that were started on speculation and dropped.", registry=self.registry
         )
         self.stage_seconds = Histogram(
             "voxray_stage_seconds",
-            "From the caller's last voiced audio to the end of a stage.",
+            "Time from the caller's last voiced audio to the end of a stage.",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
         )
 
     def watch_links(self, links: Callable[[], Sequence[LinkedTranscriber]]) -> None:
-        """Show the links to recognisers that stream, counted where they are kept: asked for when a scrape comes."""
+        """Export the counts of links to streaming recognisers, which are read at each scrape."""
         self.registry.register(_LinkCollector(links))
 
     def count_observer_failure(self, observer: str) -> None:
@@ -63,7 +63,7 @@ class GatewayMetrics:
 
 
 class _LinkCollector(Collector):
-    """Reads the counts of the links when a scrape asks."""
+    """Reads the counts of the links at each scrape."""
 
     def __init__(self, links: Callable[[], Sequence[LinkedTranscriber]]) -> None:
         self._links = links
@@ -75,15 +75,17 @@ class _LinkCollector(Collector):
         gauges: Counts[str] = Counts()
         for each in links:
             gauges.update(each.gauges())
-        yield GaugeMetricFamily("voxray_recognizers", "Recognisers that take streams.", gauges["replicas"])
+        yield GaugeMetricFamily("voxray_recognizers", "Recognisers that accept streams.", gauges["replicas"])
         streams = GaugeMetricFamily(
-            "voxray_recognizer_streams", "Utterances by whether a recogniser has them.", labels=["state"]
+            "voxray_recognizer_streams", "Utterances by whether they have a recogniser.", labels=["state"]
         )
         for state in ("pinned", "waiting"):
             streams.add_metric([state], gauges[state])
         yield streams
         moves = CounterMetricFamily(
-            "voxray_recognizer_stream_events", "Utterances that did not stay where they began.", labels=["event"]
+            "voxray_recognizer_stream_events",
+            "Utterances that did not stay with their first recogniser.",
+            labels=["event"],
         )
         for event in ("moved", "refused", "failed"):
             moves.add_metric([event], sum(getattr(each.counts, event) for each in links))

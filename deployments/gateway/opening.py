@@ -1,4 +1,4 @@
-"""Opening a gateway: from what it reads of the configuration to a service on the event loop."""
+"""Opens a gateway: turns its part of the configuration into a service on the event loop."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ def answer_limits_from(part: GatewayPart) -> AnswerLimits:
 def service_opener(
     part: GatewayPart, connect: ConnectPool, access: Access, admission: Admission | None = None
 ) -> AbstractAsyncContextManager[GatewayService]:
-    """Return the context in which a gateway serves. It has no pools until it is told of them (`GatewayService.tell`).
+    """Return the context in which a gateway serves.
+
+    It has no pools until it is told about them (`GatewayService.tell`).
 
     Args:
-        part: what it reads of the configuration.
+        part: the part of the configuration that the gateway reads.
         connect: connects to the engine pools.
-        access: tells who calls.
-        admission: for who wants to read its counts; None: one of its own.
+        access: identifies clients.
+        admission: passed in by a caller that reads its counts; None creates one.
     """
     return _open_service(part, connect, access, admission or Admission(part.gateway.max_calls))
 

@@ -19,15 +19,15 @@ from pipelines.errors import CapacityError
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
-# What stock clients that must name a model may say for the default agent.
+# Stock clients that must name a model use this name for the default agent.
 DEFAULT_MODEL = "voxray"
 
 
 @router.websocket("/v1/realtime")
 async def realtime(websocket: WebSocket) -> None:
-    """Hold one call.
+    """Serve one call.
 
-    Refuses before the handshake: 401 without the key, 404 for an agent that there is not, 503 with `Retry-After` when
+    Refusals happen before the handshake: 401 without the key, 404 for an unknown agent, and 503 with `Retry-After` when
     there is no room.
     """
     service: GatewayService = websocket.app.state.service
@@ -49,10 +49,10 @@ async def realtime(websocket: WebSocket) -> None:
 
 
 def agent_for(agents: AgentDirectory, principal: Principal, query: Mapping[str, str]) -> Agent:
-    """Return the agent that a call's address names: `agent=NAME`, else `model=NAME`; neither, or `voxray`: the default.
+    """Return the agent named by a call's URL: `agent=NAME`, else `model=NAME`, else (or for `voxray`) the default.
 
     Raises:
-        UnknownAgentError: there is no such agent.
+        UnknownAgentError: no agent of this name exists.
     """
     name = query.get("agent") or query.get("model", "")
     return agents.find("" if name == DEFAULT_MODEL else name, tenant=principal.tenant)

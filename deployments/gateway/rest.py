@@ -1,4 +1,4 @@
-"""REST beside the socket: health, metrics, sessions, and OpenAI-style chat, speech and transcription."""
+"""The REST API: health, metrics, sessions, and OpenAI-style chat, speech and transcription."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.session.effects import Line, StartAnswer
 from pipelines.session.items import Role
 
 MAX_UPLOAD_BYTES = 25 * 1024 * 1024
-# What one message between replicas holds (4 MiB), in audio.
+# The length of audio that fits into one message between replicas (4 MiB).
 MAX_TRANSCRIPTION_S = 120
 MAX_SPEECH_CHARS = 4096
 
@@ -34,7 +34,7 @@ def service_of(request: Request) -> GatewayService:
 
 
 def principal_of(request: Request) -> Principal:
-    """Return who sent a request; refuses with 401 who shows no key that is known."""
+    """Return the principal of a request. Without a known key the request is refused with 401."""
     principal = service_of(request).access.principal(request.headers)
     if principal is None:
         raise HTTPException(401, "Show the API key as a bearer token.")
@@ -49,7 +49,7 @@ router = APIRouter(prefix="/v1")
 
 @open_router.get("/healthz")
 async def health(request: Request) -> dict[str, Any]:
-    """Say that the gateway answers, and how full it is."""
+    """Report that the gateway is up, and how full it is."""
     service: GatewayService = request.app.state.service
     status = "draining" if service.admission.is_draining else "ok"
     return {"status": status, "calls": service.admission.calls}
@@ -57,7 +57,7 @@ async def health(request: Request) -> dict[str, Any]:
 
 @open_router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Prometheus metrics of this replica (no speech, no names)."""
+    """Return the Prometheus metrics of this replica, which contain no speech and no names."""
     service: GatewayService = request.app.state.service
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -75,7 +75,7 @@ class ChatMessageIn(BaseModel):
 
 
 class ChatIn(BaseModel):
-    """The parts of an OpenAI chat request that mean something here; others are ignored."""
+    """The parts of an OpenAI chat request that are supported. Others are ignored."""
 
     messages: list[ChatMessageIn] = Field(min_length=1, max_length=200)
     model: str = ""
@@ -84,7 +84,7 @@ class ChatIn(BaseModel):
 
 @router.post("/chat/completions")
 async def chat(body: ChatIn, service: Service, caller: Caller) -> dict[str, Any]:
-    """Answer a written question from the company's data, with the passages it rests on."""
+    """Answer a written question from the company's data, and name the passages that the answer rests on."""
     order = _order_from(body)
     agent = agent_for(service.agents, caller, {"model": body.model})
     text, passages, finished = "", PassagesFound((), None, 0.0), None
@@ -122,7 +122,7 @@ async def chat(body: ChatIn, service: Service, caller: Caller) -> dict[str, Any]
 
 
 class SpeechIn(BaseModel):
-    """An OpenAI speech request; the result is WAV or raw 24 kHz PCM16."""
+    """An OpenAI speech request. The result is WAV or raw 24 kHz PCM16."""
 
     input: str = Field(min_length=1, max_length=MAX_SPEECH_CHARS)
     model: str = ""
@@ -169,7 +169,7 @@ async def transcription(
 
 @router.get("/models")
 async def models(service: Service, caller: Caller) -> dict[str, Any]:
-    """List what can be asked for as `model`: the agents."""
+    """List the valid values of `model`, which are the agents."""
     names = service.agents.names(tenant=caller.tenant)
     return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "voxray"} for name in names]}
 
@@ -177,7 +177,7 @@ async def models(service: Service, caller: Caller) -> dict[str, Any]:
 def _order_from(body: ChatIn) -> StartAnswer:
     *before, last = body.messages
     if last.role != "user":
-        raise HTTPException(400, "The last message must be the user's.")
+        raise HTTPException(400, "The last message must come from the user.")
     instructions = "\n".join(message.content for message in before if message.role == "system")
     lines = tuple(Line(Role(message.role), message.content) for message in before if message.role != "system")
     return StartAnswer(0, last.content, lines, instructions, body.max_tokens)

@@ -1,4 +1,4 @@
-"""What a gateway replica holds between requests: pools, agents, open calls, metrics, and the rules for new calls."""
+"""The state that a gateway replica keeps between requests: pools, agents, open calls, metrics and admission."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from pipelines.ports import SpeechDetector, TurnDetector
 
 
 class LiveSettings(Section):
-    """What an operator may change under calls in progress; it holds for the calls that begin after it.
+    """Settings that an operator may change at runtime. A change applies to calls that begin after it.
 
     Attributes:
-        accepts_calls: False: new calls are refused, open ones go on (a drain).
-        offer: the pools that there are.
+        accepts_calls: False while draining, when new calls are refused and open ones continue.
+        offer: the pools that are available.
     """
 
     accepts_calls: bool
@@ -36,15 +36,15 @@ class LiveSettings(Section):
 
 @dataclass(slots=True)
 class GatewayService:
-    """One gateway's state. Lives on one event loop.
+    """One gateway's state, used on one event loop.
 
     Attributes:
         pools: the engine pools.
-        agents: who may answer.
+        agents: the directory of agents.
         speech_detector, turn_detector: shared by all calls, in this process.
-        call_settings: what every call is told.
+        call_settings: the settings of every call.
         limits: bounds of every answer.
-        access: tells who calls.
+        access: identifies clients.
         live: open calls by session id, with the time they began.
     """
 
@@ -60,7 +60,7 @@ class GatewayService:
     live: dict[str, float] = field(default_factory=dict)
 
     async def tell(self, settings: LiveSettings) -> None:
-        """Take what an operator has changed."""
+        """Apply an operator's changes."""
         self.admission.is_draining = not settings.accepts_calls
         await self.pools.take(settings.offer)
 
@@ -69,7 +69,7 @@ class GatewayService:
         """Hold the engines of an agent's call until the block ends.
 
         Raises:
-            CapacityError: the agent names a pool that there is not.
+            CapacityError: the agent names a pool that does not exist.
         """
         with self.pools.hold(agent) as stages:
             answerer = GroundedAnswerer(stages.retriever, stages.language_model, agent, self.limits)

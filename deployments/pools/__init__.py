@@ -1,1 +1,1 @@
-"""The engine pools as a gateway reaches them: ports over Serve handles, and the choice between pools."""
+"""How a gateway reaches the engine pools: ports over Serve handles, and the choice between pools."""

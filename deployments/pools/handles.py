@@ -1,4 +1,4 @@
-"""Ports over Ray Serve handles: what the gateway calls is a replica somewhere, what it sees is an engine."""
+"""Implements the ports over Ray Serve handles: the gateway sees an engine, and calls a replica somewhere."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pipelines.errors import Component, EngineError
 from pipelines.hearing.windowed import Recognition
 from pipelines.ports import Clause, GenerationRequest, Passage, RetrievalQuery, SpeechChunk, SpeechRequest
 
-# Another replica may take the request at once; one that restarts needs seconds.
+# Another replica may take the request at once, while one that restarts needs seconds.
 RETRY_DELAY_S = 0.2
-# A question that a replica answers without its engine.
+# Timeout of a question that a replica answers without its engine, in seconds.
 ASK_S = 5.0
 
 
 @contextmanager
 def engine_errors(engine: Component) -> Iterator[None]:
-    """Turn Ray's exceptions into `EngineError`: a dead or full replica is worth another try, a failed call is not."""
+    """Map Ray's exceptions to `EngineError`. A dead or full replica is worth another try, but a failed call is not."""
     try:
         yield
     except RayTaskError as error:
@@ -38,16 +38,16 @@ def engine_errors(engine: Component) -> Iterator[None]:
             raise EngineError(cause.engine, cause.reason, retryable=cause.retryable) from error
         raise EngineError(engine, f"failed with {type(cause).__name__}", retryable=False) from error
     except (RayActorError, BackPressureError, DeploymentUnavailableError) as error:
-        raise EngineError(engine, f"no replica took it ({type(error).__name__})", retryable=True) from error
+        raise EngineError(engine, f"no replica took the request ({type(error).__name__})", retryable=True) from error
     except (RayError, RayServeException) as error:
         raise EngineError(engine, f"cannot be reached ({type(error).__name__})", retryable=True) from error
 
 
 class HandleConnector:
-    """Connects to pools by Ray Serve handles: a `deployments.pools.pools.ConnectPool`.
+    """Connects to pools by Ray Serve handles; a `deployments.pools.pools.ConnectPool`.
 
     Args:
-        hearing, turn: how callers are heard, and how long their utterances may be.
+        hearing, turn: settings for how callers are heard and how long their utterances may be.
     """
 
     def __init__(self, hearing: HearingConfig, turn: TurnConfig) -> None:
@@ -55,7 +55,7 @@ class HandleConnector:
         self._turn = turn
 
     def __call__(self, component: Component, name: str, entry: PoolEntry) -> Any:  # noqa: ARG002 - part of the port
-        # A pool may be offered a moment before Serve knows its application: the first request waits for it.
+        # A pool may be offered just before Serve knows its application, so the first request waits for it.
         handle = serve.get_deployment_handle(entry.deployment, entry.application, _check_exists=False)
         if component is Component.TRANSCRIBER:
             if entry.is_streaming:
@@ -65,7 +65,7 @@ class HandleConnector:
 
 
 class RemoteRecognizer:
-    """Calls a pool's Transcriber; `pipelines.hearing.windowed` makes a streaming transcriber of it."""
+    """Calls a pool's Transcriber, from which `pipelines.hearing.windowed` makes a streaming transcriber."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
@@ -77,16 +77,16 @@ class RemoteRecognizer:
 
 
 class LinkDirectory:
-    """Asks the replicas of a streaming recogniser where they listen (`deployments.stage_link`)."""
+    """Asks the replicas of a streaming recogniser for their addresses (`deployments.stage_link`)."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
 
     async def find(self) -> Found:
-        """Return the addresses of those that run.
+        """Return the addresses of the running replicas.
 
         Raises:
-            EngineError: none runs, or none could be asked.
+            EngineError: no replica is running, or none could be asked.
         """
         with engine_errors(Component.TRANSCRIBER):
             asked = self._handle.broadcast("link_address")
@@ -96,7 +96,10 @@ class LinkDirectory:
 
 
 class RemoteRetriever:
-    """`pipelines.ports.Retriever` over the Retriever deployment; a search has no side effect, so it is tried twice."""
+    """`pipelines.ports.Retriever` over the Retriever deployment.
+
+    Searches have no side effects, so they are tried twice.
+    """
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
@@ -143,7 +146,7 @@ _REMOTES: dict[Component, Callable[[DeploymentHandle], Any]] = {
 
 
 async def _stream(engine: Component, responses: Any) -> AsyncIterator[Any]:
-    """Yield what a replica streams; when the consumer stops early, the replica's generator is cancelled."""
+    """Yield what a replica streams. If the consumer stops early, the replica's generator is cancelled."""
     is_done = False
     try:
         with engine_errors(engine):

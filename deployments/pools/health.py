@@ -1,4 +1,4 @@
-"""How the pools of one stage do, as one gateway sees them: what the choice between them rests on."""
+"""The health of one stage's pools as one gateway sees it, on which the choice between them is based."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class PoolRequest:
-    """One request at a pool. `note_output` is called when it has answered anything."""
+    """One request at a pool. `note_output` is called when it has produced any output."""
 
     note_output: Callable[[], None]
     has_output: bool = False
@@ -28,9 +28,9 @@ class PoolHealth:
 
     Args:
         component: the stage.
-        limits: how long a pool that failed rests.
-        budget_ms: time in which a first output is wanted.
-        now_ms: a monotonic clock.
+        limits: how long a failed pool rests.
+        budget_ms: time within which a first output is expected.
+        now_ms: a monotonic clock in ms.
     """
 
     def __init__(
@@ -41,21 +41,21 @@ class PoolHealth:
         self._budget_ms = budget_ms
         self._now_ms = now_ms or (lambda: time.monotonic_ns() // 1_000_000)
         self._views: dict[str, PoolView] = {}
-        # When each request began that waits for its first output.
+        # The start times of requests that wait for their first output.
         self._waiting: dict[str, dict[object, int]] = {}
         self._budgets: dict[str, PoolBudget] = {}
 
     def is_worth_waiting_for(self, route: Sequence[str]) -> bool:
-        """Return whether any pool of a route has made its budget of late, or is not known well enough."""
+        """Return whether any pool of a route has met its budget lately or is not known well enough."""
         now_ms = self._now_ms()
         return not all(self._budget(name).is_missed(now_ms) for name in route)
 
     def begin_trial(self, name: str) -> bool:
-        """Return whether a pool that is not waited for should be tried now, while nobody waits."""
+        """Return whether a pool that is passed over should be tried now, while nobody waits for it."""
         return self._budget(name).begin_trial(self._now_ms())
 
     def order(self, route: Sequence[str]) -> list[str]:
-        """Return the pools of a route in the order in which a request would try them now."""
+        """Return the pools of a route in the order in which a request should try them now."""
         if len(route) == 1:
             return list(route)
         now_ms = self._now_ms()
@@ -67,7 +67,7 @@ class PoolHealth:
 
     @contextmanager
     def request(self, name: str) -> Iterator[PoolRequest]:
-        """Watch a request from here to the end of the block; a failure that another try may mend lets the pool rest."""
+        """Watch a request until the end of the block. After a retryable failure the pool rests."""
         ticket, began_ms = object(), self._now_ms()
         waiting = self._waiting.setdefault(name, {})
         waiting[ticket] = began_ms
@@ -92,7 +92,7 @@ class PoolHealth:
                 self._budget(name).note_end(now_ms - began_ms, now_ms)
 
     def forget(self, name: str) -> None:
-        """Drop what is known of a pool that is gone."""
+        """Forget a pool that no longer exists."""
         self._views.pop(name, None)
         self._waiting.pop(name, None)
         self._budgets.pop(name, None)

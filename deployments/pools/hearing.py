@@ -1,4 +1,4 @@
-"""How a gateway hears by one pool: it sends whole utterances again and again, or is linked to what streams."""
+"""How a gateway uses one pool of recognisers: it sends whole utterances repeatedly, or links to streaming ones."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.hearing.windowed import Recognition, Recognizer, WindowedTranscriber
 from pipelines.ports import Hypothesis, TranscriptStream
 
-# REST takes recordings up to 120 s; calls end an utterance at `turn.max_utterance_s`, and what precedes it comes too.
+# REST accepts recordings of up to 120 s. Calls end an utterance at `turn.max_utterance_s`, to which its prefix is
+# added.
 _LONGEST_RECORDING_S = 130
 
 
 class RemoteRecognition(Protocol):
-    """Recognises whole utterances somewhere else."""
+    """Recognises whole utterances in another process."""
 
     async def recognize(self, pcm_16k: bytes, expected_words: str) -> Recognition:
-        """Recognise one utterance; `expected_words` are taken as said before it, "" for none."""
+        """Recognise one utterance; `expected_words` are treated as said before it; "" for none."""
 
 
 class TranscriberPool(Protocol):
-    """One pool of recognisers as a gateway uses it."""
+    """A pool of recognisers as a gateway uses it."""
 
     @property
     def links(self) -> LinkedTranscriber | None:
-        """What keeps the links; None where whole utterances are sent."""
+        """The transcriber that keeps the links, or None where whole utterances are sent."""
 
     async def probe(self, pcm_16k: bytes) -> None:
-        """Recognise a recording once there is a recogniser, so that the first caller waits for nothing."""
+        """Recognise a recording as soon as there is a recogniser, so that the first caller need not wait."""
 
     def for_agent(self, agent: Agent) -> Recognizes:
-        """Return the transcriber of an agent's calls."""
+        """Return the transcriber for an agent's calls."""
 
     async def aclose(self) -> None:
-        """Let go of the recognisers."""
+        """Release the recognisers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class WindowedPool:
         return _Windowed(recognizer, self._partial_interval_ms)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since nothing is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class _Linked:
 
 
 class LinkedPool:
-    """A pool whose engine streams; links live until `aclose`. Must be made on the event loop."""
+    """A pool whose engine streams. Links live until `aclose`. Must be created on the event loop."""
 
     def __init__(self, find: FindReplicas, hearing: HearingConfig, turn: TurnConfig) -> None:
         link = hearing.link

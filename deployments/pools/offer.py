@@ -1,4 +1,4 @@
-"""Which pools a cluster offers to its gateways: told by the configuration, changed under calls in progress."""
+"""The pools that a cluster offers to its gateways, as configured. The offer may change during calls."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pipelines.errors import Component
 
 
 class PoolEntry(Section):
-    """One pool as gateways find it.
+    """One pool as seen by gateways.
 
     Attributes:
-        application, deployment: its names in Ray Serve.
+        application, deployment: names of the pool in Ray Serve.
         model: name of its model, shown to clients.
-        is_streaming: of recognisers: gateways are linked to them.
+        is_streaming: for recognisers, whether gateways link to them.
     """
 
     application: str
@@ -24,7 +24,7 @@ class PoolEntry(Section):
 
 
 class PoolOffer(Section):
-    """All pools by stage and name, and the route of each stage for the calls whose agent names none."""
+    """All pools by stage and name, and each stage's route for calls whose agent names none."""
 
     pools: Mapping[Component, Mapping[str, PoolEntry]]
     routes: Mapping[Component, tuple[str, ...]]

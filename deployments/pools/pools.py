@@ -1,6 +1,6 @@
-"""The engine pools as one gateway reaches them: connected as they are offered, warmed, and held by calls.
+"""A gateway's connections to engine pools: opened when a pool is offered, warmed up, and held by calls.
 
-A pool that is offered is used once before calls get it. One that is offered no more gets no new calls; those that
+A newly offered pool is used once before calls get it. A pool that is no longer offered gets no new calls. Calls that
 began with it keep it, and its connection is closed after the last of them.
 """
 
@@ -36,29 +36,29 @@ from pipelines.ports import (
 
 logger = logging.getLogger(__name__)
 
-# A new replica may load weights for minutes.
+# A new replica may spend minutes loading weights.
 WARM_UP_S = 240.0
 _WARM_SEARCH_MS = 2_000
 _SECOND_OF_SILENCE = PCM_16K.silence(1000)
-# What a first output may take at the stages that have no budget of their own before another pool is preferred.
+# Time for a first output, at stages without a configured budget, after which another pool is preferred.
 _USUAL_BUDGET_MS = 2_000
 
 PoolKey = tuple[Component, str]
 
 
 class ConnectPool(Protocol):
-    """Connects to a pool: gives a `TranscriberPool`, or the port of another stage. Called on the event loop."""
+    """Connects to a pool and returns a `TranscriberPool` or another stage's port. Called on the event loop."""
 
     def __call__(self, component: Component, name: str, entry: PoolEntry) -> Any:
-        """Return the pool's end in this process."""
+        """Return this process's end of the pool."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageEngines:
-    """The engines of one agent's calls.
+    """The engines for calls of one agent.
 
     Attributes:
-        transcription_model, voice: the names that clients are shown.
+        transcription_model, voice: the names shown to clients.
     """
 
     transcriber: RoutedTranscriber
@@ -71,7 +71,10 @@ class StageEngines:
 
 @dataclass(eq=False, slots=True)
 class _Connection:
-    """This process's end of a pool. `calls` hold it; `is_leaving`: no new ones will."""
+    """This process's end of a pool.
+
+    `calls` counts the calls that hold it; with `is_leaving` there will be no new ones.
+    """
 
     stage: Component
     name: str
@@ -83,11 +86,11 @@ class _Connection:
 
 
 class Pools:
-    """Used on one event loop.
+    """Connects to pools and lends them to calls. Used on one event loop.
 
     Args:
         connect: connects to a pool.
-        part: what the gateway reads of the configuration.
+        part: the part of the configuration that the gateway reads.
     """
 
     def __init__(self, connect: ConnectPool, part: GatewayPart) -> None:
@@ -103,7 +106,7 @@ class Pools:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def take(self, offer: PoolOffer) -> None:
-        """Make an offer the one that new calls get; returns when its new pools are warm, or could not be warmed."""
+        """Use this offer for new calls. Returns when its new pools are warm or could not be warmed."""
         self._routes = offer.routes
         wanted = {(stage, name): entry for stage, named in offer.pools.items() for name, entry in named.items()}
         for key in self._connections.keys() - wanted.keys():
@@ -116,7 +119,7 @@ class Pools:
         """Hold the pools of an agent's call until the block ends.
 
         Raises:
-            CapacityError: the agent names a pool that is not offered; says which there are.
+            CapacityError: the agent names a pool that is not offered. The message lists the offered ones.
         """
         routes = {stage: self._route(stage, agent) for stage in STAGES}
         held = [connection for route in routes.values() for connection in route]
@@ -130,12 +133,12 @@ class Pools:
                 self._close_if_unused(connection)
 
     def calls_of(self, application: str) -> int:
-        """Return how many calls hold the pool of an application, whether it is still offered or not."""
+        """Return how many calls hold an application's pool, whether or not it is still offered."""
         known = (*self._connections.values(), *self._leaving)
         return sum(connection.calls for connection in known if connection.entry.application == application)
 
     def route_places(self) -> dict[str, int]:
-        """Return the place of each deployment in its stage's route, of the stages whose route names several pools."""
+        """Return each deployment's place in its stage's route, for stages whose route names several pools."""
         return {
             self._connections[stage, name].entry.deployment: place
             for stage, route in self._routes.items()
@@ -145,19 +148,19 @@ class Pools:
         }
 
     def links(self) -> list[LinkedTranscriber]:
-        """Return what keeps the links to recognisers that stream."""
+        """Return the transcribers that keep links to streaming recognisers."""
         pools = [each.pool for each in self._connections.values() if each.stage is Component.TRANSCRIBER]
         return [pool.links for pool in pools if pool.links is not None]
 
     async def aclose(self) -> None:
-        """Let go of all pools."""
+        """Release all pools."""
         for connection in (*self._connections.values(), *self._leaving):
             await _close(connection)
         self._connections.clear()
         self._leaving.clear()
 
     def _connected(self, key: PoolKey, entry: PoolEntry) -> _Connection | None:
-        """Connect to a pool; None where there is a connection already, which may get another name for its model."""
+        """Connect to a pool. Returns None for an existing connection, whose model may get another name."""
         known = self._connections.get(key)
         if known is not None and known.entry.model_copy(update={"model": entry.model}) == entry:
             known.entry = entry
@@ -175,7 +178,7 @@ class Pools:
             known = ", ".join(name for found, name in self._connections if found is stage) or "none"
             raise CapacityError(f"Agent '{agent.name}' wants the {stage.label} pool {wrong}; there are: {known}.")
         connections = [self._connections[stage, name] for name in route]
-        # One that is not warm yet would let its first caller wait: others are taken as long as there are others.
+        # A pool that is not warm yet would keep its first caller waiting, so others are used as long as there are any.
         return [connection for connection in connections if connection.is_warm] or connections
 
     def _engines(self, routes: Mapping[Component, list[_Connection]], agent: Agent) -> StageEngines:
@@ -211,9 +214,10 @@ class Pools:
             task.add_done_callback(self._closing.discard)
 
     async def _warm_up(self, connection: _Connection) -> None:
-        """Use a pool once: a handle connects on its first use, which no caller should wait for.
+        """Use a pool once, because a handle connects on its first use and no caller should wait for that.
 
-        One that fails or is slower than a restart takes gets its calls all the same; they then tell their callers.
+        A pool that fails, or takes longer than a restart would, gets calls all the same; the calls then report
+        failures.
         """
         try:
             await asyncio.wait_for(_use_once(connection.stage, connection.pool), WARM_UP_S)

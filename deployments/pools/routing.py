@@ -1,7 +1,7 @@
-"""The ports of the conversation over several pools of a stage: the first of the route that does well, else the next.
+"""Implements the ports over several pools of a stage, using the first healthy pool of the route.
 
-A request that fails at one pool before its first output, in a way that another try may mend, goes to the next. After
-the first output it may not: the caller has heard it, and another pool would go on differently.
+A request that fails at one pool before its first output goes to the next, if the failure is retryable. After the first
+output it cannot move, since the caller has heard it and another pool would continue differently.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class RoutedRetriever:
 class RoutedLanguageModel:
     """`pipelines.ports.LanguageModel` over the pools of a route.
 
-    When all of them have missed their budget every time of late, a request fails at once, so that the caller hears the
-    passage without the wait. Meanwhile the first pool is tried now and then, with what was asked, while nobody waits.
+    When all pools have always missed their budget lately, a request fails at once, so that the caller hears the passage
+    without waiting. Meanwhile the first pool is tried from time to time with a caller's question, while nobody waits
+    for it.
     """
 
     def __init__(self, pools: Mapping[str, LanguageModel], route: Sequence[str], health: PoolHealth) -> None:
@@ -90,7 +91,7 @@ class RoutedLanguageModel:
                     await anext(clauses)
                     watched.note_output()
         except (EngineError, StopAsyncIteration):
-            return  # the pool's health has taken note of it
+            return  # the pool's health has recorded it
 
 
 class RoutedSynthesizer:
@@ -109,7 +110,7 @@ class RoutedSynthesizer:
 
 
 class Recognizes(Protocol):
-    """A transcriber that also recognises a whole recording."""
+    """A transcriber that also recognises whole recordings."""
 
     def open(self, on_partial: Callable[[Hypothesis], None]) -> TranscriptStream:
         """Open a stream; see `pipelines.ports.Transcriber`."""
@@ -119,7 +120,10 @@ class Recognizes(Protocol):
 
 
 class RoutedTranscriber:
-    """`pipelines.ports.Transcriber` over the pools of a route; an utterance that one pool fails is said to the next."""
+    """`pipelines.ports.Transcriber` over the pools of a route.
+
+    An utterance that fails at one pool is replayed to the next.
+    """
 
     def __init__(self, pools: Mapping[str, Recognizes], route: Sequence[str], health: PoolHealth) -> None:
         self._pools, self._route, self._health = pools, tuple(route), health
@@ -145,7 +149,7 @@ class RoutedTranscriber:
 
 
 class _RoutedStream:
-    """One utterance, at one pool at a time. Its audio is kept, so that the next pool can hear it from the beginning."""
+    """One utterance at one pool at a time. Its audio is kept so that the next pool can hear it from the beginning."""
 
     def __init__(
         self,
@@ -193,7 +197,7 @@ class _RoutedStream:
 async def _first_that_begins(
     component: Component, health: PoolHealth, route: Sequence[str], start: Callable[[str], AsyncIterator[Any]]
 ) -> AsyncIterator[Any]:
-    """Yield what the first pool gives that gives anything."""
+    """Yield the output of the first pool that produces any."""
     failure = _nobody(component)
     for name in health.order(route):
         has_begun = False

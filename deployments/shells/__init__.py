@@ -1,1 +1,1 @@
-"""Thin Ray Serve shells: translate, await, translate; and what they say of their load."""
+"""Thin Ray Serve shells, which translate, await and translate back, and report their load."""

@@ -18,18 +18,18 @@ class LanguageModelEngine(Protocol):
         """Stream clauses."""
 
     def warm_up(self) -> None:
-        """Make the first answer as fast as the next."""
+        """Make the first answer as fast as later ones."""
 
     def load_stats(self) -> dict[str, float]:
-        """Return what only the engine knows of its load; {} when it knows no more than what is measured around it."""
+        """Return load figures that only the engine knows, or {} if it has none."""
 
     @property
     def is_alive(self) -> bool:
-        """False once the engine has died; the replica is then replaced."""
+        """False once the engine has died, whereupon the replica is replaced."""
 
 
 class LanguageModel:
-    """Serves one model; streams clauses, not tokens, so that a turn costs a few messages."""
+    """Serves one model. It streams clauses rather than tokens, so that a turn costs only a few messages."""
 
     def __init__(self, make_engine: Callable[[], LanguageModelEngine]) -> None:
         self._engine = make_engine()

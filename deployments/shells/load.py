@@ -1,7 +1,7 @@
-"""What a replica says of its load, for the scaling policy (`record_autoscaling_stats` of the shells).
+"""What a replica reports about its load, for the scaling policy (`record_autoscaling_stats` of the shells).
 
-Measured around the engine, so that every engine is measured alike: requests in flight, the share of time in which there
-were any, the time to the first output, and what of it is waiting.
+Load is measured around the engine, so that every engine is measured alike: requests in flight, the share of time with
+any in flight, the time to the first output, and how much of that is waiting.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Long enough for a p95 at a request every second, short enough that a policy sees a change within seconds.
+# Long enough for a p95 at one request per second, and short enough for a policy to see a change within seconds.
 WINDOW_S = 20.0
 _PERCENTILE = 0.95
 
 
 @dataclass(slots=True)
 class RequestLoad:
-    """One request on its way. `audio_s`: how much sound it has produced; engines that make none leave it."""
+    """One request in flight. `audio_s` is how much audio it has produced, which stays 0 for engines without audio."""
 
     began_s: float
     first_s: float | None = None
@@ -38,7 +38,7 @@ class LoadMeter:
     """Counts the requests of one replica. Used on one event loop; a cancelled request counts as ended.
 
     Args:
-        clock: seconds, steady.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +50,7 @@ class LoadMeter:
 
     @contextmanager
     def request(self) -> Iterator[RequestLoad]:
-        """Count a request from here to the end of the block."""
+        """Count a request until the end of the block."""
         load = RequestLoad(self._clock())
         if not self._open:
             self._busy_since_s = load.began_s
@@ -61,20 +61,20 @@ class LoadMeter:
             self._end(load)
 
     def first_output(self, load: RequestLoad) -> None:
-        """Note the moment of the first output; later ones do not count. A request without one: its end."""
+        """Note the moment of the first output. Without any, the end of the request counts as the first output."""
         if load.first_s is None:
             load.first_s = self._clock()
 
     def stats(self) -> dict[str, float]:
-        """Return the figures of the last `WINDOW_S`; those of which nothing is known are left out.
+        """Return the figures of the last `WINDOW_S`, leaving out unknown ones.
 
-        * in_flight: requests now.
+        * in_flight: number of requests at this moment.
         * busy: share of the time with a request in flight.
         * first_output_ms: p95 of the time to the first output.
-        * lag_ms: the same less the fastest of the window: what waiting adds.
-        * queue_age_ms: how long the oldest request without an output has waited, less the fastest of the window. It
-          tells of a queue before anything comes out of it.
-        * real_time_factor: seconds of work for a second of sound.
+        * lag_ms: `first_output_ms` minus the fastest of the window, which is what waiting adds.
+        * queue_age_ms: how long the oldest request without output has waited, minus the fastest of the window. It
+          reveals a queue before anything comes out of it.
+        * real_time_factor: seconds of work per second of audio.
         """
         now_s = self._clock()
         self._forget(now_s)

@@ -1,4 +1,4 @@
-"""How a replica opens the engine of its pool."""
+"""Opens the engine of a pool inside a replica."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class EngineOpener:
         self._part = part
 
     def __call__(self, **site: Any) -> Any:
-        """Open the engine, not warmed up yet. Blocks while weights load.
+        """Open the engine without warming it up. Blocks while weights load.
 
         Args:
-            site: fields of `EngineSite` that only the replica knows.
+            site: the fields of `EngineSite` that only the replica knows.
         """
         part = self._part
         if part.settings.niceness:

@@ -17,28 +17,28 @@ _MS = [2.0, 5.0, 10.0, 15.0, 25.0, 40.0, 60.0, 100.0, 150.0, 250.0, 400.0, 1000.
 
 
 class RetrievalMetrics:
-    """A replica's metrics, on Ray's own page of metrics beside Serve's."""
+    """A replica's metrics, exported by Ray together with those of Serve."""
 
     def __init__(self) -> None:
         self._stage_ms = Histogram(
             "voxray_retrieval_stage_ms",
-            "Time of one stage of a search: embed, meaning, words, search (both and fusing), rerank.",
+            "Time of one stage of a search: embed, meaning, words, search (both with fusing) or rerank.",
             boundaries=_MS,
             tag_keys=("stage",),
         )
         self._searches = Counter(
             "voxray_retrieval_searches",
-            "Searches by result: whole, partial (one search was not waited for), late (nothing came in time).",
+            "Searches by result: whole, partial (one of the two was too late) or late (nothing came in time).",
             tag_keys=("result",),
         )
         self._vectors = Counter(
             "voxray_retrieval_vectors",
-            "Questions by where their vector came from: cache or encoder.",
+            "Questions by the origin of their vector: cache or encoder.",
             tag_keys=("from",),
         )
 
     def record(self, timing: RetrievalTiming) -> None:
-        """Count one search. No word of the question is in any metric."""
+        """Count one search. No metric contains any word of the question."""
         result = "late" if timing.is_over_budget else "partial" if timing.is_partial else "whole"
         self._searches.inc(tags={"result": result})
         self._vectors.inc(tags={"from": "cache" if timing.is_cached else "encoder"})
@@ -61,10 +61,10 @@ class RetrieverEngine(Protocol):
         """Search."""
 
     def warm_up(self) -> None:
-        """Make the first search as fast as the next, as far as that needs no store. Blocks."""
+        """Make the first search as fast as later ones, as far as possible without the store. Blocks."""
 
     async def probe(self) -> None:
-        """Search once as a caller's question does; a store without a collection yet is no failure.
+        """Search once as for a caller's question. A store that has no collection yet is not a failure.
 
         Raises:
             EngineError: the store cannot be reached.
@@ -75,21 +75,21 @@ class OpenRetriever(Protocol):
     """Opens the engine in this process."""
 
     def __call__(self, *, on_timing: Callable[[RetrievalTiming], None]) -> RetrieverEngine:
-        """Return the engine; `on_timing` is called after each search, for metrics."""
+        """Return the engine. `on_timing` is called after each search, for metrics."""
 
 
 class Retriever:
     """Serves one retriever: the query's embedding and the search in the vector store."""
 
     def __init__(self, open_engine: OpenRetriever) -> None:
-        # Serve constructs replicas on the event loop that calls them, which is the one the store's client belongs to.
+        # Serve constructs replicas on the event loop that calls them, which is the loop that the store's client needs.
         self._engine = open_engine(on_timing=RetrievalMetrics().record)
         self._engine.warm_up()
         self._has_searched = False
         self._load = LoadMeter()
 
     async def check_health(self) -> None:
-        """Search once before the first caller does: Serve sends no requests to a replica whose first check fails."""
+        """Search once before the first caller does. Serve sends no requests to a replica whose first check fails."""
         if not self._has_searched:
             await self._engine.probe()
             self._has_searched = True

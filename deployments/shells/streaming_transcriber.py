@@ -1,4 +1,4 @@
-"""Streaming speech recognition as a deployment: gateways are told where it listens, and link up by themselves."""
+"""Streaming speech recognition as a deployment. Gateways ask it for its address and connect by themselves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deployments.stage_link.frames import LinkAddress
 from deployments.stage_link.listener import LinkListener
 from pipelines.hearing.link import StreamingRecognizer
 
-# Within the time that Serve gives an engine to end (`cluster.render.times`); an utterance is seldom longer.
+# This is within the time that Serve gives an engine to end (`cluster.render.times`), and utterances are seldom longer.
 DRAIN_S = 8.0
 
 
 class StreamingTranscriber:
-    """Serves one streaming recogniser. The gateways keep what was said, so another replica can go on with a stream."""
+    """Serves one streaming recogniser. Gateways keep the audio, so another replica can continue a stream."""
 
     def __init__(self, make_engine: Callable[[], StreamingRecognizer]) -> None:
         self._engine: StreamingRecognizer | None = None
@@ -28,11 +28,11 @@ class StreamingTranscriber:
         self._address = self._listener.start()
 
     async def link_address(self) -> LinkAddress:
-        """Return where gateways dial, and with which key."""
+        """Return the address and key that gateways need to connect."""
         return self._address
 
     def check_health(self) -> None:
-        """Raise when the engine's thread is dead or its ticks are late: Serve then replaces this replica."""
+        """Raise if the engine's thread is dead or its ticks are late, so that Serve replaces this replica."""
         assert self._engine is not None
         self._engine.check_health()
 
@@ -45,7 +45,7 @@ class StreamingTranscriber:
         return {"in_flight": streams, "occupancy": occupancy, "lag_ms": stats.get("tick_lag_p95_ms", 0.0)}
 
     def __del__(self) -> None:
-        """End (Serve calls this before it stops a replica): refuse new streams, let those that are open finish."""
+        """Refuse new streams and let the open ones finish. Serve calls this before it stops a replica."""
         if self._listener is not None:
             self._listener.drain(DRAIN_S)
             self._listener.close()

@@ -18,11 +18,11 @@ class SynthesizerEngine(Protocol):
         """Stream audio."""
 
     def warm_up(self) -> None:
-        """Make the first clause as fast as the next."""
+        """Make the first clause as fast as later ones."""
 
 
 class Synthesizer:
-    """Serves one voice; streams audio as it is made."""
+    """Serves one voice and streams audio as it is produced."""
 
     def __init__(self, make_engine: Callable[[], SynthesizerEngine]) -> None:
         self._engine = make_engine()

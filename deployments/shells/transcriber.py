@@ -13,14 +13,14 @@ class RecognizerEngine(Protocol):
     """Recognises whole utterances."""
 
     async def recognize(self, pcm_16k: bytes, expected_words: str = "") -> Recognition:
-        """Recognise one utterance; `expected_words` are taken as said before it, "" for none."""
+        """Recognise one utterance. `expected_words` are treated as said before it; "" for none."""
 
     def warm_up(self) -> None:
-        """Make the first call as fast as the next."""
+        """Make the first call as fast as later ones."""
 
 
 class Transcriber:
-    """Serves one recogniser. Stateless between calls: another replica can take the next one."""
+    """Serves one recogniser. It is stateless between calls, so another replica can take the next one."""
 
     def __init__(self, make_engine: Callable[[], RecognizerEngine]) -> None:
         self._engine = make_engine()

@@ -18,16 +18,16 @@ from deployments.stage_link.messages import LinkLoad, pack_commands, unpack_answ
 from pipelines.hearing.link import PushAudio, PushMany, StreamCommand
 from pipelines.hearing.linked import LinkedTranscriber
 
-# A recogniser tells its load twice a second; one that is silent for longer hangs, or its machine is gone.
+# A recogniser reports its load twice a second. If it is silent for longer, it hangs or its machine is gone.
 SILENCE_S = 5.0
 SIGN_OF_LIFE_S = 1.0
-# Commands that a recogniser has not read: two utterances of every one of a hundred calls.
+# Limit on commands that a recogniser has not read, worth two utterances for each of a hundred calls.
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
 _MAX_COMMANDS_BYTES = MAX_FRAME_BYTES // 2
 
 
 class SocketLink:
-    """`pipelines.hearing.link.RecognizerLink` over a socket. Used on its event loop only."""
+    """A `pipelines.hearing.link.RecognizerLink` over a socket. Used on its event loop only."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -56,18 +56,18 @@ class SocketLink:
 async def hold_link(
     address: LinkAddress, transcriber: LinkedTranscriber, on_joined: Callable[[], None] = lambda: None
 ) -> None:
-    """Dial a recogniser, let `transcriber` use it, and return never: how the link ended is raised.
+    """Connect to a recogniser and let `transcriber` use it. Never returns, but raises when the link ends.
 
     Args:
-        address: of the recogniser.
-        transcriber: gets its streams.
-        on_joined: called once it can be used.
+        address: address of the recogniser.
+        transcriber: uses the link for its streams.
+        on_joined: called once the link can be used.
 
     Raises:
-        LinkError: the peer broke the rules, or does not know the key.
-        OSError: it cannot be reached, or the link broke.
-        TimeoutError: it was silent for too long.
-        asyncio.IncompleteReadError: it ended the link.
+        LinkError: the peer violated the protocol or does not know the key.
+        OSError: the peer cannot be reached, or the link broke.
+        TimeoutError: the peer was silent for too long.
+        asyncio.IncompleteReadError: the peer closed the link.
     """
     async with asyncio.timeout(HANDSHAKE_S):
         reader, writer = await asyncio.open_connection(address.host, address.port, limit=READ_AHEAD_BYTES)
@@ -95,7 +95,7 @@ async def hold_link(
 
 
 def _batches(commands: Sequence[StreamCommand]) -> Iterator[Sequence[StreamCommand]]:
-    """Cut commands into lists that fit in a frame each."""
+    """Divide commands into lists that each fit into one frame."""
     first, size = 0, 0
     for index, command in enumerate(commands):
         grown = size + _audio_bytes(command)

@@ -1,11 +1,11 @@
-"""Frames on a link: four bytes of length, then the payload; and the proof, by both ends, that they know the key.
+"""Frames of a link (four bytes of length, then the payload), and the handshake that authenticates both ends.
 
     gateway     b"voxray-link-1" + nonce ───────────────────────────────►
                 ◄─────────────── nonce + HMAC(key, "recogniser" + both)     recogniser
                 HMAC(key, "gateway" + both) ────────────────────────────►
                 ◄──────────────────────────────────────────── load, results
 
-The key never crosses the link, and a recording of one handshake opens no other. What follows is not encrypted: see
+The key never crosses the link, and a recorded handshake cannot be replayed. What follows is not encrypted: see
 docs/speech-recognition.md, "Stage link", for where a link may run.
 """
 
@@ -20,24 +20,24 @@ from pipelines.errors import VoxrayError
 
 GREETING = b"voxray-link-1"
 HANDSHAKE_S = 5.0
-# A whole utterance may have to be sent again at once; a frame is cut at its pieces (`MAX_COMMANDS_BYTES`).
+# A whole utterance may have to be resent at once. It is divided between frames by pieces (`MAX_COMMANDS_BYTES`).
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_HANDSHAKE_BYTES = 128
-# Held by a reader before it stops the socket; asyncio's default is less than a tick of a hundred calls.
+# Buffer of a reader before it pauses the socket. asyncio's default is less than a tick of a hundred calls.
 READ_AHEAD_BYTES = 1024 * 1024
 _LENGTH_BYTES = 4
 _NONCE_BYTES = 16
 
 
 class LinkError(VoxrayError):
-    """The other end broke the rules of the link, or is not who it should be. The link is closed; nothing else is."""
+    """The other end violated the protocol or failed to authenticate. Only this link is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
-    """Where a recogniser listens, and the key that opens it. `name` is the replica's.
+    """The address of a recogniser, and the key it requires. `name` is the replica's name.
 
-    The key is made by the recogniser at its start and told through a Serve handle only.
+    The recogniser generates the key at its start and reveals it only through a Serve handle.
     """
 
     name: str
@@ -47,7 +47,7 @@ class LinkAddress:
 
 
 def frame(payload: bytes) -> bytes:
-    """Return a payload with its length before it."""
+    """Return a payload preceded by its length."""
     return len(payload).to_bytes(_LENGTH_BYTES, "big") + payload
 
 
@@ -55,7 +55,7 @@ async def read_frame(reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BY
     """Return the next payload.
 
     Raises:
-        LinkError: it claims to be longer than `max_bytes`.
+        LinkError: the payload claims to be longer than `max_bytes`.
         asyncio.IncompleteReadError: the link ended.
         OSError: the link broke.
     """
@@ -66,7 +66,7 @@ async def read_frame(reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BY
 
 
 async def prove_as_gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: bytes) -> None:
-    """Prove to a recogniser that we know its key, and let it prove that it is the one.
+    """Prove to a recogniser that this gateway knows its key, and verify that the recogniser knows it too.
 
     Raises:
         LinkError: it does not know the key, or speaks something else.
@@ -84,7 +84,7 @@ async def prove_as_gateway(reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 
 async def check_gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: bytes) -> None:
-    """Let a gateway prove that it knows our key, and prove the same.
+    """Verify that a gateway knows this recogniser's key, and prove the same in return.
 
     Raises:
         LinkError: it does not know the key, or speaks something else.
@@ -94,7 +94,7 @@ async def check_gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         greeting = await read_frame(reader, MAX_HANDSHAKE_BYTES)
         theirs = greeting.removeprefix(GREETING)
         if len(theirs) != _NONCE_BYTES or not greeting.startswith(GREETING):
-            raise LinkError("not the greeting of a gateway of this version")
+            raise LinkError("the peer did not send the greeting of a gateway of this version")
         nonce = secrets.token_bytes(_NONCE_BYTES)
         writer.write(frame(nonce + _proof(key, b"recogniser", theirs + nonce)))
         proof = await read_frame(reader, MAX_HANDSHAKE_BYTES)

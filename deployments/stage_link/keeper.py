@@ -1,4 +1,4 @@
-"""Keeps a gateway linked to every recogniser that there is: finds them, dials, dials again, lets go."""
+"""Keeps a gateway linked to every recogniser: finds them, connects, reconnects, and drops those that are gone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The recognisers that were found; `is_whole`: there are no others."""
+    """The recognisers that were found. `is_whole` tells that there are no others."""
 
     addresses: Sequence[LinkAddress]
     is_whole: bool = True
 
 
 FindReplicas = Callable[[], Awaitable[Found]]
-# How often the recognisers are asked for: seldom while all is well, often while there is none.
+# How often recognisers are looked for: seldom while all is well, often while there is none.
 FIND_S = 2.0
 FIND_EAGERLY_S = 0.25
 _FIRST_REDIAL_S = 0.1
@@ -31,19 +31,19 @@ _LONGEST_REDIAL_S = 2.0
 
 
 class RedialPause:
-    """How long to wait before one recogniser is dialled again: longer each time, short again once it has joined."""
+    """The pause before reconnecting to a recogniser, which grows each time and is short again once it has joined."""
 
     def __init__(self) -> None:
         self._next_s = _FIRST_REDIAL_S
 
     def next_s(self) -> float:
-        """Return the pause to make now."""
+        """Return the length of the next pause, in seconds."""
         now_s = self._next_s
         self._next_s = min(2 * now_s, _LONGEST_REDIAL_S)
         return now_s
 
     def reset(self) -> None:
-        """The recogniser has joined: what follows is a new loss."""
+        """Start over with a short pause, because the recogniser has joined."""
         self._next_s = _FIRST_REDIAL_S
 
 
@@ -62,7 +62,7 @@ class LinkKeeper:
         self._look_now = asyncio.Event()
 
     def start(self) -> None:
-        """Begin. Must be called on the event loop's thread."""
+        """Start keeping links. Must be called on the event loop's thread."""
         self._finding = asyncio.create_task(self._keep_finding(), name="find recognisers")
 
     async def aclose(self) -> None:
@@ -79,8 +79,8 @@ class LinkKeeper:
             try:
                 self._take(await self._find())
             except Exception as error:
-                # Whoever was found before stays: a question that failed is no news of anybody.
-                logger.warning("! recognisers cannot be asked for: %s", type(error).__name__)
+                # Recognisers found before are kept, since a failed look-up says nothing about them.
+                logger.warning("! recognisers cannot be looked up: %s", type(error).__name__)
             self._look_now.clear()
             is_well = bool(self._transcriber.gauges()["replicas"])
             try:
@@ -101,7 +101,7 @@ class LinkKeeper:
                 self._links[name] = asyncio.create_task(self._hold(address), name="stage link")
 
     async def _hold(self, address: LinkAddress) -> None:
-        """Hold the link to one recogniser, as long as it is wanted."""
+        """Hold the link to one recogniser for as long as it is wanted."""
         pause = RedialPause()
         try:
             while address.name in self._wanted:

@@ -1,7 +1,7 @@
-"""The recogniser's end: takes links of gateways, hands their commands to the engine and its results to them.
+"""The recogniser's end: accepts links from gateways, and passes commands to the engine and results back.
 
-It runs on a loop and thread of its own, so that a link lives whatever the replica's other work does. What a peer sends
-can end its own link only; ending one frees the slots of its streams.
+It runs on its own loop and thread, so that links survive whatever else the replica does. A misbehaving peer can end
+only its own link, which frees the slots of its streams.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from pipelines.hearing.link import (
 
 logger = logging.getLogger(__name__)
 
-# The load is told this often, which is also the sign of life.
+# How often the load is sent, which also serves as a sign of life.
 LOAD_S = 0.5
-# A gateway sends at least an empty message a second; one that is silent for longer is gone, and so are its streams.
+# A gateway sends at least an empty message every second. If it is silent for longer, it is gone with its streams.
 SILENCE_S = 5.0
-# Results that a gateway has not read: minutes of them.
+# Limit on results that a gateway has not read, worth minutes of results.
 MAX_UNREAD_BYTES = 4 * 1024 * 1024
 MAX_STRANGERS = 64
 _KEY_BYTES = 32
@@ -51,7 +51,7 @@ class LinkListener:
 
     Args:
         recognizer: the engine.
-        name: this replica's name, by which gateways tell replicas apart.
+        name: this replica's name, by which gateways distinguish replicas.
         host: address to listen on; the port is a free one.
     """
 
@@ -69,10 +69,10 @@ class LinkListener:
         self._is_closed = False
 
     def start(self) -> LinkAddress:
-        """Listen; return where, and the key.
+        """Start listening, and return the address and the key.
 
         Raises:
-            OSError: the address is not this machine's.
+            OSError: the address does not belong to this machine.
         """
         self._thread.start()
         return self._call(self._listen()).result()
@@ -83,7 +83,7 @@ class LinkListener:
         return LinkLoad(int(stats.get("streams", 0)), int(stats.get("slots", 0)), self.accepts_new)
 
     def drain(self, timeout_s: float) -> None:
-        """Take no new streams, and return when the last one has ended, or after `timeout_s`. Blocks."""
+        """Refuse new streams, and block until the last one has ended or `timeout_s` have passed."""
         self.accepts_new = False
         if self._server is not None and not self._is_closed:
             idle = self._call(self._until_idle())
@@ -126,7 +126,7 @@ class LinkListener:
         await asyncio.sleep(0)  # noqa: TID251  sockets close in the loop's next turn
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection as a task of its own; however that ends, even before it began, the socket is closed."""
+        """Serve a connection in a separate task. However that ends, even before it began, the socket is closed."""
         link = _Link(self, self._recognizer, writer, self._loop)
         task = self._loop.create_task(self._serve(reader, writer, link))
         self._connections.add(task)
@@ -139,7 +139,7 @@ class LinkListener:
         task.add_done_callback(end)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link) -> None:
-        """Serve one connection, whatever it is, to its end."""
+        """Serve one connection, whatever its peer is, until its end."""
         try:
             await self._meet(reader, writer)
             self._links.add(link)
@@ -153,7 +153,7 @@ class LinkListener:
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._strangers >= MAX_STRANGERS:
-            raise LinkError("too many connections that have not shown the key")
+            raise LinkError("too many connections that have not presented the key")
         self._strangers += 1
         try:
             await check_gateway(reader, writer, self._key)
@@ -162,7 +162,7 @@ class LinkListener:
 
 
 class _Link:
-    """One gateway that has shown the key."""
+    """One gateway that has proved to know the key."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class _Link:
         self._timer: asyncio.TimerHandle | None = None
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
-        """Hand on commands until the link ends; the engine's results go back as they come."""
+        """Pass on commands until the link ends. The engine's results are sent back as they arrive."""
         engine = self._recognizer.open_link(self._hand_over)
         try:
             self.tell_load()
@@ -192,7 +192,7 @@ class _Link:
             engine.close()
 
     def tell_load(self) -> None:
-        """Tell the load now, and again after `LOAD_S`."""
+        """Send the load now, and again every `LOAD_S`."""
         if self._timer is not None:
             self._timer.cancel()
         self._write(pack_load(self._listener.load()))
@@ -205,7 +205,7 @@ class _Link:
         self._writer.transport.abort()
 
     def _admitted(self, commands: list[StreamCommand]) -> list[StreamCommand]:
-        """Refuse new streams while the replica drains; return the rest."""
+        """Refuse new streams while the replica drains, and return the remaining commands."""
         if self._listener.accepts_new:
             return commands
         opened = {command.stream for command in commands if isinstance(command, OpenStream)}
@@ -214,8 +214,8 @@ class _Link:
         return [kept for command in commands if (kept := _without(opened, command)) is not None]
 
     def _hand_over(self, results: list[StreamResult]) -> None:
-        """Take results on the engine's thread."""
-        with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+        """Take results on the engine's thread and pass them to the loop."""
+        with suppress(RuntimeError):  # the loop is closed, so nobody reads any more
             self._loop.call_soon_threadsafe(self._send, results)
 
     def _send(self, results: list[StreamResult]) -> None:
@@ -231,7 +231,7 @@ class _Link:
 
 
 def _without(streams: Set[int], command: StreamCommand) -> StreamCommand | None:
-    """Return what a command says to other streams than these."""
+    """Return the part of a command that concerns other streams than these."""
     if not isinstance(command, PushMany):
         return None if command.stream in streams else command
     kept = [push for push in zip(command.streams, command.pieces, strict=True) if push[0] not in streams]

@@ -1,4 +1,4 @@
-"""A streaming recogniser of this process as one of whole utterances: to measure it, without a socket."""
+"""Uses a streaming recogniser in this process for whole utterances, to measure it without a socket."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.hearing.windowed import Recognition
 
 _NAME = "local"
-# A measurement loads the engine on purpose: it waits.
+# A measurement overloads the engine on purpose, so it waits patiently.
 _PATIENCE = LinkPatience(tick_ms=5, answer_s=299.0, wait_s=300.0)
 
 
 class WholeUtterances:
-    """Recognises whole utterances, many at a time, each through a stream of its own."""
+    """Recognises many whole utterances at a time, each through its own stream."""
 
     def __init__(self, recognizer: StreamingRecognizer) -> None:
         self._recognizer = recognizer

@@ -1,4 +1,4 @@
-"""Commands, results and load as bytes: one MessagePack array a message, checked field by field when it is read.
+"""Encodes commands, results and load: one MessagePack array per message, checked field by field when it is read.
 
 ["c", [[0, stream, tenant], [1, stream, pcm], [2, stream, finish], [3, stream],            gateway to recogniser
        [4, [stream, …], [pcm, …]]]]
@@ -32,7 +32,7 @@ from pipelines.hearing.link import (
 
 @dataclass(frozen=True, slots=True)
 class LinkLoad:
-    """How full a recogniser is, over the streams of all gateways."""
+    """How full a recogniser is, counting the streams of all gateways."""
 
     streams: int
     slots: int
@@ -40,7 +40,7 @@ class LinkLoad:
 
 
 def pack_commands(commands: Sequence[StreamCommand]) -> bytes:
-    """Return a gateway's message."""
+    """Return a gateway's message of commands."""
     return bytes(msgpack.packb(("c", [_command(command) for command in commands])))
 
 
@@ -62,12 +62,12 @@ def pack_results(results: Sequence[StreamResult]) -> bytes:
 
 
 def pack_load(load: LinkLoad) -> bytes:
-    """Return a recogniser's message on its load."""
+    """Return a recogniser's message about its load."""
     return bytes(msgpack.packb(("l", load.streams, load.slots, load.accepts_new)))
 
 
 def unpack_answer(payload: bytes) -> list[StreamResult] | LinkLoad:
-    """Return what a recogniser's message says.
+    """Return the results or the load in a recogniser's message.
 
     Raises:
         LinkError: this is no such message.
@@ -109,7 +109,7 @@ def _result(result: StreamResult) -> tuple[Any, ...]:
 
 
 def _partial(item: Any) -> StreamHeard | None:
-    """Read what nearly every result is by a shorter way; None: it is something else, or wrong."""
+    """Decode the most frequent kind of result by a fast path. Returns None if it is another kind, or malformed."""
     if type(item) is not list or tuple(map(type, item)) != _PARTIAL:
         return None
     kind, stream, text, stable, audio_ms, finish, ends, words = item
@@ -122,7 +122,7 @@ def _pushes(fields: list[Any]) -> PushMany:
         raise LinkError("audio of many streams has two fields")
     streams, pieces = _items(fields[0]), _items(fields[1])
     if len(streams) != len(pieces) or not {*map(type, streams)} <= {int} or not {*map(type, pieces)} <= {bytes}:
-        raise LinkError("fields that make no audio of many streams")
+        raise LinkError("malformed fields for audio of many streams")
     return PushMany(streams, pieces)
 
 
@@ -179,7 +179,7 @@ def _read(item: Any, readers: _Readers) -> Any:
 
 
 def _checked(make: Callable[..., Any], fields: list[Any], types: tuple[type, ...]) -> Any:
-    """Return `make(*fields)` when every field is of its type; a bool is no int here."""
+    """Return `make(*fields)` if every field has its type. A bool does not count as an int here."""
     if tuple(map(type, fields)) != types:
-        raise LinkError(f"fields that make no {getattr(make, '__name__', 'item')}")
+        raise LinkError(f"malformed fields for {getattr(make, '__name__', 'item')}")
     return make(*fields)

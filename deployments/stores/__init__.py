@@ -1,1 +1,1 @@
-"""Stores that hold what outlives a process."""
+"""Stores of data that outlives a process."""

@@ -15,7 +15,7 @@ from pipelines.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-# How often the folder is looked at: a change is in force for the next call within two seconds.
+# How often the folder is checked. A change applies to new calls within two seconds.
 LOOK_S = 1.0
 Stamp = tuple[int, int, int]
 
@@ -23,11 +23,11 @@ Stamp = tuple[int, int, int]
 class FileAgents:
     """`pipelines.agents.directory.AgentDirectory` over a folder; one file an agent.
 
-    A file that cannot be read leaves the agent's last good version in force, and is reported in the log.
+    If a file cannot be read, the agent's last good version stays in effect and the failure is logged.
 
     Args:
-        folder: of the files.
-        default: name of the agent of calls that name none; "" for `default`, or the only one.
+        folder: the folder of the files.
+        default: name of the agent for calls that name none; "" selects the agent `default`, or the only agent.
     """
 
     def __init__(self, folder: Path, default: str) -> None:
@@ -48,7 +48,7 @@ class FileAgents:
         return tuple(sorted(key for key, agent in self._agents.items() if tenant in (None, agent.tenant)))
 
     def refresh(self) -> None:
-        """Read the files that are new or have changed since they were last looked at; forget those that are gone."""
+        """Read files that are new or have changed since the last check, and forget those that are gone."""
         files = {file: stamp for file in agent_files(self._folder) if (stamp := _stamp(file)) is not None}
         for file, stamp in files.items():
             if self._seen.get(file) != stamp:
@@ -56,12 +56,12 @@ class FileAgents:
         gone = self._seen.keys() - files.keys()
         for file in gone:
             self._agents.pop(file.stem, None)
-            logger.info("= agent %s is gone", file.stem)
+            logger.info("= agent %s was removed", file.stem)
         self._seen = files
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[FileAgents]:
-        """Read the folder now, and again whenever it changes, until the block ends."""
+        """Read the folder now, and again whenever it changes, until the end of the block."""
         await asyncio.to_thread(self.refresh)
         task = asyncio.create_task(self._watch(), name="watch agents")
         try:
@@ -83,11 +83,11 @@ class FileAgents:
         try:
             agent = read_agent(file)
         except ConfigError as error:
-            kept = "its last good version stays in force" if file.stem in self._agents else "it answers no calls"
+            kept = "its last good version stays in effect" if file.stem in self._agents else "it answers no calls"
             logger.error("! agent %s: %s; %s", file.stem, error, kept)
             return
         if self._agents.get(file.stem) != agent:
-            logger.info("= agent %s is in force in version %s", agent.name, agent.version)
+            logger.info("= agent %s is now in version %s", agent.name, agent.version)
         self._agents[file.stem] = agent
 
 

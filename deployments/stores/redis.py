@@ -1,4 +1,4 @@
-"""Connections to Redis, and the one map from its failures to the product's."""
+"""Connections to Redis, and the only mapping of its failures to the product's errors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _TIMEOUT_S = 30.0
 
 
 def connect(url: str, password: str = "") -> redis.Redis:
-    """Return a client that blocks and decodes responses, for jobs. Connects on first use."""
+    """Return a blocking client that decodes responses, for jobs. It connects on first use."""
     return redis.Redis.from_url(url, password=password or None, decode_responses=True, socket_timeout=_TIMEOUT_S)
 
 
 def connect_async(url: str, password: str = "") -> redis.asyncio.Redis:
-    """Return a client that decodes responses, for the event loop. Connects on first use."""
+    """Return a client that decodes responses, for the event loop. It connects on first use."""
     return redis.asyncio.Redis.from_url(url, password=password or None, decode_responses=True)
 
 
 @contextmanager
 def redis_errors(reason: str = "cannot be reached") -> Iterator[None]:
-    """Map failures of Redis to `EngineError`. All but a refused password are retryable: servers come back.
+    """Map failures of Redis to `EngineError`. All but a refused password are retryable, because servers come back.
 
     Args:
-        reason: what the message says of a failure that a retry can help.
+        reason: the message's text for a retryable failure.
     """
     try:
         yield

@@ -1,1 +1,1 @@
-"""Sentence vectors and the judgement of passages: BERT encoders, a cross-encoder, and a cache."""
+"""Sentence embeddings and relevance judgements: BERT encoders, a cross-encoder and a cache."""

@@ -1,8 +1,8 @@
-"""BERT's encoder with nothing but torch: for a sentence encoder that is there in a moment.
+"""BERT's encoder in plain torch, for a sentence encoder that starts at once.
 
-`transformers` runs the same model, but its import brings PyTorch's compiler and distributed tensors, SciPy and
-Accelerate with it: several seconds, in every process that embeds. These are its operations in its order, so the vectors
-are the same; tests/contract/engines/test_bert.py compares them.
+`transformers` runs the same model, but importing it also imports PyTorch's compiler and distributed tensors, SciPy and
+Accelerate, which takes several seconds in every process that embeds. This module performs the same operations in the
+same order, so the vectors are identical; tests/contract/engines/test_bert.py compares them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EMBEDDINGS = tuple(f"embeddings.{kind}_embeddings.weight" for kind in ("word", 
 
 @dataclass(frozen=True, slots=True)
 class BertShape:
-    """What of a checkpoint's configuration its encoder depends on."""
+    """The parts of a checkpoint's configuration that its encoder depends on."""
 
     layers: int
     heads: int
@@ -39,7 +39,7 @@ class BertShape:
 
 
 def bert_shape(model_dir: Path) -> BertShape | None:
-    """Return the shape of the checkpoint in a directory, None for another kind of model than this file runs."""
+    """Return the shape of the checkpoint in a directory, or None if this file cannot run that kind of model."""
     config: dict[str, Any] = json.loads((model_dir / "config.json").read_text("utf-8"))
     is_plain = config.get("hidden_act", "gelu") == "gelu" and not config.get("is_decoder", False)
     is_absolute = config.get("position_embedding_type", "absolute") == "absolute"
@@ -51,7 +51,7 @@ def bert_shape(model_dir: Path) -> BertShape | None:
 
 
 def load_bert(model_dir: Path) -> Bert | None:
-    """Load the encoder of a checkpoint; None for one that `transformers` has to run."""
+    """Load the encoder of a checkpoint, or return None if `transformers` has to run it."""
     weights_file, shape = model_dir / "model.safetensors", bert_shape(model_dir)
     if shape is None or not weights_file.exists() or not (model_dir / "tokenizer.json").exists():
         return None
@@ -59,7 +59,7 @@ def load_bert(model_dir: Path) -> Bert | None:
 
     names = shape.weight_names()
     with safe_open(weights_file, framework="pt") as file:
-        # Names of another prefix, or of older releases (LayerNorm.gamma), are for a library to know.
+        # Names with another prefix, or from older releases (LayerNorm.gamma), are left to the library.
         if not set(names) <= set(file.keys()):
             return None
         weights = {name: file.get_tensor(name) for name in names}
@@ -81,7 +81,7 @@ class Bert:
         words, positions, types = (self._weights[name] for name in _EMBEDDINGS)
         hidden = functional.embedding(ids, words) + types[0] + positions[: ids.shape[1]]
         hidden = self._norm("embeddings.LayerNorm", hidden)
-        # Without padding there is no mask: the kernel that needs none is the faster one.
+        # Without padding no mask is passed, because the kernel that needs none is faster.
         mask = None if bool(attention_mask.all()) else attention_mask[:, None, None, :].bool()
         for number in range(self._shape.layers):
             hidden = self._layer(f"encoder.layer.{number}.", hidden, mask)

@@ -1,7 +1,7 @@
-"""Vectors of recent questions. Partial and final transcripts often agree, and so do callers.
+"""Caches the vectors of recent questions. Partial and final transcripts often agree, and callers often ask the same.
 
-A tenant has its own entries: that a question was asked before must not show, by its speed, to anybody else. A tenant
-that asks much pushes out its own oldest entries, not those of others.
+Each tenant has its own entries, so that the speed of an answer does not reveal to anybody else that a question was
+asked before. A tenant that asks a lot evicts its own oldest entries rather than those of others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_VECTORS = 2048
 
 
 class EmbeddingCache:
-    """Holds at most `max_vectors` vectors, the latest used of each tenant. Not thread-safe.
+    """Holds at most `max_vectors` vectors, the most recently used of each tenant. Not thread-safe.
 
     Attributes:
         hits, misses: lookups that did and did not find a vector.
@@ -32,7 +32,7 @@ class EmbeddingCache:
         return self._size
 
     def get(self, tenant: str, text: str) -> NDArray[np.float32] | None:
-        """Return the vector that was put for this tenant and exactly this text, else None."""
+        """Return the vector stored for this tenant and exactly this text, else None."""
         own = self._tenants.get(tenant)
         if own is None or text not in own:
             self.misses += 1
@@ -42,7 +42,7 @@ class EmbeddingCache:
         return own[text]
 
     def put(self, tenant: str, text: str, vector: NDArray[np.float32]) -> None:
-        """Keep a vector; past the bound the tenant with most entries loses its oldest."""
+        """Store a vector. Beyond the limit, the tenant with the most entries loses its oldest."""
         own = self._tenants.setdefault(tenant, OrderedDict())
         self._size += text not in own
         own[text] = vector

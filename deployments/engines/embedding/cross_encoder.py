@@ -1,4 +1,4 @@
-"""A cross-encoder on `transformers`: reads question and passage together, and judges whether the one answers the other.
+"""A cross-encoder on `transformers`: reads question and passage together and judges whether the passage answers.
 
 Any sequence classification checkpoint with one output (ms-marco-MiniLM, bge-reranker) works; one with two outputs is
 read as (no, yes). Weights are loaded from safetensors only.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.errors import ConfigError
 
-# A question and a passage of 80 words are about 130 tokens; what is longer is cut at the passage's end.
+# A question and a passage of 80 words take about 130 tokens. Longer input is cut at the passage's end.
 _MAX_TOKENS = 256
 
 
@@ -22,7 +22,7 @@ class CrossEncoder:
         threads: CPU threads of one call (a setting of the whole process).
 
     Raises:
-        ConfigError: the checkpoint has more than two outputs, so that none of them says "answers".
+        ConfigError: the checkpoint has more than two outputs, so it is unclear which one means "answers".
     """
 
     def __init__(self, model_dir: Path, threads: int) -> None:
@@ -37,7 +37,9 @@ class CrossEncoder:
         )
         self._model = loaded.eval()
         if self._model.config.num_labels > 2:
-            raise ConfigError(f"{model_dir}: a cross-encoder has one output or two, this has more")
+            raise ConfigError(
+                f"{model_dir}: the model has more than two outputs, so it cannot be a cross-encoder; name another one"
+            )
 
     def warm_up(self) -> None:
         """Score once, so that the first question does not pay for allocation."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from deployments.engines.embedding.bert import Bert
 
-# sentence-transformers' own limit for this model (sentence_bert_config.json): later text was never trained on.
+# This is sentence-transformers' limit for the model (sentence_bert_config.json). It was never trained on longer text.
 _MAX_TOKENS = 256
 _BATCH = 32
 
@@ -49,7 +49,7 @@ class SentenceEncoder:
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Return one L2-normalised float32 vector per text, in order. Text past 256 tokens is cut.
 
-        Texts run in batches of like length: a short text never pays for a long neighbour's padding.
+        Texts are batched by similar length, so that a short text never pays for a long neighbour's padding.
         """
         vectors = np.zeros((len(texts), self._dimension), np.float32)
         by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
@@ -59,7 +59,7 @@ class SentenceEncoder:
         return vectors
 
     def close(self) -> None:
-        """Nothing to free: the weights go with the object."""
+        """Do nothing, since the weights are freed with the object."""
 
     def _encode_batch(self, texts: list[str]) -> NDArray[np.float32]:
         with self._torch.inference_mode():
@@ -72,7 +72,7 @@ class SentenceEncoder:
 
 
 def _on_torch(bert: Bert, model_dir: Path) -> tuple[Callable[[list[str]], Hidden], int]:
-    """Return what runs a plain BERT, and the length of its vectors; `transformers` is not imported."""
+    """Return a function that runs a plain BERT, and its vector length, without importing `transformers`."""
     import torch
     from tokenizers import Tokenizer
 
@@ -91,7 +91,7 @@ def _on_torch(bert: Bert, model_dir: Path) -> tuple[Callable[[list[str]], Hidden
 
 
 def _on_library(model_dir: Path) -> tuple[Callable[[list[str]], Hidden], int]:
-    """Return what runs any other encoder, and the length of its vectors."""
+    """Return a function that runs any other encoder, and its vector length."""
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(model_dir), local_files_only=True)

@@ -15,18 +15,24 @@ if TYPE_CHECKING:
 
 
 class MilvusSettings(EngineSettings):
-    """Hybrid search in Milvus, with the encoder of the questions and, if one is named, a cross-encoder."""
+    """Hybrid search in Milvus, with an encoder for the questions and an optional cross-encoder."""
 
     engine: Literal["milvus"] = "milvus"
     embedding_model: str = Field(
-        default="all-minilm-l6-v2", description="Catalog name of the sentence encoder, of the jobs too."
+        default="all-minilm-l6-v2", description="Catalog name of the sentence encoder, which the jobs use too."
     )
-    candidates: int = Field(default=12, ge=1, le=200, description="Rows that each of the two searches gives to fusion.")
+    candidates: int = Field(
+        default=12, ge=1, le=200, description="Number of rows each of the two searches passes on to fusion."
+    )
     rerank_model: str = Field(
-        default="", description="Catalog name of a cross-encoder; empty: the fused order stays as it is."
+        default="", description="Catalog name of a cross-encoder. If empty, the fused order is kept."
     )
-    rerank_candidates: int = Field(default=8, ge=2, le=50, description="Passages that the cross-encoder reads.")
-    cached_vectors: int = Field(default=2048, ge=0, description="Questions, of all tenants, whose vectors are kept.")
+    rerank_candidates: int = Field(
+        default=8, ge=2, le=50, description="Number of passages that the cross-encoder reads."
+    )
+    cached_vectors: int = Field(
+        default=2048, ge=0, description="Number of questions, over all tenants, whose vectors are cached."
+    )
 
 
 def _models(settings: MilvusSettings) -> tuple[ModelUse, ...]:

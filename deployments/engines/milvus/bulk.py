@@ -1,9 +1,9 @@
 """Bulk import: passages go as Parquet files into the object store that Milvus reads, and Milvus builds segments of
 them.
 
-For full builds of millions of passages on a Milvus cluster. Rows by gRPC pass through the proxy, the log and the
-growing segments; imported files become sealed segments at once. milvus-lite has no import; there rows are written as
-always (`VersionStore.can_import` tells).
+For full builds of millions of passages on a Milvus cluster. Rows sent by gRPC pass through the proxy, the log and the
+growing segments, whereas imported files become sealed segments at once. milvus-lite has no import, so rows are written
+there in the usual way (see `VersionStore.can_import`).
 
     passages ──> Parquet files of at most 256 MiB ──> upload ──> one import job ──> progress until it is complete
 
@@ -29,7 +29,7 @@ from pipelines.errors import EngineError
 
 Upload = Callable[[Path, str], None]
 Progress = Callable[[int], None]
-# Milvus takes files of up to 16 GiB; smaller ones are imported side by side and retried cheaply.
+# Milvus accepts files of up to 16 GiB, but smaller ones are imported in parallel and are cheap to retry.
 FILE_ROWS = 50_000
 _TABLE_ROWS = 1000
 _COMPLETED, _FAILED = "Completed", "Failed"
@@ -42,9 +42,9 @@ class BulkImport:
     Args:
         uri: address of Milvus; its REST interface answers on the same port.
         upload: puts a file under a name into the bucket (and below the root path) that Milvus is configured with.
-        prefix: what the names of the objects begin with; unique for a job, so that a retried job reads no old file.
+        prefix: beginning of the objects' names. It is unique to a job, so that a retried job reads no old file.
         token: credential, "" for none.
-        http: the client to use; None makes one.
+        http: the client to use; None creates one.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class BulkImport:
             on_progress: called with the percentage that is done.
 
         Raises:
-            EngineError: Milvus refused or failed the job (not retryable), or cannot be reached or is late (retryable).
+            EngineError: Milvus refused the job or it failed (not retryable), or Milvus is unreachable or too slow
+                (retryable).
         """
         created = self._post("create", {"collectionName": collection, "files": [[name] for name in names]})
         job = {"jobId": str(created["jobId"])}
@@ -120,7 +121,7 @@ class BulkImport:
         return name
 
     def _post(self, action: str, content: dict[str, Any]) -> dict[str, Any]:
-        """Call one action of the import interface; Milvus says 200 to everything and puts its verdict in `code`."""
+        """Call one action of the import interface. Milvus always answers 200 and puts its verdict in `code`."""
         reply = self._http.post(f"/v2/vectordb/jobs/import/{action}", json=content)
         if reply.status_code != httpx.codes.OK or (body := reply.json()).get("code") != 0:
             reason = reply.text[:200]

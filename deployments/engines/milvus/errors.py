@@ -11,13 +11,13 @@ from pymilvus import MilvusException
 from pipelines.errors import Component, EngineError
 
 ENGINE = Component.VECTOR_STORE
-# Codes of pymilvus for a lost connection, a server that is not ready, and whatever it cannot tell.
+# The codes of pymilvus for a lost connection, a server that is not ready, and unknown failures.
 _RETRYABLE_CODES = {1, 2, 65535}
 
 
 @contextmanager
 def milvus_errors() -> Iterator[None]:
-    """Map pymilvus and gRPC failures to `EngineError`; a lost connection is retryable, a rejected request is not."""
+    """Map failures of pymilvus and gRPC to `EngineError`. A lost connection is retryable; a rejected request is not."""
     try:
         yield
     except MilvusException as error:

@@ -1,8 +1,8 @@
 """Every filter expression that is sent to Milvus. Nothing else in the product writes one.
 
-Texts from outside enter an expression in three ways, each checked here: the name of a tenant (letters, digits and
-`_.-`), keys and digests (hexadecimal), and literals (quoted, without control characters). An `Expression` can only be
-made by this module; the stores take no other text, and put the tenant's before it.
+External text can enter an expression in three ways, each of which is checked here: the name of a tenant (letters,
+digits and `_.-`), keys and digests (hexadecimal), and literals (quoted, without control characters). Only this module
+can create an `Expression`. The stores accept no other text, and prepend the tenant's filter.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _OPERATORS = frozenset({"==", "!=", "in"}) | _ORDERED
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """What a collection's rows can be asked for.
+    """What a collection's rows can be filtered by.
 
     Attributes:
-        has_expiry: rows tell when they expire; those of the first releases do not.
-        fields: what the tenant has declared, by name.
+        has_expiry: whether rows record when they expire; those written by the first releases do not.
+        fields: the fields that the tenant has declared, by name.
     """
 
     has_expiry: bool = True
@@ -45,10 +45,10 @@ class RowShape:
 
 
 def check_tenant(tenant: str) -> None:
-    """Refuse a name that could break out of an expression or a path.
+    """Refuse a tenant name that could break out of an expression or a path.
 
     Raises:
-        EngineError: it has characters that are not allowed (not retryable).
+        EngineError: the name has characters that are not allowed (not retryable).
     """
     if not _TENANT.fullmatch(tenant):
         raise _refused("the tenant name has characters that are not allowed")
@@ -61,7 +61,7 @@ def of_tenant(tenant: str, *only: Expression) -> Expression:
 
 
 def of_other_tenants(tenant: str) -> Expression:
-    """Return the expression for the rows of everybody else."""
+    """Return the expression for the rows of all other tenants."""
     return Expression(f"not ({of_tenant(tenant)})")
 
 
@@ -91,14 +91,14 @@ def not_from_origin(origin: str) -> Expression:
 
 
 def expired(now_s: float) -> Expression:
-    """Return the expression for rows whose time is over."""
+    """Return the expression for rows that have expired."""
     return Expression(f"expires_at > 0 and expires_at <= {int(now_s)}")
 
 
 def row_filter(tenant: str, only: PassageFilter, shape: RowShape, now_s: float) -> Expression:
     """Return the expression for a tenant's rows that have not expired and meet the conditions.
 
-    Documents expire at the beginning of a day (UTC), so the expression is the same all day, and stays compiled.
+    Documents expire at the beginning of a day (UTC), so the expression stays the same, and compiled, all day.
 
     Raises:
         EngineError: the tenant's name, a source, a date or a field's condition is malformed (not retryable).
@@ -108,32 +108,34 @@ def row_filter(tenant: str, only: PassageFilter, shape: RowShape, now_s: float) 
         conditions.append(f"(expires_at == 0 or expires_at > {int(now_s) // DAY_S * DAY_S})")
     if only.sources:
         if len(only.sources) > MAX_SOURCES:
-            raise _refused(f"a filter names at most {MAX_SOURCES} sources")
+            raise _refused(f"a filter may name at most {MAX_SOURCES} sources")
         conditions.append(f"source in [{', '.join(_quoted(source) for source in only.sources)}]")
     if only.updated_from:
         conditions.append(f"updated_at >= {_quoted(_iso_date(only.updated_from))}")
     if only.updated_until:
-        # A date compares as text; a passage of that day may carry a time after it ("2026-01-31T09:00").
+        # Dates are compared as text, and a passage of that day may have a time after the date ("2026-01-31T09:00").
         conditions.append(f"updated_at <= {_quoted(_iso_date(only.updated_until) + 'T99')}")
     conditions += [_field_condition(each, shape.fields) for each in only.fields]
     return of_tenant(tenant, *map(Expression, conditions))
 
 
 def _field_condition(condition: FieldCondition, fields: Mapping[str, Field]) -> str:
-    """Return the expression of one condition: a column of ours, an operator of ours, literals of the field's type."""
+    """Return the expression of one condition: our column, our operator, and literals of the field's type."""
     if condition.field not in fields:
         known = ", ".join(f"{name} ({each.type})" for name, each in fields.items()) or "none"
         raise _refused(f"a filter names a field that the dataset does not declare; declared are: {known}")
     declared, operator = fields[condition.field], condition.operator
     if operator not in _OPERATORS or not 1 <= len(condition.values) <= (MAX_SOURCES if operator == "in" else 1):
-        raise _refused(f"{condition.field}: a condition has one of == != < <= > >= and a value, or in and some")
+        raise _refused(
+            f"{condition.field}: a condition needs one of == != < <= > >= with one value, or in with at least one"
+        )
     if operator in _ORDERED and declared.type in {"text", "flag"}:
-        raise _refused(f"{condition.field}: {declared.type} has no order; use == or !=")
+        raise _refused(f"{condition.field}: a {declared.type} has no order; use == or !=")
     literals = [_literal(condition.field, declared, value) for value in condition.values]
     column = declared.column
     if operator == "in":
         return f"{column} in [{', '.join(literals)}]"
-    # A row without the field is neither less nor different.
+    # A row without the field must not match "less than" or "different from".
     is_there = f"{column} > {NO_NUMBER}" if declared.type == "number" else f'{column} != ""'
     return f"({is_there} and {column} {operator} {literals[0]})"
 

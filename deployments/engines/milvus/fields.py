@@ -1,8 +1,9 @@
-"""Fields of the data that searches may be filtered by, each in a column of the collection.
+"""The data fields that searches may be filtered by, each stored in a column of the collection.
 
-A collection is shared by tenants, and each names other fields: so it has columns of its own for four texts and four
-numbers, and says for each tenant (a property, `voxray.fields.TENANT`) which field lies in which. Plain columns, and not
-one of JSON: milvus-lite compares a column at once, JSON row by row (2 ms against 90 ms for 5,000 rows).
+Tenants share a collection, and each declares different fields. The collection therefore has generic columns for four
+texts and four numbers, and records for each tenant (in a property, `voxray.fields.TENANT`) which field lies in which
+column. Plain columns are used instead of one JSON column because milvus-lite compares a column as a whole but JSON row
+by row (2 ms against 90 ms for 5,000 rows).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FIELDS_PROPERTY = "voxray.fields."
 MAX_TEXT_BYTES = 256
 TEXT_COLUMNS = tuple(f"text_{n}" for n in range(1, 5))
 NUMBER_COLUMNS = tuple(f"number_{n}" for n in range(1, 5))
-# What stands where a row has no such number: below every number that a filter may name.
+# Stored where a row lacks the number. It is below every number that a filter may name.
 NO_NUMBER = -1e308
 FIELD_DEFAULTS: dict[str, str | float] = {
     **dict.fromkeys(TEXT_COLUMNS, ""),
@@ -33,35 +34,39 @@ _FLAGS = {"true": "true", "yes": "true", "1": "true", "false": "false", "no": "f
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A declared field: what its values are, and the column that they lie in."""
+    """A declared field: the type of its values, and the column that holds them."""
 
     type: FieldType
     column: str
 
 
 def lay_out_fields(declared: Mapping[str, FieldType]) -> dict[str, Field]:
-    """Give each declared field a column, always the same for the same declaration.
+    """Assign a column to each declared field, always the same for the same declaration.
 
     Raises:
-        ConfigError: a name is none, or there are more fields than columns.
+        ConfigError: a name is malformed, or there are more fields than columns.
     """
     free = {"number": list(NUMBER_COLUMNS), "text": list(TEXT_COLUMNS)}
     found: dict[str, Field] = {}
     for name, kind in sorted(declared.items()):
         if not FIELD_NAME.fullmatch(name):
-            raise ConfigError(f"fields.{name}: a field's name is of small letters, digits and _, at most 32")
+            raise ConfigError(
+                f"fields.{name}: a field's name may have at most 32 characters: lower-case letters, digits and _"
+            )
         columns = free["number" if kind == "number" else "text"]
         if not columns:
-            raise ConfigError(f"fields.{name}: at most 4 fields of numbers and 4 of text, dates and flags")
+            raise ConfigError(
+                f"fields.{name}: a dataset may declare at most 4 fields of numbers and 4 of text, dates and flags"
+            )
         found[name] = Field(kind, columns.pop(0))
     return found
 
 
 def stored_value(kind: FieldType, text: str) -> str | float:
-    """Return a value as its column holds it.
+    """Return a value in the form in which its column stores it.
 
     Raises:
-        ValueError: it is not of the type; the message says what it should be.
+        ValueError: the value does not have the type; the message says what it should be.
     """
     text = text.strip()
     if kind == "number":

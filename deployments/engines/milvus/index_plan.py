@@ -1,4 +1,4 @@
-"""Which index a collection gets, by its size: exact while that is fast enough, then a graph, then compressed.
+"""Chooses a collection's index by size: exact while that is fast enough, then a graph, then a compressed index.
 
 | rows | milvus-lite | Milvus | why |
 |---|---|---|---|
@@ -19,7 +19,7 @@ FLAT_BELOW = 10_000
 HNSW_BELOW = 1_000_000
 HNSW_SQ_BELOW = 20_000_000
 METRIC = "IP"
-# How much of the graph a search looks at. It must be at least the number of candidates.
+# How much of the graph a search explores. It must be at least the number of candidates.
 SEARCH_PARAMS: dict[str, dict[str, int]] = {
     "HNSW": {"ef": 256},
     "HNSW_SQ": {"ef": 256},
@@ -32,8 +32,8 @@ class IndexPlan:
     """The dense index of a collection.
 
     Attributes:
-        index_type: as Milvus names it.
-        build: parameters of building it.
+        index_type: the type's name in Milvus.
+        build: parameters for building the index.
         partitions: how many partitions the tenants are spread over.
     """
 
@@ -45,8 +45,8 @@ class IndexPlan:
 def index_plan(rows: int, *, is_lite: bool) -> IndexPlan:
     """Return the index for about `rows` rows. milvus-lite (`is_lite`) has no compressed graph on disk.
 
-    Figures: docs/retrieval.md. The number of rows is a guess (of the version before, or of the job): the plan does not
-    change within one collection.
+    The measurements are in docs/retrieval.md. The number of rows is an estimate from the previous version or from the
+    job, because the plan cannot change within one collection.
     """
     if rows < FLAT_BELOW:
         return IndexPlan("FLAT")

@@ -3,8 +3,8 @@
     question ──> vector ──> by meaning ─┐
         └──────> terms ───> by words ───┴─> fuse by rank ─> drop duplicates ─> rerank (if configured) ─> first `limit`
 
-All of it has one budget of time. When it is nearly over, the search that has come is used alone; a cross-encoder that
-is late leaves the fused order. Only when no search has come there is no result.
+All of it shares one time budget. When that is nearly spent, a search that has returned is used alone, and if the
+cross-encoder is late the fused order is kept. Only when no search has returned is there no result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.retrieval.fusion import RRF_K, fuse_rankings
 Stage = Literal["hybrid", "meaning", "words"]
 # A search that finds nothing warms the connection as well as one that does.
 _PROBE_MS = 10_000
-# What fusing, comparing and the way back may take of the budget, kept out of the searches' share.
+# The part of the budget reserved for fusing, comparing and the way back, which the searches may not use.
 _RESERVE = 0.1
 
 
@@ -52,15 +52,15 @@ class Reranker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTiming:
-    """How one search went, in ms; a stage that did not run took 0.
+    """How long one search took, in ms. A stage that did not run has 0.
 
     Attributes:
-        embed_ms: the question's vector, from the cache or the encoder.
-        meaning_ms, words_ms: the searches, which run at once.
-        search_ms: from the vector to the fused list.
-        is_cached: the vector was known.
-        is_partial: one of the two searches was not waited for.
-        is_over_budget: nothing was found in time.
+        embed_ms: time for the question's vector, from the cache or the encoder.
+        meaning_ms, words_ms: time of each of the two searches, which run concurrently.
+        search_ms: time from the vector to the fused list.
+        is_cached: whether the vector came from the cache.
+        is_partial: whether one of the two searches was abandoned because it was late.
+        is_over_budget: whether nothing was found in time.
     """
 
     embed_ms: float
@@ -75,7 +75,10 @@ class RetrievalTiming:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalReport:
-    """The passages with how they were found. `duplicates`: passages left out since an earlier one says the same."""
+    """The passages and how they were found.
+
+    `duplicates` counts passages dropped because an earlier one says the same.
+    """
 
     passages: tuple[Passage, ...]
     timing: RetrievalTiming
@@ -85,7 +88,7 @@ class RetrievalReport:
 
 @dataclass(slots=True)
 class _Search:
-    """One search in the making. Times are of `time.perf_counter`, in seconds; `ended` lists stages by name."""
+    """One search in progress. Times are in seconds of `time.perf_counter`, and `ended` holds them by stage."""
 
     query: RetrievalQuery
     started: float
@@ -94,7 +97,7 @@ class _Search:
     stage_ms: dict[str, float] = field(default_factory=dict)
 
     def left_s(self, reserve: float) -> float:
-        """Return what is left of the budget when `reserve` (a share of it) is kept back; never less than 0."""
+        """Return the seconds left of the budget, at least 0, after keeping back a share (`reserve`) of it."""
         return max(self.started + self.query.budget_ms * (1 - reserve) / 1000 - time.perf_counter(), 0.0)
 
     def timing(self, *, fused: float, is_partial: bool = False, is_over_budget: bool = False) -> RetrievalTiming:
@@ -116,14 +119,14 @@ class MilvusRetriever:
 
     Args:
         uri: address of the Milvus server.
-        alias: the live collection's alias; a switch takes effect with the next search.
+        alias: alias of the live collection. Moving it takes effect with the next search.
         encoder: embeds questions; runs in a thread of its own, so the event loop never waits for it.
         token: credential, "" for none.
-        settings: how many candidates are taken, and how many vectors kept.
-        stage: both searches, or one alone (for measuring).
-        reranker: judges the first passages anew, in the encoder's thread; None leaves the fused order.
+        settings: how many candidates are used and how many vectors are cached.
+        stage: runs both searches, or only one of them for measurements.
+        reranker: judges the first passages again, in the encoder's thread; None keeps the fused order.
         on_timing: called on the event loop's thread after each search, for metrics.
-        version: the collection that is searched instead of the live one; "" for the live one.
+        version: the collection to search instead of the live one; "" searches the live one.
     """
 
     def __init__(
@@ -152,13 +155,13 @@ class MilvusRetriever:
         """Return the tenant's nearest passages, best first. Cancelling it gives up the request.
 
         Raises:
-            EngineError: Milvus or the encoder failed, or `budget_ms` was over (retryable). An empty list would say that
-                nothing is near, and the caller would hear a refusal that is not true.
+            EngineError: Milvus or the encoder failed, or `budget_ms` ran out (retryable). An empty list would instead
+                claim that nothing matches, and the caller would hear a false refusal.
         """
         return list((await self.report(query)).passages)
 
     async def report(self, query: RetrievalQuery) -> RetrievalReport:
-        """Search as `search` does; tell besides how it went. `Passage.stages` has the scores of each stage."""
+        """Search as `search` does, and also report how it went. `Passage.stages` has the scores of each stage."""
         search = _Search(query, time.perf_counter())
         try:
             async with asyncio.timeout(query.budget_ms / 1000):
@@ -167,19 +170,19 @@ class MilvusRetriever:
         except TimeoutError as error:
             self._on_timing(search.timing(fused=time.perf_counter(), is_over_budget=True))
             raise EngineError(Component.RETRIEVER, f"no answer within {query.budget_ms} ms", retryable=True) from error
-        # What has come is not thrown away: ranking it takes a few ms, whatever the clock says.
+        # What has arrived is used even when the time is up, since ranking it takes only a few ms.
         report = await self._ranked(search, collection, vector, lists)
         self._on_timing(report.timing)
         return report
 
     def warm_up(self) -> None:
-        """Use the encoder, and the cross-encoder if there is one, once. Blocks."""
+        """Run the encoder, and the cross-encoder if there is one, once. Blocks."""
         self._encoder.encode(["warm up"])
         if self._reranker is not None:
             self._reranker.score("warm up", ["warm up"])
 
     async def probe(self) -> None:
-        """Search once; a store in which nothing has been indexed yet answers too.
+        """Search once. A store in which nothing has been indexed yet also passes.
 
         Raises:
             EngineError: Milvus cannot be reached, or is too slow.
@@ -197,7 +200,7 @@ class MilvusRetriever:
         await self._searches.aclose()
 
     async def _prepared(self, search: _Search) -> tuple[str, NDArray[np.float32]]:
-        """Return the live collection's name and the question's vector."""
+        """Return the name of the live collection and the question's vector."""
         vectoring = asyncio.create_task(self._vector(search))
         try:
             collection = await self._searches.live_collection(search.query.alias)
@@ -210,7 +213,7 @@ class MilvusRetriever:
     async def _ranked(
         self, search: _Search, collection: str, vector: NDArray[np.float32], lists: dict[str, list[Hit]]
     ) -> RetrievalReport:
-        """Fuse the lists, leave out duplicates, and let the cross-encoder judge, if there is one."""
+        """Fuse the lists, drop duplicates, and let the cross-encoder judge if there is one."""
         query = search.query
         wanted = max(query.limit, self._settings.rerank_candidates if self._reranker else 0)
         passages, duplicates = first_distinct(_fused(lists, query.text, vector, RRF_K), wanted)
@@ -234,7 +237,7 @@ class MilvusRetriever:
         return vector
 
     async def _lists(self, search: _Search, collection: str, vector: NDArray[np.float32]) -> dict[str, list[Hit]]:
-        """Run the searches at once; return the lists of those that came in time, at least one."""
+        """Run the searches concurrently and return the lists that arrived in time, of which there is at least one."""
         query, n = search.query, max(self._settings.candidates, search.query.limit)
         running: dict[str, asyncio.Task[list[Hit]]] = {}
         if self._stage != "words":
@@ -253,7 +256,7 @@ class MilvusRetriever:
                 task.cancel()
 
     async def _reranked(self, search: _Search, passages: list[Passage]) -> list[Passage]:
-        """Order the first passages by the cross-encoder's probability; as they are when it is late."""
+        """Order the first passages by the cross-encoder's probability, or keep their order when it is late."""
         assert self._reranker is not None
         first = passages[: self._settings.rerank_candidates]
         texts = [f"{passage.title}. {passage.text}" for passage in first]
@@ -278,7 +281,8 @@ def _results(ended: dict[str, asyncio.Task[list[Hit]]]) -> dict[str, list[Hit]]:
     """Return the lists of the searches that did not fail.
 
     Raises:
-        EngineError: all failed, or one in a way that a retry cannot help: a filter or a tenant that is none.
+        EngineError: all searches failed, or one failed because of a malformed filter or tenant, which no retry can
+            help.
     """
     failures = [task.exception() for task in ended.values() if task.exception() is not None]
     for failure in failures:
@@ -288,7 +292,7 @@ def _results(ended: dict[str, asyncio.Task[list[Hit]]]) -> dict[str, list[Hit]]:
 
 
 def _fused(lists: dict[str, list[Hit]], question: str, vector: NDArray[np.float32], rrf_k: int) -> Iterator[Passage]:
-    """Yield the passages of all lists in fused order, each with its place and score in every list."""
+    """Yield the passages of all lists in fused order, each with its rank and score in every list."""
     places = {name: {hit.key: (rank, hit.score) for rank, hit in enumerate(hits, 1)} for name, hits in lists.items()}
     rows = {hit.key: hit.row for hits in lists.values() for hit in hits}
     for key, score in fuse_rankings([[hit.key for hit in hits] for hits in lists.values()], rrf_k):

@@ -1,4 +1,4 @@
-"""The rows of the versions in Milvus, read and written by jobs: always one tenant's, by an expression or by keys."""
+"""Reads and writes the rows of versions in Milvus for jobs, always one tenant's rows, by an expression or by keys."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from deployments.engines.milvus.schema import DENSE, LEDGER_DEFAULTS, ROW_DEFAUL
 
 _LOOKUP_KEYS = 256
 _SCAN_ROWS = 2000
-# Searches wait while the embedded server takes a batch of rows in: small ones are waited for less.
+# Searches wait while the embedded server takes in a batch of rows, so batches are kept small.
 _WRITE_ROWS = 64
-# Rows are copied into a version that nobody searches yet.
+# Larger batches are fine when copying, because nobody searches the new version yet.
 _COPY_ROWS = 500
-# Searches of callers wait behind those of a job; eight vectors at once cost them less than three asked one by one.
+# Callers' searches wait behind a job's. Eight vectors in one request delay them less than three separate requests.
 _SEARCH_VECTORS = 8
 
 
 class StoredRows:
-    """Reads and writes the rows of collections. Blocking, for jobs.
+    """Reads and writes the rows of collections. It blocks, and is meant for jobs.
 
     Args:
         client: connection of the `VersionStore` whose collections these are.
@@ -40,11 +40,11 @@ class StoredRows:
     def __init__(self, client: MilvusClient) -> None:
         self._client = client
         self._columns: dict[str, list[str]] = {}
-        # It warns at each scan of a milvus-lite that it uses the client's clock.
+        # The client would otherwise warn at each scan of milvus-lite that it uses its own clock.
         logging.getLogger("pymilvus.client.iterator").setLevel(logging.ERROR)
 
     def columns(self, collection: str) -> list[str]:
-        """Return the columns of a collection that can be written."""
+        """Return the writable columns of a collection."""
         if collection not in self._columns:
             with milvus_errors():
                 described = self._client.describe_collection(collection)["fields"]
@@ -52,15 +52,15 @@ class StoredRows:
         return self._columns[collection]
 
     def has_ledger(self, collection: str) -> bool:
-        """Return whether the collection's rows tell their documents; those of earlier releases do not."""
+        """Return whether the collection's rows name their documents; those of earlier releases do not."""
         return set(LEDGER_DEFAULTS) <= set(self.columns(collection))
 
     def tenants(self, collection: str) -> set[str]:
-        """Return who has rows in a collection."""
+        """Return the tenants that have rows in a collection."""
         return {str(row["tenant"]) for row in self._scan(collection, EVERY_ROW, ["tenant"])}
 
     def total(self, collection: str) -> int:
-        """Return how many rows a loaded collection has, of all tenants."""
+        """Return how many rows a loaded collection has over all tenants."""
         return self._count(collection, EVERY_ROW)
 
     def count(self, collection: str, tenant: str, *only: Expression) -> int:
@@ -68,18 +68,18 @@ class StoredRows:
         return self._count(collection, of_tenant(tenant, *only))
 
     def scan(self, collection: str, tenant: str, columns: Sequence[str], *only: Expression) -> Iterator[dict[str, Any]]:
-        """Yield a tenant's rows, or those that meet the conditions, a batch in memory at a time."""
+        """Yield a tenant's rows, or those that meet the conditions, holding one batch in memory at a time."""
         yield from self._scan(collection, of_tenant(tenant, *only), columns)
 
     def of_documents(
         self, collection: str, tenant: str, docs: Sequence[str], columns: Sequence[str] = (), *only: Expression
     ) -> Iterator[dict[str, Any]]:
-        """Yield the rows of documents, by the hashes of their ids; whole rows where no columns are named."""
+        """Yield the rows of documents, given the hashes of their ids. Without named columns the rows are whole."""
         for batch in _batches(docs):
             yield from self.scan(collection, tenant, columns or self.columns(collection), of_documents(batch), *only)
 
     def hashes(self, collection: str, tenant: str, keys: Sequence[str]) -> dict[str, str]:
-        """Return which of the rows exist, with the hash of what was embedded."""
+        """Return the hash of the embedded text for each of the rows that exists."""
         found: dict[str, str] = {}
         for batch in _batches(keys):
             only = of_tenant(tenant, with_keys(batch))
@@ -108,15 +108,15 @@ class StoredRows:
         return found
 
     def write(self, collection: str, rows: Sequence[Mapping[str, Any]], batch_rows: int = _WRITE_ROWS) -> None:
-        """Write rows, in batches between which searches come through.
+        """Write rows in batches, between which searches can proceed.
 
-        Writing the same keys again changes nothing, so a retried batch is safe. A column that a collection of an
-        earlier release does not have is left out.
+        Writing the same keys again changes nothing, so a batch can safely be retried. Columns that a collection of an
+        earlier release lacks are left out.
 
         Args:
-            collection: where to.
-            rows: as `schema.row_of` makes them, or as they were read.
-            batch_rows: rows that the server takes in at once.
+            collection: the collection to write to.
+            rows: rows made by `schema.row_of`, or rows as they were read.
+            batch_rows: number of rows per request.
         """
         known = set(self.columns(collection))
         for start in range(0, len(rows), batch_rows):
@@ -142,11 +142,11 @@ class StoredRows:
         self._copy(source, target, of_tenant(tenant))
 
     def copy_others(self, source: str, target: str, tenant: str) -> None:
-        """Copy the rows of all tenants but one with their vectors; only their own jobs may change what they have."""
+        """Copy the rows and vectors of all tenants but one, since only a tenant's own jobs may change its rows."""
         self._copy(source, target, of_other_tenants(tenant))
 
     def compact(self, collection: str) -> None:
-        """Ask the server to rewrite its files without what was deleted; it does so in its own time."""
+        """Ask the server to rewrite its files without the deleted rows, which it does in the background."""
         with milvus_errors():
             self._client.flush(collection)
             self._client.compact(collection)

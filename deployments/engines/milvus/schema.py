@@ -1,4 +1,4 @@
-"""What a row in Milvus holds: its columns, its vectors, and the schema and indexes of a collection of rows."""
+"""The contents of a row in Milvus, its columns and vectors, and the schema and indexes of a collection."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from pipelines.language.en.terms import content_words
 
 DENSE, SPARSE, SENTENCES = "dense", "sparse", "sentence_vectors"
 STORED_FIELDS = ("title", "text", "source", "updated_at")
-# What jobs need to know of a row: its document (hash of the id, id, hash of the content with the number of chunks), the
-# hash of what was embedded, whom it is about (a digest), and whether a job or a live update wrote it.
+# What jobs need to know about a row: its document (hash of the id, the id, and a hash of the content with the number of
+# chunks), the hash of the embedded text, the person it is about (a digest), and whether a job or a live update wrote
+# it.
 LEDGER_FIELDS = {"doc": 32, "doc_id": 1024, "doc_hash": 40, "chunk_hash": 32, "subject": 32, "origin": 40}
 LEDGER_DEFAULTS: dict[str, Any] = {**dict.fromkeys(LEDGER_FIELDS, ""), "expires_at": 0}
-# What a row has when it was written by a release that knew less.
+# The values of these columns for rows written by a release that did not have them.
 ROW_DEFAULTS: dict[str, Any] = {**LEDGER_DEFAULTS, **FIELD_DEFAULTS}
 _MAX_TEXT_BYTES = 8192
 _MAX_SENTENCE_BYTES = 65_535
@@ -30,7 +31,7 @@ _INT8_SCALE = 127.0
 
 @dataclass(frozen=True, slots=True)
 class IndexedPassage:
-    """A passage with its vectors, ready to write. `key` is the primary key: writing it again replaces the row.
+    """A passage with its vectors, ready to write. `key` is the primary key, so writing it again replaces the row.
 
     `sentence_vectors` has one row per sentence of `text`; it is stored beside the passage, not searched. `expires_at`
     is in seconds since 1970, 0 for never; `columns` are those of `fields.py`; the other fields with defaults are
@@ -56,14 +57,14 @@ class IndexedPassage:
 
 
 def search_terms(text: str) -> str:
-    """Return what BM25 sees of a text: content words in one form, the same for passages and for questions."""
+    """Return what BM25 sees of a text: its content words in a canonical form, the same for passages and questions."""
     return " ".join(content_words(text))
 
 
 def pack_vectors(vectors: NDArray[np.float32]) -> str:
     """Return unit vectors as base64 of int8, for a text column: 512 characters each of 384 dimensions.
 
-    Past the column's limit the last sentences are left out; they are then ranked by their words alone.
+    Sentences beyond the column's limit are left out and are then ranked by their words alone.
     """
     quantised = np.round(vectors * _INT8_SCALE).astype(np.int8)
     room = _MAX_SENTENCE_BYTES * 3 // 4 // max(1, quantised.shape[1])
@@ -112,7 +113,7 @@ def schema_of(dimensions: int) -> Any:
 
 
 def indexes_of(plan: IndexPlan, client: MilvusClient) -> Any:
-    """Return the indexes of a collection: one of meaning, as planned, and one of words."""
+    """Return the indexes of a collection: one for meaning, as planned, and one for words."""
     indexes = client.prepare_index_params()
     indexes.add_index(DENSE, index_type=plan.index_type, metric_type=METRIC, params=plan.build)
     indexes.add_index(SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
@@ -120,7 +121,7 @@ def indexes_of(plan: IndexPlan, client: MilvusClient) -> Any:
 
 
 def row_of(passage: IndexedPassage) -> dict[str, Any]:
-    """Return the columns of a passage as they are written; Milvus adds the BM25 vector."""
+    """Return a passage as a row to write. Milvus adds the BM25 vector."""
     return {
         "pk": passage.key,
         "tenant": passage.tenant,

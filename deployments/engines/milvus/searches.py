@@ -1,8 +1,8 @@
-"""The reading side of Milvus: which collection is live, and one search by meaning or by words in it.
+"""The reading side of Milvus: finds the live collection and searches it by meaning or by words.
 
-A question is searched for twice, at once, by meaning and by words, and the two lists are fused here and not by
-Milvus: one that comes too late does not cost the other, and both lists can be shown. The live collection is resolved
-first and both searches name it, so that a switch of the alias between them never mixes two versions.
+A question is searched for twice concurrently, by meaning and by words. The lists are fused here rather than by Milvus,
+so that one late list does not cost the other and both can be shown. The live collection is resolved first and named in
+both searches, so that moving the alias between them never mixes two versions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_KNOWN = 16
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One row that a search found. `score` is cosine similarity or BM25, higher is better."""
+    """One row found by a search. `score` is cosine similarity or BM25; higher is better."""
 
     key: str
     score: float
@@ -38,7 +38,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """What stays the same of a collection while it lives: how its dense index is searched, and what rows tell."""
+    """What never changes about a collection: how its dense index is searched, and what its rows can be filtered by."""
 
     search_params: dict[str, int]
     has_expiry: bool
@@ -71,11 +71,11 @@ class MilvusSearches:
             alias: "" for the alias of these searches.
 
         Raises:
-            EngineError: there is none, or Milvus cannot be reached.
+            EngineError: the alias has no collection, or Milvus cannot be reached.
         """
         with milvus_errors():
             if self._version:
-                # A server that was started anew has loaded none but those that are searched.
+                # A restarted server has loaded only the collections that are searched.
                 await self._client.load_collection(self._version)
                 return self._version
             described = await self._client.describe_alias(alias or self._alias)
@@ -96,9 +96,10 @@ class MilvusSearches:
         await self._client.close()
 
     async def _search(self, collection: str, query: RetrievalQuery, field: str, data: Any, n: int) -> list[Hit]:
-        """Search one field. All reading goes through here, and here alone the tenant's filter is set, with the expiry.
+        """Search one field.
 
-        The metric is left to the collection's index: collections built by older versions have another.
+        All searches pass through here, and only here are the tenant's filter and the expiry applied. The metric is left
+        to the collection's index, because collections built by older versions use a different one.
         """
         with milvus_errors():
             known = await self._described(collection)
@@ -111,7 +112,7 @@ class MilvusSearches:
                 search_params={"params": known.search_params if field == DENSE else {}},
                 output_fields=[*STORED_FIELDS, SENTENCES, DENSE],
             )
-        # milvus-lite gives BM25 scores a minus, Milvus does not.
+        # milvus-lite returns BM25 scores negated; Milvus does not.
         sign = -1.0 if field == SPARSE and any(hit["distance"] < 0 for hit in found[0]) else 1.0
         return [Hit(str(hit["pk"]), sign * float(hit["distance"]), hit["entity"]) for hit in found[0]]
 
@@ -124,7 +125,7 @@ class MilvusSearches:
                 any(column["name"] == "expires_at" for column in described["fields"]),
                 dict(described.get("properties", {})),
             )
-            # A few collections are live, another may be on its way out: older ones are not asked for again.
+            # Only a few collections are live and one may be on its way out; older ones are not used again.
             while len(self._known) >= _MOST_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[collection] = known
@@ -132,7 +133,7 @@ class MilvusSearches:
 
 
 def passage_of(row: dict[str, Any], question: str, vector: NDArray[np.float32]) -> Passage:
-    """Return the passage of a stored row, compared with the question; `score` and `stages` are left to the caller."""
+    """Return the passage of a stored row, compared with the question. The caller sets `score` and `stages`."""
     return Passage(
         text=row["text"],
         source=row["source"],

@@ -1,18 +1,18 @@
-"""The writing side of the vector store: the versions of an alias, how one is built, goes live, and back.
+"""The writing side of the vector store: builds versions of an alias, makes one live, and rolls back.
 
 A version is a collection; the alias names the live one. A new version is built beside it, sealed (flushed, loaded and
 searched once: milvus-lite answers 50 times slower from rows that are not flushed), and then the alias is moved in one
 step. The rows themselves are read and written by `VersionStore.rows`.
 
-What is true of a collection is written on the collection (its properties), so that no record beside it can disagree:
+Facts about a collection are stored as its properties, so that no separate record can disagree with it:
 
     voxray.fingerprint.TENANT   print of the description that the tenant's rows were made by
     voxray.building             who builds it and since when; a version with this and without the alias is unfinished
     voxray.history.TENANT       what changed the tenant's rows, newest last: how to go back
     voxray.fields.TENANT        which fields of the tenant's data lie in which columns (fields.py)
 
-An alias is shared by tenants, and a version holds the rows of all of them. Whatever is done for one tenant is done
-under its filter, or carries the others' rows over unchanged.
+Tenants share an alias, and a version holds the rows of all of them. Every operation for one tenant either works under
+its filter or carries the other tenants' rows over unchanged.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _MAX_HISTORY = 8
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """Who builds a version.
+    """Who is building a version.
 
     Attributes:
-        tenant: whose rows are made.
+        tenant: the tenant whose rows are built.
         content_print: print of the dataset's description.
-        job: id of the job that began it; another one may finish it.
+        job: id of the job that began the version; another job may finish it.
         started_s: seconds since 1970.
-        change_id: position in the change log before the sources were read.
+        change_id: position in the change log just before the sources were read.
     """
 
     tenant: str
@@ -61,7 +61,10 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One change of a tenant's rows. A "full" one is undone by `previous`, an "incremental" one by the file `undo`."""
+    """One change to a tenant's rows.
+
+    A "full" one is undone by `previous`, and an "incremental" one by the file `undo`.
+    """
 
     kind: str
     job: str
@@ -71,7 +74,7 @@ class HistoryEntry:
 
 
 class VersionStore:
-    """Knows the versions of an alias, builds new ones and moves the alias. Blocking: for jobs, not for the event loop.
+    """Manages the versions of an alias and moves the alias. It blocks: for jobs, not for the event loop.
 
     Args:
         uri: address of a Milvus or milvus-lite server.
@@ -93,7 +96,7 @@ class VersionStore:
         """Return whether the server has a bulk import (`bulk.py`); milvus-lite has none."""
         return not self._is_lite()
 
-    # What there is.
+    # --- reading the state of versions --------------------------------------------------------------------------------
 
     def versions(self) -> list[str]:
         """Return all versions of the alias, oldest first."""
@@ -120,11 +123,11 @@ class VersionStore:
         return found
 
     def fingerprint(self, collection: str, tenant: str) -> str:
-        """Return by which description the tenant's rows of a version were made, "" when it has none."""
+        """Return the print of the description that made the tenant's rows in a version; "" when it has none."""
         return self._properties(collection).get(f"{_FINGERPRINT}{tenant}", "")
 
     def fields(self, collection: str, tenant: str) -> dict[str, Field]:
-        """Return what searches may filter a tenant's rows of a version by."""
+        """Return the fields by which a tenant's rows in a version can be filtered."""
         return of_property(self._properties(collection).get(FIELDS_PROPERTY + tenant, ""))
 
     def tenants_with_history(self, collection: str) -> set[str]:
@@ -132,16 +135,16 @@ class VersionStore:
         return {key.removeprefix(_HISTORY) for key in self._properties(collection) if key.startswith(_HISTORY)}
 
     def history(self, collection: str, tenant: str) -> list[HistoryEntry]:
-        """Return what changed the tenant's rows of a version, newest last."""
+        """Return the changes to a tenant's rows in a version, newest last."""
         entries = json.loads(self._properties(collection).get(_HISTORY + tenant, "[]"))
         return [HistoryEntry(**entry) for entry in entries]
 
     def set_history(self, collection: str, tenant: str, entries: Sequence[HistoryEntry]) -> None:
-        """Replace the tenant's history of a version; the oldest entries fall off."""
+        """Replace a tenant's history in a version, dropping the oldest entries beyond the limit."""
         kept = [asdict(entry) for entry in entries[-_MAX_HISTORY:]]
         self._set_properties(collection, {_HISTORY + tenant: json.dumps(kept)})
 
-    # Building one.
+    # --- building a version -------------------------------------------------------------------------------------------
 
     def begin(
         self, building: Building, dimensions: int, *, expected_rows: int = 0, fields: Mapping[str, Field] | None = None
@@ -149,9 +152,10 @@ class VersionStore:
         """Create the next version with the other tenants' rows in it; return its name.
 
         Args:
-            building: whose rows are made, and by whom.
+            building: the tenant whose rows are built, and the job that builds them.
             dimensions: of the vectors.
-            expected_rows: about how many rows the tenant will have; with the other tenants' it decides the index.
+            expected_rows: approximate number of rows the tenant will have. Together with the other tenants' rows it
+                decides the index.
             fields: what searches may filter the tenant's rows by; None: what the live version says.
         """
         live = self.live_collection()
@@ -171,21 +175,21 @@ class VersionStore:
         properties[_FINGERPRINT + building.tenant] = building.content_print
         if fields is not None:
             properties[FIELDS_PROPERTY + building.tenant] = as_property(fields)
-        # Last, and at once: a version without this mark lacks rows of others, and is not taken up again.
+        # The mark is written last and in one step. A version without it lacks other tenants' rows and is never resumed.
         properties[_BUILDING] = json.dumps(asdict(building))
         self._set_properties(name, properties)
         return name
 
     def load(self, collection: str) -> None:
-        """Make a version searchable; does nothing when it is. A restarted embedded server has released them all."""
+        """Make a version searchable if it is not. A restarted embedded server has released all versions."""
         with milvus_errors():
             self._client.load_collection(collection)
 
     def seal(self, collection: str, tenant: str) -> int:
         """Flush, load and warm a written version; return how many rows the tenant has in it."""
         with milvus_errors():
-            # No release before the load: milvus-lite builds the index in a thread after a flush, and a reload in that
-            # moment reads the half-written file ("file seems not fully written").
+            # The collection is not released before the load: milvus-lite builds the index in a thread after a flush,
+            # and a reload at that moment would read a half-written file ("file seems not fully written").
             self._client.flush(collection)
             self._client.load_collection(collection)
         counted = self.rows.count(collection, tenant)
@@ -200,10 +204,10 @@ class VersionStore:
             )
         return counted
 
-    # Going live, and going.
+    # --- going live, and removal --------------------------------------------------------------------------------------
 
     def switch(self, collection: str) -> None:
-        """Point the alias at `collection`, in one step. The version before stays as it is."""
+        """Point the alias at `collection` in one step. The previous version stays as it is."""
         has_live = self.live_collection() is not None
         with milvus_errors():
             if has_live:
@@ -213,7 +217,7 @@ class VersionStore:
         self._set_properties(collection, {_BUILDING: ""})
 
     def prune(self) -> list[str]:
-        """Drop what nobody needs: neither live, nor being built, nor the way back of a tenant; return the names."""
+        """Drop versions that are not live, not being built and not needed for a rollback; return their names."""
         live = self.live_collection()
         needed = {live, *self.unfinished()}
         if live is not None:
@@ -226,13 +230,13 @@ class VersionStore:
         return stale
 
     def drop_collection(self, collection: str) -> None:
-        """Drop a version that never went live. Does nothing when it is gone."""
+        """Drop a version that never went live. Does nothing if it no longer exists."""
         with milvus_errors():
             if self._client.has_collection(collection):
                 self._client.drop_collection(collection)
 
     def _rows_to_plan_for(self, live: str | None, tenant: str, expected_rows: int) -> int:
-        """Return how many rows a new version will have; at least as many as are live."""
+        """Return how many rows a new version will have, which is at least as many as are live."""
         if live is None:
             return expected_rows
         total = self.rows.total(live)
@@ -250,6 +254,6 @@ class VersionStore:
         return dict(described.get("properties", {}))
 
     def _set_properties(self, collection: str, values: Mapping[str, str]) -> None:
-        """Write on a collection; other properties stay."""
+        """Set properties of a collection and leave the others."""
         with milvus_errors():
             self._client.alter_collection_properties(collection, dict(values))

@@ -21,14 +21,17 @@ FRAME_MS = 80
 
 
 class TenantPhrases(Section):
-    """What the callers of a tenant are likely to say; `tenant` "" stands for all that have no phrases of their own."""
+    """What a tenant's callers are likely to say.
+
+    A `tenant` of "" stands for all tenants without phrases of their own.
+    """
 
     tenant: str = ""
     phrases: tuple[str, ...]
 
 
 class NemoSettings(EngineSettings):
-    """A cache-aware FastConformer of NeMo, many callers in one step (docs/speech-recognition.md)."""
+    """A cache-aware FastConformer of NeMo, which hears many callers in one step (docs/speech-recognition.md)."""
 
     engine: Literal["nemo"] = "nemo"
     model: str = Field(default="voxray-asr-small-en", description="Catalog name of the model.")
@@ -40,29 +43,31 @@ class NemoSettings(EngineSettings):
         " the fewer errors and the later the words.",
     )
     decoder: Literal["auto", "ctc", "rnnt"] = Field(
-        default="auto", description="Decoder of a hybrid model; auto takes RNN-T where there is one."
+        default="auto", description="Decoder of a hybrid model. auto uses RNN-T if the model has it."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where it computes; auto takes the GPU where there is one."
+        default="auto", description="Device that runs the model. auto uses a GPU if there is one."
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Data type of the model; auto takes bfloat16 where a GPU computes in it."
+        default="auto", description="Data type of the model. auto uses bfloat16 on a GPU that supports it."
     )
     max_streams: int = Field(
         default=0,
         ge=0,
         le=4096,
-        description="Utterances at a time; further ones are refused; 0: as many as the warm-up finds possible.",
+        description="Most utterances at a time; further ones are refused. 0 admits as many as the warm-up measures.",
     )
     end_silence_ms: int = Field(
         default=0,
         ge=0,
         le=5000,
-        description="Silence after words that ends an utterance, a vote for the end of the turn; 0: only <EOU> does.",
+        description="Silence after words that ends an utterance, a vote for the end of the turn. 0: only <EOU> does.",
     )
-    phrases: tuple[TenantPhrases, ...] = Field(default=(), description="Names and words to expect, by tenant.")
+    phrases: tuple[TenantPhrases, ...] = Field(
+        default=(), description="Names and words to expect from callers, by tenant."
+    )
     phrase_weight: float = Field(
-        default=1.0, ge=0, le=5, description="Preference of a piece of an expected phrase, in natural log."
+        default=1.0, ge=0, le=5, description="Bonus for each piece of an expected phrase, in natural log."
     )
     language_model: str = Field(
         default="auto",
@@ -70,13 +75,13 @@ class NemoSettings(EngineSettings):
         " file of the model's name with .lm, if there is one; none: none.",
     )
     language_weight: float = Field(
-        default=1.0, ge=0, le=5, description="Weight of the language model against what is heard."
+        default=1.0, ge=0, le=5, description="Weight of the language model relative to the acoustic scores."
     )
 
     def language_model_file(self, model: Path) -> Path | None:
-        """Return the language model that goes with a `.nemo` file; None for none.
+        """Return the language model that belongs to a `.nemo` file, or None.
 
-        RNN-T has no search with a language model, so none is taken unasked.
+        RNN-T has no search with a language model, so auto selects none there.
         """
         from deployments.engines.nemo.ngrams import language_model_of
 
@@ -92,16 +97,16 @@ def _open(settings: NemoSettings, site: EngineSite) -> StreamLoop:
 
 def _problems(pool: Any, profile: str) -> Iterator[tuple[str, str]]:
     if profile == "inferentia":
-        yield "engine", "the images of Inferentia clusters have no NeMo; allowed there: whisper-ct2, scripted"
+        yield "engine", "is not in the images of Inferentia clusters; use whisper-ct2 or scripted there"
     if pool.chunk_ms % FRAME_MS:
         yield (
             "chunk_ms",
-            f"must be a multiple of {FRAME_MS}, the time of one of the model's frames (80, 160, 560, 1120)",
+            f"must be a multiple of {FRAME_MS}, the length of the model's frames (80, 160, 560 or 1120)",
         )
     if pool.device == "cuda" and not pool.replicas.num_gpus:
         yield "device", "needs a GPU, or a fraction of one (replicas.num_gpus)"
     if pool.device == "cpu" and pool.replicas.num_gpus:
-        yield "device", f"leaves the GPU idle that replicas.num_gpus = {pool.replicas.num_gpus:g} takes"
+        yield "device", f"leaves idle the GPU that replicas.num_gpus = {pool.replicas.num_gpus:g} reserves"
 
 
 SPEC = EngineSpec(

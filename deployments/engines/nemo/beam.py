@@ -1,4 +1,4 @@
-"""CTC with a language model: the search of `prefix_beam.py` as a decoder of many streams (`nemo/decoding.py`)."""
+"""CTC with a language model: wraps the search of `prefix_beam.py` as a decoder of many streams (`nemo/decoding.py`)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from deployments.engines.nemo.prefix_beam import BeamState, PrefixBeam
 
 @dataclass(frozen=True, slots=True)
 class _BeamStreamState:
-    """Number of the stream's boosted phrases, and its search."""
+    """The number of the stream's boosted phrases, and the state of its search."""
 
     phrases: int
     search: BeamState
 
 
 class BeamCtcDecoder:
-    """Follows the likeliest texts of each stream, one stream after the other.
+    """Follows the most likely texts of each stream, one stream after the other.
 
     Args:
-        beams: by the number of the boosted phrases; that of `NO_PHRASES` must be there.
+        beams: the beams by number of the boosted phrases. One for `NO_PHRASES` is required.
     """
 
     def __init__(self, network: Any, beams: dict[int, PrefixBeam]) -> None:

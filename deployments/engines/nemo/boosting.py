@@ -1,8 +1,8 @@
-"""Names and words that a tenant's callers are likely to say, preferred while decoding.
+"""Boosts names and words that a tenant's callers are likely to say while decoding.
 
-NeMo's boosting trees, one for each tenant, in NeMo's multi-model: a step decodes streams of many tenants together. A
-tree has a state, as a decoder has; it walks on with the pieces that are emitted, and its score is added to those of the
-pieces that would continue a phrase. Whether a frame says anything at all is left to the model.
+Each tenant has one of NeMo's boosting trees. NeMo's multi-model combines them, so that one step can decode the streams
+of many tenants. Like a decoder, a tree has a state, which advances with each emitted piece; its score is added to the
+pieces that would continue a phrase. Whether a frame contains any piece at all is left to the model.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class PhraseBook:
     """The boosting trees of all tenants.
 
     Args:
-        phrases: by tenant; those of "" hold for tenants that have none of their own.
-        weight: what is added to a likely piece, in natural log.
-        trees: NeMo's multi-model, that of an RNN-T search or a new one.
+        phrases: the phrases by tenant. Those of "" apply to tenants without their own.
+        weight: bonus added to a likely piece, in natural log.
+        trees: NeMo's multi-model, either that of an RNN-T search or a new one.
     """
 
     def __init__(self, phrases: Mapping[str, Sequence[str]], weight: float, *, tokenizer: Any, trees: Any) -> None:
@@ -33,12 +33,12 @@ class PhraseBook:
         }
 
     def number_of(self, tenant: str) -> int:
-        """Return the number of the tenant's tree, `NO_PHRASES` when nothing is expected of its callers."""
+        """Return the number of the tenant's tree, or `NO_PHRASES` when nothing is expected of its callers."""
         return number_of(tenant, self._numbers)
 
 
 def phrase_tree(phrases: Sequence[str], tokenizer: Any) -> Any:
-    """Return NeMo's boosting tree of some phrases."""
+    """Return NeMo's boosting tree for the given phrases."""
     from nemo.collections.asr.parts.context_biasing.boosting_graph_batched import (
         BoostingTreeModelConfig,
         GPUBoostingTreeModel,
@@ -49,7 +49,7 @@ def phrase_tree(phrases: Sequence[str], tokenizer: Any) -> Any:
 
 
 def number_of(tenant: str, numbers: Mapping[str, int]) -> int:
-    """Return the tenant's number, that of all tenants without their own, or `NO_PHRASES`."""
+    """Return the tenant's number, else the number shared by tenants without phrases, else `NO_PHRASES`."""
     return numbers.get(tenant, numbers.get("", NO_PHRASES))
 
 
@@ -61,13 +61,13 @@ def new_trees(vocabulary_size: int, device: Any) -> Any:
 
 
 def boosted_labels(log_probs: Any, last: Any, states: Any, numbers: Any, trees: Any) -> tuple[Any, Any]:
-    """Choose the label of each frame with the trees' preference among the pieces, as NeMo's batched CTC search does.
+    """Choose the label of each frame under the trees' bonuses, as NeMo's batched CTC search does.
 
     Args:
         log_probs: [streams, frames, pieces + blank].
-        last: label of the frame before, [streams].
-        states: of the trees, [streams].
-        numbers: of the trees, [streams]; negative for streams without.
+        last: label of the previous frame, [streams].
+        states: states of the trees, [streams].
+        numbers: numbers of the trees, [streams]; negative for streams without one.
 
     Returns:
         Labels [streams, frames], and the trees' states after the last frame.

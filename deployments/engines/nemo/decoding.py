@@ -1,8 +1,8 @@
-"""Pieces out of encoder outputs, for many streams at once: greedy CTC and greedy RNN-T.
+"""Decodes encoder outputs of many streams at once into word pieces, with greedy CTC or greedy RNN-T.
 
-With a language model: `nemo/beam.py`.
+`nemo/beam.py` decodes with a language model.
 
-A decoder keeps nothing itself. It takes the state of each stream and returns the next one, so that a step that fails,
+A decoder stores nothing itself. It takes the state of each stream and returns the next one, so that a step that fails,
 or a finish that must leave no trace, has nothing to undo.
 """
 
@@ -21,12 +21,12 @@ from pipelines.errors import Component, EngineError
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one stream said in a step.
+    """What was decoded from one stream in a step.
 
     Attributes:
-        tokens: pieces that are said for good, at frames of the step; negative for those of earlier steps.
-        state: to go on from.
-        open: the best guess of the pieces after those; it may change in every step.
+        tokens: final pieces, with frames relative to the step; negative for frames of earlier steps.
+        state: the state to continue from.
+        open: the best guess of the pieces that follow, which may change with every step.
     """
 
     tokens: list[Token]
@@ -44,7 +44,7 @@ class FrameDecoder(Protocol):
     vocabulary: Sequence[str]
 
     def begin(self, phrases: int) -> Any:
-        """Return the state of a stream that has heard nothing; `phrases`: number of its boosted phrases, or -1."""
+        """Return the state of a new stream. `phrases` is the number of its boosted phrases, or -1."""
 
     def decode(self, encoded: Any, outputs: Sequence[int], states: Sequence[Any]) -> list[Decoded]:
         """Decode the first `outputs[i]` frames of each stream of `encoded`, [streams, width, frames]."""
@@ -52,7 +52,7 @@ class FrameDecoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _CtcState:
-    """Label of the frame before; number and state of the stream's boosting tree."""
+    """Label of the previous frame, and number and state of the stream's boosting tree."""
 
     last: int
     phrases: int = NO_PHRASES
@@ -60,10 +60,10 @@ class _CtcState:
 
 
 class CtcDecoder:
-    """Takes the likeliest piece of each frame; a repeated one counts once, also across steps.
+    """Takes the most likely piece of each frame. A repeated piece counts once, even across steps.
 
     Args:
-        trees: boosting trees (`nemo/boosting.py`), None for none.
+        trees: boosting trees (`nemo/boosting.py`), or None.
     """
 
     def __init__(self, network: Any, trees: Any = None) -> None:
@@ -83,7 +83,7 @@ class CtcDecoder:
         else:
             labels, tree_states = self._boosted(log_probs, states)
         chosen = log_probs.gather(2, labels[..., None]).squeeze(2).float().exp()
-        # One transfer for both: a GPU waits once a step, not once a stream.
+        # Both are transferred together, so that the GPU is waited for once per step and not once per stream.
         rows = torch.stack([labels.float(), chosen]).tolist()
         decoded = []
         for labels_of, confidences, count, state, tree in zip(*rows, outputs, states, tree_states, strict=True):
@@ -102,7 +102,7 @@ class CtcDecoder:
 
 
 def ctc_head(network: Any) -> Any:
-    """Return the CTC output layer of a model, or that of a hybrid one."""
+    """Return the CTC output layer of a model, including a hybrid one."""
     return network.ctc_decoder if hasattr(network, "ctc_decoder") else network.decoder
 
 
@@ -118,7 +118,7 @@ def _collapse(labels: Sequence[float], confidences: Sequence[float], last: int, 
 
 @dataclass(frozen=True, slots=True)
 class _RnntState:
-    """NeMo's state of the search, the frames that it has seen, and the number of the stream's boosting tree."""
+    """NeMo's search state, the number of frames it has seen, and the number of the stream's boosting tree."""
 
     search: Any
     frames: int
@@ -128,7 +128,7 @@ class _RnntState:
 class RnntDecoder:
     """NeMo's label-looping greedy search, stepped with its own batched state.
 
-    Confidence is that of the emitted piece against all others, blank included, as NeMo computes it when
+    Confidence compares the emitted piece with all others, blank included, as NeMo computes it when
     `preserve_frame_confidence` is set.
     """
 
@@ -143,7 +143,7 @@ class RnntDecoder:
 
     @property
     def trees(self) -> Any:
-        """The search's own boosting trees; None unless `has_phrases`."""
+        """The boosting trees of the search itself, or None unless `has_phrases`."""
         return self._search.biasing_multi_model
 
     def begin(self, phrases: int) -> _RnntState:
@@ -164,7 +164,7 @@ class RnntDecoder:
         confidences = found.step_confidence.tolist()
         decoded = []
         for row, (search, state) in enumerate(zip(self._search.split_batched_state(after), states, strict=True)):
-            # The search counts frames from the stream's beginning.
+            # The search counts frames from the beginning of the stream.
             tokens = [
                 Token(pieces[row][at], frames[row][at] - state.frames, confidences[row][at])
                 for at in range(counts[row])
@@ -181,7 +181,7 @@ def _set_search(network: Any, *, has_phrases: bool) -> None:
         decoding.strategy = "greedy_batch"
         decoding.confidence_cfg = {"preserve_frame_confidence": True, "method_cfg": {"name": "max_prob"}}
         greedy = decoding.setdefault("greedy", {})
-        # Captured graphs belong to the thread that captured them, and have crashed in others.
+        # Captured CUDA graphs belong to the thread that captured them and have crashed in other threads.
         greedy.use_cuda_graph_decoder = False
         greedy.loop_labels = True
         greedy.preserve_frame_confidence = True

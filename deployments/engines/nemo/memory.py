@@ -1,11 +1,11 @@
-"""What a streaming encoder remembers of each stream between two chunks, in one set of tensors for all slots.
+"""Stores what a streaming encoder remembers of each stream between chunks, in one set of tensors for all slots.
 
-NeMo's attention keeps its *inputs* of the last `left` frames and computes keys and values of all of them again at every
-chunk: for chunks of 2 frames and a left context of 70, 36 times the work. `KeptKeyAttention` keeps keys and values
-instead, and is otherwise NeMo's attention, with NeMo's weights.
+NeMo's attention keeps its *inputs* for the last `left` frames and recomputes the keys and values of all of them at
+every chunk. With chunks of 2 frames and a left context of 70 that is 36 times the work. `KeptKeyAttention` keeps the
+keys and values instead, and is otherwise NeMo's attention with NeMo's weights.
 
-Each slot has more room than `left` frames, and a window that moves on in it. So remembering a chunk writes its few
-frames, and only when the room ends is the window copied back to its beginning:
+Each slot has room for more than `left` frames, and a window moves along in it. Storing a chunk therefore writes only
+its few frames, and the window is copied back to the beginning only when the room is used up:
 
     room     ┌ · · ·[── left ──]+ new · · · · · ┐          [── left ──]+ new ┐  full: copied to the beginning
                     └ start                                └ start
@@ -23,10 +23,10 @@ _ROOM_FRAMES = 32
 
 
 class KeptKeyAttention(torch.nn.Module):
-    """NeMo's attention with relative positions, over keys and values that were computed when their frames came.
+    """NeMo's attention with relative positions, over keys and values that were computed when their frames arrived.
 
-    The cache that it is given has room for the new frames at its end, [streams, left + new, 2 x width]: keys, then
-    values. It writes them there and returns them alone.
+    The cache passed in holds keys followed by values and has room for the new frames at its end: [streams, left + new,
+    2 x width]. The new keys and values are written there, and only they are returned.
     """
 
     def __init__(self, attention: Any) -> None:
@@ -61,7 +61,7 @@ class KeptKeyAttention(torch.nn.Module):
     def _by_place(self, queries: Any, pos_emb: Any) -> Any:
         """Return the scores of all positions, [streams, heads, new, positions].
 
-        Positions are the same for all streams: one product a head for all of them, not one for each stream.
+        Positions are the same for all streams, so one product per head serves all of them.
         """
         streams, new_frames, heads, size = queries.shape
         flat = queries.permute(2, 0, 1, 3).reshape(heads, streams * new_frames, size)
@@ -69,7 +69,7 @@ class KeptKeyAttention(torch.nn.Module):
         return scores.transpose(0, 1)
 
     def _placed(self, pos_emb: Any) -> Any:
-        """Return the projected positions, [heads, width of a head, positions]; the same for every step of a size."""
+        """Return the projected positions, [heads, width of a head, positions]; the same for every step of one size."""
         size = pos_emb.shape[1]
         if size not in self._positions:
             placed = self.attention.linear_pos(pos_emb).view(size, self.attention.h, self.attention.d_k)
@@ -78,7 +78,7 @@ class KeptKeyAttention(torch.nn.Module):
 
 
 def keep_keys(encoder: Any) -> None:
-    """Let the attention of every layer keep its keys and values; the encoder must be on its device by now."""
+    """Make the attention of every layer keep its keys and values. The encoder must already be on its device."""
     for layer in encoder.layers:
         attention = layer.self_attn
         kept = KeptKeyAttention(attention).to(attention.linear_q.weight.device, attention.linear_q.weight.dtype)
@@ -87,10 +87,10 @@ def keep_keys(encoder: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EncoderPast:
-    """What the encoder knows of some streams as it takes a step, in the shapes that it wants.
+    """What the encoder remembers of some streams at the start of a step, in the shapes it expects.
 
     Attributes:
-        channel: keys and values, [layers, streams, left + new, 2 x width]; the new frames are for it to fill.
+        channel: keys and values, [layers, streams, left + new, 2 x width]; the encoder fills in the new frames.
         time: inputs of the convolutions, [layers, streams, width, kernel - 1].
         length: how many of the `left` frames are filled, [streams].
         features: newest feature frames, [streams, mels, frames].
@@ -104,7 +104,7 @@ class EncoderPast:
 
 @dataclass(frozen=True, slots=True)
 class EncoderNext:
-    """What is to be remembered of a step.
+    """What to remember of a step.
 
     Attributes:
         channel: keys and values of the new frames, [layers, streams, new, 2 x width].
@@ -118,10 +118,10 @@ class EncoderNext:
 
 
 class StreamMemory:
-    """The pasts of all slots. Used by one thread, in inference mode.
+    """What is remembered of all slots. Used by one thread, in inference mode.
 
     Args:
-        encoder: of the model; tells the sizes.
+        encoder: the model's encoder, which determines the sizes.
         slots: number of streams.
         features: an empty tensor of one stream's kept feature frames, [mels, frames].
     """
@@ -147,10 +147,10 @@ class StreamMemory:
         self._starts[slot] = self._lengths[slot] = 0
 
     def take(self, slots: Sequence[int], new_frames: int) -> EncoderPast:
-        """Return the pasts of `slots`, with room for `new_frames` in the attention's."""
+        """Return what is remembered of `slots`, with room for `new_frames` in the attention's part."""
         device, span = self._channel.device, self._left + new_frames
         starts = torch.tensor([slot * self._room + self._starts[slot] for slot in slots], device=device)
-        # Beyond a slot's room lies the next slot's; what is read there is overwritten by the step.
+        # A window may reach into the next slot's room. What is read there is overwritten by the step.
         places = (starts[:, None] + torch.arange(span, device=device)).clamp_(max=self._channel.shape[0] - 1)
         channel = self._channel.index_select(0, places.view(-1)).view(len(slots), span, self._layers, -1)
         index = torch.tensor(slots, device=device)
@@ -176,7 +176,7 @@ class StreamMemory:
             self._lengths[slot] = min(self._left, self._lengths[slot] + new_frames)
 
     def _end(self, slot: int, new_frames: int) -> int:
-        """Return the row at which the frames after a slot's window go; makes room when there is none."""
+        """Return the row for the frames after a slot's window, making room if there is none."""
         if self._starts[slot] + self._left + new_frames > self._room:
             first = slot * self._room
             window = self._channel[first + self._starts[slot] : first + self._starts[slot] + self._left].clone()

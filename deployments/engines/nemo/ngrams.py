@@ -1,8 +1,8 @@
-"""What follows a piece, as NeMo's n-gram models and boosting trees say it: `prefix_beam.LanguageScores`.
+"""Scores the pieces that may follow with NeMo's n-gram models and boosting trees (`prefix_beam.LanguageScores`).
 
 Both are suffix trees in tensors (`NGramGPULanguageModel`): a state has arcs to the pieces that were seen after it, and
-a shorter history to ask for all others. NeMo walks them for a batch on a GPU; for one state on a CPU these few slices
-take a small part of the time of its tensor operations.
+backs off to a shorter history for all others. NeMo evaluates them for a batch on a GPU. For a single state on a CPU,
+the few slices used here take a fraction of the time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def language_model_of(setting: str, model: Path) -> Path | None:
     """Return the language model that a setting names for a recogniser's file.
 
     Args:
-        setting: "auto" for the file of the model's name that ends with .lm, if there is one; "none"; or a path.
+        setting: "auto" for the file with the model's name and the suffix .lm, if it exists; "none"; or a path.
     """
     if setting == "auto":
         own = model.with_suffix(LANGUAGE_MODEL_ENDING)
@@ -40,10 +40,10 @@ def load_ngrams(path: Path, pieces: int) -> Any:
     """Return NeMo's n-gram model of a recogniser's word pieces, from its own format or from an ARPA file.
 
     Args:
-        pieces: of the recogniser, blank not counted.
+        pieces: number of the recogniser's pieces, without the blank.
 
     Raises:
-        EngineError: the file is missing, or not of this recogniser.
+        EngineError: the file is missing or does not belong to this recogniser.
     """
     from nemo.collections.asr.parts.submodules.ngram_lm import NGramGPULanguageModel
 
@@ -58,16 +58,16 @@ def load_ngrams(path: Path, pieces: int) -> Any:
             return NGramGPULanguageModel.from_nemo(path, vocab_size=pieces)
     except (AssertionError, KeyError, ValueError, tarfile.TarError) as error:
         raise EngineError(
-            "transcriber", f"{path.name} is no language model of {pieces} word pieces", retryable=False
+            "transcriber", f"{path.name} is not a language model for {pieces} word pieces", retryable=False
         ) from error
 
 
 class NGramScores:
-    """One tree; states are its own.
+    """Scores of one tree, whose states it uses.
 
     Args:
         tree: NeMo's n-gram model or boosting tree.
-        weight: of its scores.
+        weight: factor applied to its scores.
     """
 
     def __init__(self, tree: Any, weight: float = 1.0) -> None:
@@ -89,7 +89,7 @@ class NGramScores:
     def _after(self, state: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         scores = np.zeros(self._count, np.float32)
         targets = np.full(self._count, self._root, np.int32)
-        # The longest history has the last word.
+        # The longest history takes precedence.
         for each, backoff in reversed(self._histories(state)):
             span = slice(*self._spans[each])
             pieces = self._pieces[span]
@@ -98,7 +98,7 @@ class NGramScores:
         return scores, targets
 
     def _histories(self, state: int) -> list[tuple[int, float]]:
-        """Return a state and its shorter histories, with what it costs to ask each."""
+        """Return a state and its shorter histories, with the cost of backing off to each."""
         found, backoff = [(state, 0.0)], 0.0
         while state != self._root:
             backoff += self._backoffs[state]
@@ -108,7 +108,7 @@ class NGramScores:
 
 
 class _Together:
-    """The states that each piece leads to in several trees, put together for the few pieces that are asked for."""
+    """The states that each piece leads to in several trees, combined only for the few pieces that are requested."""
 
     def __init__(self, targets: Sequence[NDArray[np.int32]]) -> None:
         self._targets = targets
@@ -118,7 +118,7 @@ class _Together:
 
 
 class Blend:
-    """The sum of several; a state is the tuple of theirs. Remembers nothing: they do."""
+    """The sum of several scores. Its state is the tuple of theirs; it remembers nothing itself."""
 
     def __init__(self, parts: Sequence[NGramScores]) -> None:
         self._parts = tuple(parts)

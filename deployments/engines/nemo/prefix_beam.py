@@ -1,12 +1,11 @@
-"""Prefix beam search of CTC with a language model, one stream at a time and as far as it has been heard. Pure.
+"""Incremental prefix beam search for CTC with a language model, one stream at a time. Pure.
 
-Of all texts, the few likeliest are followed frame by frame (Hannun et al., 2014, "First-pass large vocabulary
+Only the few most likely texts are followed frame by frame (Hannun et al., 2014, "First-pass large vocabulary
 continuous speech recognition"): each is a chain of pieces with the probability of all paths that spell it, once ending
-with a blank and once with its last piece. A further piece is weighed by the model that listens and by what knows the
-language.
+with a blank and once with its last piece. A further piece is scored by both the acoustic model and the language model.
 
-What all followed texts agree on can no longer change, and is handed out; the rest is the best guess so far. A state is
-never changed, so whoever keeps an older one can go on from there.
+Whatever all followed texts agree on can no longer change and is output; the rest is the best guess so far. States are
+immutable, so that a caller can keep an older one and continue from it.
 """
 
 from __future__ import annotations
@@ -22,32 +21,32 @@ from numpy.typing import NDArray
 from deployments.engines.nemo.token_text import Token
 
 _NEVER = -math.inf
-# A frame that is this certainly silent begins nothing, natural log.
+# Natural log probability of blank above which a frame starts no new piece.
 _SURELY_BLANK = math.log(0.99)
 
 
 class LanguageScores(Protocol):
-    """What knows the language; scores are natural log."""
+    """A source of language scores, in natural log."""
 
     def begin(self) -> Any:
         """Return the state before the first piece."""
 
     def after(self, state: Any) -> tuple[NDArray[np.float32], Any]:
-        """Return the score of each piece after this state, and the states that they lead to; both [pieces]."""
+        """Return the score of each piece after this state and the states that the pieces lead to, both [pieces]."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeamHabits:
-    """How widely is searched.
+    """How wide the search is.
 
     Attributes:
-        width: texts that are followed.
-        pieces: likeliest pieces of a frame that may go on a text.
-        depth: texts that are so much less likely than the best are given up, in natural log.
-        weight: of the language against what is heard; applied by who makes the scores.
-        piece_bonus: what a further piece costs the language on average, natural log; given back for each, or short
-            texts would win.
-        longest_open: pieces that may be open; beyond, the best text's oldest piece is settled.
+        width: number of texts that are followed.
+        pieces: number of the most likely pieces of a frame that may extend a text.
+        depth: texts that are less likely than the best by more than this are dropped, in natural log.
+        weight: weight of the language scores relative to the acoustic ones, applied by whoever makes the scores.
+        piece_bonus: average language cost of a further piece, in natural log. It is given back for each piece, since
+            short texts would win otherwise.
+        longest_open: how many pieces may stay open. Beyond that, the oldest piece of the best text is settled.
     """
 
     width: int = 16
@@ -60,7 +59,7 @@ class BeamHabits:
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """The last piece of a text that is not settled yet, and those before it."""
+    """The last unsettled piece of a text, linked to those before it."""
 
     before: _Chain | None
     token: Token
@@ -69,12 +68,12 @@ class _Chain:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text that is followed.
+    """A text being followed.
 
     Attributes:
-        chain: its open pieces, None for none; `last`: its last piece, -1 before the first.
-        key: says which text it is, among those with the same settled pieces.
-        language: state of the language after it; `bonus`: what the language says of it so far.
+        chain: its open pieces, or None; `last`: its last piece, -1 before the first.
+        key: identifies the text among those with the same settled pieces.
+        language: state of the language scores after it; `bonus`: its language score so far.
         blank, spelled: log probability of the paths that end with a blank, and with the last piece.
     """
 
@@ -93,7 +92,7 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class BeamState:
-    """The texts that are followed, the best first, and how many frames they have heard."""
+    """The texts being followed, best first, and how many frames have been heard."""
 
     texts: tuple[_Text, ...]
     frames: int = 0
@@ -101,11 +100,11 @@ class BeamState:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Outcome of some frames.
+    """The outcome of some frames.
 
     Attributes:
-        settled: pieces that every followed text has next; they are said for good.
-        open: the pieces after those, of the best text.
+        settled: pieces that every followed text has next, which are final.
+        open: the pieces that follow them in the best text.
     """
 
     settled: list[Token]
@@ -114,10 +113,10 @@ class Followed:
 
 
 class PrefixBeam:
-    """Searches with one language; serves many streams.
+    """Searches with one set of language scores, and serves many streams.
 
     Args:
-        blank: its class; pieces are the classes before it.
+        blank: class of the blank; the pieces are the classes before it.
     """
 
     def __init__(self, language: LanguageScores, blank: int, habits: BeamHabits | None = None) -> None:
@@ -125,11 +124,14 @@ class PrefixBeam:
         self._piece_bonus = self._habits.weight * self._habits.piece_bonus
 
     def begin(self) -> BeamState:
-        """Return the state of a stream that has heard nothing."""
+        """Return the state of a new stream."""
         return BeamState((_Text(None, -1, 0, self._language.begin(), 0.0, 0.0, _NEVER),))
 
     def follow(self, log_probs: NDArray[np.float32], state: BeamState) -> Followed:
-        """Hear frames [frames, pieces + blank]; tokens count frames from the first of these, and may lie before it."""
+        """Process frames, [frames, pieces + blank].
+
+        The frame of a token is relative to the first of them and may be negative.
+        """
         texts = state.texts
         for frame, row in enumerate(log_probs, start=state.frames):
             is_silent = row[self._blank] > _SURELY_BLANK
@@ -158,7 +160,7 @@ class PrefixBeam:
             scores, following = self._language.after(text.language)
             both = _sum(text.blank, text.spelled)
             for piece, log_prob in pieces:
-                # The same piece twice needs a blank between.
+                # Saying the same piece twice requires a blank in between.
                 path = (text.blank if piece == text.last else both) + log_prob
                 bonus = text.bonus + float(scores[piece]) + self._piece_bonus
                 if path + bonus < best - habits.depth:
@@ -174,7 +176,7 @@ class PrefixBeam:
         return tuple(text for text in ranked if text.score >= best - habits.depth)
 
     def _likely(self, row: NDArray[np.float32]) -> list[tuple[int, float]]:
-        """Return the likeliest pieces of a frame with their log probabilities."""
+        """Return the most likely pieces of a frame with their log probabilities."""
         heard = row[: self._blank]
         count = self._habits.pieces
         likely = np.argpartition(heard, -count)[-count:] if count < heard.size else np.arange(heard.size)
@@ -182,7 +184,7 @@ class PrefixBeam:
 
 
 def _joined(text: _Text, path: float, token: Token) -> _Text:
-    """Add further paths that spell a text; its last piece was said where most of them say it."""
+    """Add further paths that spell a text. Its last piece is placed where the most likely of them has it."""
     chain = text.chain
     if chain is not None and path > text.spelled:
         chain = _Chain(chain.before, token, chain.key)
@@ -209,12 +211,12 @@ def _links(chain: _Chain | None) -> list[_Chain]:
 
 
 def _tokens(links: Sequence[_Chain], since: int) -> list[Token]:
-    """Return the tokens of links with frames that count from frame `since`."""
+    """Return the tokens of links, with frames relative to frame `since`."""
     return [Token(each.token.piece, each.token.frame - since, each.token.confidence) for each in links]
 
 
 def _settled(texts: Sequence[_Text], longest_open: int) -> tuple[list[_Chain], tuple[_Text, ...]]:
-    """Take off what all texts begin with; texts that differ from the best one too long ago are given up."""
+    """Remove what all texts begin with. Texts that diverged from the best one too long ago are dropped."""
     chains = [_links(text.chain) for text in texts]
     beyond = len(chains[0]) - longest_open
     if beyond > 0:

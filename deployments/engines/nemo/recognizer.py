@@ -1,4 +1,4 @@
-"""A NeMo model as a streaming recogniser: the parts put together."""
+"""Assembles the parts of a streaming recogniser from a NeMo model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from deployments.engines.nemo.stepper import NemoStepper, StepperLimits
 from deployments.engines.streaming.loop import LoopLimits, StreamLoop
 from pipelines.errors import Component, EngineError
 
-# Streams whose caches are allocated where `max_streams` is 0; how many are admitted, the warm-up measures.
+# Number of streams to allocate caches for when `max_streams` is 0. The warm-up measures how many are admitted.
 DEFAULT_SLOTS = 64
 
 
 def open_nemo_recognizer(model_path: Path, settings: NemoSettings) -> StreamLoop:
-    """Load a `.nemo` file in a thread of its own and return the recogniser; not warmed up yet. Blocks for a minute.
+    """Load a `.nemo` file in a separate thread and return the recogniser, not yet warmed up. Blocks for a minute.
 
     Raises:
-        EngineError: there is no such file, it is no cache-aware model, or not one for these settings.
+        EngineError: the file does not exist, is not a cache-aware model, or does not suit these settings.
     """
     return StreamLoop(lambda: make_stepper(model_path, settings), LoopLimits(max_streams=settings.max_streams))
 
@@ -38,9 +38,9 @@ def make_stepper(
 
     Args:
         model_path: the `.nemo` file.
-        settings: how it is run.
-        limits: bounds of the stepper; None: those of a replica.
-        beam: how widely a search with a language model looks; its weight is the settings'. None: as a replica does.
+        settings: how the model is run.
+        limits: bounds of the stepper; None uses those of a replica.
+        beam: how wide a search with a language model is, with the weight from the settings; None uses a replica's.
     """
     model = load_model(
         model_path,
@@ -60,13 +60,15 @@ def make_stepper(
 def _decoder(
     model: StreamingModel, settings: NemoSettings, language_model: Path | None, habits: BeamHabits
 ) -> tuple[FrameDecoder, Callable[[str], int]]:
-    """Return the decoder, and the number of a tenant's phrases in it."""
+    """Return the decoder, and a function from a tenant to the number of its phrases."""
     network = model.network
     has_rnnt = hasattr(network, "joint")
     has_ctc = hasattr(network, "ctc_decoder") or not has_rnnt
     kind = settings.decoder if settings.decoder != "auto" else ("rnnt" if has_rnnt else "ctc")
     if not (has_rnnt if kind == "rnnt" else has_ctc):
-        raise EngineError(Component.TRANSCRIBER, f"the model has no {kind} decoder", retryable=False)
+        raise EngineError(
+            Component.TRANSCRIBER, f"the model has no {kind} decoder; change the setting decoder", retryable=False
+        )
     if language_model is not None:
         if kind == "rnnt":
             raise EngineError(Component.TRANSCRIBER, "a language model needs the ctc decoder", retryable=False)
@@ -87,7 +89,7 @@ def _decoder(
 
 
 def phrases_by_tenant(settings: NemoSettings) -> dict[str, tuple[str, ...]]:
-    """Return the names and words to expect, by tenant; those of "" hold for tenants that have none."""
+    """Return the names and words to expect, by tenant. Those of "" apply to tenants that have none."""
     return {entry.tenant: entry.phrases for entry in settings.phrases}
 
 

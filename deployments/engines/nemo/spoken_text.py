@@ -1,7 +1,8 @@
-"""How recognised words are written: joined by spaces, spoken numbers as digits. Pure but for a library's tables.
+"""Writes recognised words as text: joined by spaces, with spoken numbers as digits. Pure but for a library's tables.
 
-Numbers are text2num's (cardinals, ordinals; a lone "one" stays a word). What it leaves side by side are codes, which
-people spell digit by digit or in pairs: "ten forty two" is 10 and 42 to it, and order 1042 to us.
+text2num converts the numbers (cardinals and ordinals; a lone "one" stays a word). Numbers that it leaves side by side
+are codes, which people spell digit by digit or in pairs: it reads "ten forty two" as 10 and 42, where we want order
+1042.
 
 A number may still grow while its caller speaks ("ten", "ten forty"), so text is settled up to the last word that is
 certainly not part of one, and only what comes after it is written anew.
@@ -20,7 +21,7 @@ _LANGUAGE = "en"
 _NEIGHBOURS = re.compile(r"(?<![\d.,])(\d+)(?: (\d+))+(?![\d.,])(?!\w)")
 _ZERO = re.compile(r"\b(?:oh|o)\b", re.IGNORECASE)
 _MARKS = ".,;:?!"
-# Words that stand inside numbers without being any.
+# Words that occur inside numbers without being numbers themselves.
 _CONNECTORS = frozenset("and oh o a point minus plus".split())
 
 
@@ -28,7 +29,7 @@ class SpokenText:
     """The text of one stream, whose words only ever grow at the end.
 
     Args:
-        digits: whether spoken numbers are written in digits.
+        digits: whether spoken numbers are written as digits.
     """
 
     def __init__(self, *, digits: bool) -> None:
@@ -45,11 +46,11 @@ class SpokenText:
         return self.preview(words)
 
     def preview(self, words: Sequence[str]) -> tuple[str, int]:
-        """Return the same for words that may be taken back, of which at least those written before must be there."""
+        """Return the same for words that may be taken back. They must include at least all words written before."""
         return _join(self._settled, self._render(words[self._settled_words :])), len(self._settled)
 
     def _settleable(self, words: Sequence[str]) -> int:
-        """Return how many words are whole and end with one that is part of no number; the last may still grow."""
+        """Return how many leading words end with one that is complete and not part of a number that may still grow."""
         for count in range(len(words) - 1, self._settled_words, -1):
             if not self._digits or not _is_number_part(words[count - 1]):
                 return count
@@ -62,8 +63,8 @@ class SpokenText:
 def digits_of(text: str) -> str:
     """Write spoken numbers as digits: "order one oh four two" becomes "order 1042".
 
-    Each run of number words is read by itself. Read as a whole, a lone "one" would turn into a digit when another
-    number is said later, which is too late for whoever has been told the first part.
+    Each run of number words is converted separately. If the text were converted as a whole, a lone "one" would become a
+    digit when another number follows later, after the first part has already been reported.
     """
     runs = groupby(text.split(" "), _is_number_part)
     return " ".join(_read(" ".join(run)) if is_number else " ".join(run) for is_number, run in runs)
@@ -74,7 +75,7 @@ def _read(run: str) -> str:
 
 
 def _with_zeros(text: str) -> str:
-    """Read "oh" as zero between numbers, as in "one oh four"; elsewhere it is an exclamation."""
+    """Read "oh" as zero between numbers, as in "one oh four". Elsewhere it is an exclamation."""
     words = text.split(" ")
     for at, word in enumerate(words[1:-1], start=1):
         if _ZERO.fullmatch(word) and _is_number(words[at - 1]) and (_is_number(words[at + 1]) or _is_oh(words[at + 1])):

@@ -29,7 +29,7 @@ _WARM_ROUNDS = 3
 
 @dataclass(slots=True)
 class _Slot:
-    """One stream: what it will hear its next chunk with, what it has said, and what it seems to say."""
+    """One stream: the state for its next chunk, its settled text, and its open text."""
 
     tail: NDArray[np.int16]
     decoder_state: Any
@@ -48,7 +48,7 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Pass:
-    """A step of streams that are all at their first chunk, or all beyond it."""
+    """A step over streams that are either all at their first chunk or all beyond it."""
 
     places: list[int]
     slots: list[int]
@@ -62,10 +62,10 @@ class StepperLimits:
     """Bounds and habits of a stepper.
 
     Attributes:
-        slots: most streams open at a time; their caches are allocated at once.
-        max_batch: most streams of a step.
-        flush_ms: silence that a finish assumes after the audio, in which the last word comes out.
-        end_silence_ms: silence after words that counts as the end of an utterance; 0: only what the model says.
+        slots: the most streams open at a time; their caches are allocated up front.
+        max_batch: the most streams in one step.
+        flush_ms: silence that a finish assumes after the audio, so that the last word is completed.
+        end_silence_ms: silence after words that ends an utterance; 0 leaves it to the model alone.
         digits: whether spoken numbers are written in digits.
     """
 
@@ -80,7 +80,7 @@ class NemoStepper:
     """See `chunk_stepper.ChunkStepper`.
 
     Args:
-        phrases_of: number of the boosted phrases of a tenant, -1 for none.
+        phrases_of: returns the number of a tenant's boosted phrases, -1 for none.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class NemoStepper:
         return [heard[place] for place in range(len(rests))]
 
     def warm_up(self) -> Mapping[int, float]:
-        """Step every batch size, first and later chunks, and finish; the slots must be free."""
+        """Step every batch size with first and later chunks, and finish. The slots must be free."""
         took_ms: dict[int, float] = {}
         for size in range(1, min(self.max_batch, self.slots) + 1):
             for slot in range(size):
@@ -145,7 +145,7 @@ class NemoStepper:
             self.finish(later[:1])
             for slot in range(size):
                 self.free(slot)
-        # NeMo leaves a million objects that live as long as the process; to look through them takes a tick or two.
+        # NeMo leaves a million objects that live as long as the process. Scanning them would take a tick or two.
         gc.collect()
         gc.freeze()
         return took_ms
@@ -162,7 +162,7 @@ class NemoStepper:
         return [(places, is_first) for places, is_first in ((firsts, True), (others, False)) if places]
 
     def _hear(self, audio: Sequence[SlotAudio], places: list[int], is_first: bool, silence: int) -> _Pass:
-        """Encode and decode the audio at `places`, with `silence` samples after it; keeps nothing."""
+        """Encode and decode the audio at `places`, followed by `silence` samples, without storing anything."""
         slots = [audio[place].slot for place in places]
         sizes = [len(audio[place].pcm_16k) // SAMPLE_BYTES + silence for place in places]
         chunks = [self._geometry.chunks_for(size, is_first=is_first) for size in sizes]
@@ -174,7 +174,7 @@ class NemoStepper:
         return _Pass(places, slots, after, decoded, outputs)
 
     def _samples(self, audio: Sequence[SlotAudio], chunks: int, is_first: bool) -> Any:
-        """Lay out what each stream kept, its audio, and silence up to the end of the chunks."""
+        """Lay out each stream's kept samples, its audio, and silence up to the end of the chunks."""
         kept = 0 if is_first else self._geometry.kept_samples
         size = kept + self._geometry.samples_for(chunks, is_first=is_first)
         samples = np.zeros((len(audio), size), np.int16)
@@ -217,7 +217,7 @@ class NemoStepper:
         return Heard(text, stable, is_end, said.timed(self._geometry.frame_ms))
 
     def _has_ended(self, stream: _Slot) -> bool:
-        """Say once for each utterance that it has ended: by the model's own piece, or by silence after words."""
+        """Return once per utterance whether it has ended, by the model's own piece or by silence after words."""
         if stream.ended_outputs < 0:
             stream.ended_outputs = stream.outputs
             return True
@@ -230,7 +230,7 @@ class NemoStepper:
 
 
 def _shifted(tokens: Sequence[Token], outputs: int) -> list[Token]:
-    """Move pieces from frames of a step to frames of the stream."""
+    """Convert the frames of pieces from relative to the step to relative to the stream."""
     return [Token(token.piece, token.frame + outputs, token.confidence) for token in tokens]
 
 

@@ -1,7 +1,7 @@
-"""Text and words out of the word pieces of a recogniser that never takes a piece back. Pure.
+"""Builds text and words from the word pieces of a recogniser that never retracts a piece. Pure.
 
-A streaming recogniser emits pieces (`"▁ce"`, `"dar"`) at frames; what is emitted stays. The last word may still grow,
-and marks join the word before them, so a word is settled once the next one has begun.
+A streaming recogniser emits pieces (`"▁ce"`, `"dar"`) at frames and never retracts them. The last word may still grow,
+and punctuation attaches to the word before it, so a word is settled once the next one has begun.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ END_OF_UTTERANCE = "<EOU>"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece as it was emitted.
+    """An emitted piece.
 
     Attributes:
         piece: index in the vocabulary.
-        frame: encoder frame since the stream was opened.
+        frame: encoder frame, counted from the opening of the stream.
         confidence: 0.0 to 1.0.
     """
 
@@ -43,10 +43,10 @@ class _Word:
 
 @dataclass(slots=True)
 class TokenText:
-    """The words of one stream so far. `copy` makes one that may be extended on trial.
+    """The words of one stream so far. `copy` returns one that may be extended tentatively.
 
     Attributes:
-        words: text of each word, the last one perhaps not whole.
+        words: text of each word, of which the last may be incomplete.
         last_frame: frame of the newest piece, -1 before the first.
     """
 
@@ -61,11 +61,11 @@ class TokenText:
         return len(self._words)
 
     def copy(self) -> TokenText:
-        """Return an independent copy; cheap, since only the last word can still change."""
+        """Return an independent copy. It is cheap, since only the last word can still change."""
         return TokenText([*self._words[:-1], *(word.copy() for word in self._words[-1:])], self.last_frame)
 
     def extend(self, tokens: Iterable[Token], vocabulary: Sequence[str]) -> bool:
-        """Append pieces; returns whether one of them ended an utterance. Other control pieces are dropped."""
+        """Append pieces and return whether one of them ended an utterance. Other control pieces are dropped."""
         is_end = False
         for token in tokens:
             piece = vocabulary[token.piece]
@@ -95,7 +95,7 @@ class TokenText:
             self._words.append(_Word(text, token.frame, token.frame, [token.confidence]))
             return
         word = self._words[-1]
-        if not word.text:  # a lone mark stood for the space; the word begins with this piece
+        if not word.text:  # a lone mark stood for the space, so the word begins with this piece
             word.first_frame = token.frame
         word.text += text
         word.last_frame = token.frame

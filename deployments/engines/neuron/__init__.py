@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 
 
 class NeuronSettings(EngineSettings):
-    """A chat model on NeuronCores. Lengths, batch and buckets are part of what is compiled."""
+    """A chat model on NeuronCores. Lengths, batch and buckets are fixed when the model is compiled."""
 
     engine: Literal["neuron"] = "neuron"
     model: str = Field(default="llama-3-8b-instruct", description="Catalog name of the model.")
     max_model_len: int = Field(default=4096, ge=256, description="Most tokens of a prompt and its answer together.")
-    max_num_seqs: int = Field(default=4, ge=1, description="Compiled batch.")
+    max_num_seqs: int = Field(default=4, ge=1, description="Batch size that is compiled.")
     buckets: tuple[int, ...] = Field(
-        default=(512, 1024, 2048, 4096), description="Compiled prompt lengths, rising; the last holds max_model_len."
+        default=(512, 1024, 2048, 4096),
+        description="Compiled prompt lengths, rising. The last is at least max_model_len.",
     )
     artifacts_url: str = Field(
         default="",
-        description="Where compiled engines lie: s3://... or a folder; empty: neuron/ below services.objects.url.",
+        description="URL (s3://...) or folder of compiled engines. Empty means neuron/ below services.objects.url.",
     )
-    sdk: str = Field(default="2.30", description="Neuron SDK of the image; part of the key of a compiled engine.")
+    sdk: str = Field(default="2.30", description="Neuron SDK of the image, which is part of a compiled engine's key.")
     device: Literal["neuron", "cpu"] = Field(
-        default="neuron", description="Where it computes; cpu rehearses the shell over the CPU build of vLLM."
+        default="neuron", description="Device that runs the model. cpu rehearses with the CPU build of vLLM."
     )
 
     def artifacts_from(self, objects_url: str) -> str:
-        """Return where compiled engines lie, for a given object store."""
+        """Return where compiled engines are stored, given the object store."""
         return self.artifacts_url or f"{objects_url.rstrip('/')}/neuron"
 
 
@@ -48,9 +49,9 @@ def _open(settings: NeuronSettings, site: EngineSite) -> NeuronLanguageModel:
 
 def _problems(pool: Any, profile: str) -> Iterator[tuple[str, str]]:
     if pool.replicas.num_gpus or not pool.replicas.neuron_cores:
-        yield "replicas.neuron_cores", "the engine neuron needs whole NeuronCores, and no GPU (num_gpus)"
+        yield "replicas.neuron_cores", "the engine neuron needs whole NeuronCores and no GPU (num_gpus must be 0)"
     if profile not in ("inferentia", "nvidia") and pool.device == "neuron":
-        yield "engine", f"runs on Inferentia only, and the profile is {profile} (device: cpu rehearses it)"
+        yield "engine", f"runs on Inferentia only, but the profile is {profile} (set device: cpu to rehearse it)"
 
 
 SPEC = EngineSpec(

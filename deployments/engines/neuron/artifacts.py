@@ -1,14 +1,14 @@
-"""Compiled Neuron engines by key: where they lie, what their key is made of, and the refusal when there is none.
+"""Stores compiled Neuron engines by key, defines what a key consists of, and refuses to start without an engine.
 
-Neuron compiles a model for fixed shapes, many minutes long. The job `deployments.commands.compile_neuron`
-does it once and publishes the folder; every replica fetches it. Below the store's URL:
+Neuron compiles a model for fixed shapes, which takes many minutes. The job `deployments.commands.compile_neuron` does
+it once and publishes the folder, which every replica fetches. The layout below the store's URL is:
 
     MODEL/KEY/manifest.json     what it was compiled from, and the SHA-256 of each file; written last
     MODEL/KEY/...               the files of NEURON_COMPILED_ARTIFACTS
 
 KEY is the first 16 digits of the SHA-256 of the JSON (sorted keys, no spaces) of `ArtifactKey.parts`: the model and its
-revision in the catalog, the SDK, and every shape. Whatever changes the compiled program is in it, so an artefact that
-fits is found and one that does not is never loaded.
+revision in the catalog, the SDK, and every shape. The key contains everything that changes the compiled program, so an
+artefact that fits is found and any other is never loaded.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class ArtifactKey:
-    """What a compiled engine depends on.
+    """Everything a compiled engine depends on.
 
     Attributes:
         model: catalog name.
-        revision: of the model, as the catalog counts them.
+        revision: the model's revision in the catalog.
         sdk: the Neuron SDK's version.
-        max_model_len: tokens.
-        max_num_seqs: compiled batch.
-        tensor_parallel_size: NeuronCores.
+        max_model_len: the most tokens of prompt and answer.
+        max_num_seqs: compiled batch size.
+        tensor_parallel_size: number of NeuronCores.
         buckets: compiled prompt lengths.
-        block_tokens: of the key-value cache.
-        dtype: of weights and activations.
+        block_tokens: tokens per block of the key-value cache.
+        dtype: data type of weights and activations.
     """
 
     model: str
@@ -55,7 +55,7 @@ class ArtifactKey:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What the key is made of, as plain data."""
+        """The parts of the key, as plain data."""
         return {**asdict(self), "buckets": list(self.buckets)}
 
     @property
@@ -65,27 +65,30 @@ class ArtifactKey:
 
     @property
     def path(self) -> str:
-        """Where it lies below the store's URL."""
+        """Path of the engine below the store's URL."""
         return f"{self.model}/{self.digest}"
 
 
 class ArtifactStore(Protocol):
-    """Files by path below one URL. A missing file is FileNotFoundError; other faults are EngineError (retryable)."""
+    """Files by path below one URL.
+
+    A missing file raises FileNotFoundError; other faults raise a retryable EngineError.
+    """
 
     @property
     def url(self) -> str:
-        """Where the store lies."""
+        """URL of the store."""
 
     def get(self, path: str, target: Path) -> None:
         """Write the file to `target`, whose folder exists."""
 
     def put(self, source: Path, path: str) -> None:
-        """Store a file, over one that is there."""
+        """Store a file, replacing an existing one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderStore:
-    """A folder that every node mounts, or the one machine has."""
+    """A folder that every node mounts, or that exists on the only machine."""
 
     url: str
 
@@ -100,7 +103,7 @@ class FolderStore:
 
 @dataclass(frozen=True, slots=True)
 class S3Store:
-    """Objects of S3; credentials are boto3's business (the node's role)."""
+    """Objects in S3. boto3 finds the credentials (the node's role)."""
 
     url: str
     client: Any
@@ -137,12 +140,12 @@ def open_store(url: str) -> ArtifactStore:
 
 
 def fetch_artifacts(store: ArtifactStore, key: ArtifactKey, cache: Path) -> Path:
-    """Return the local folder with the compiled engine; download it when it is not here.
+    """Return the local folder with the compiled engine, downloading it if necessary.
 
-    Safe in several processes at once: each fills a folder of its own, the first to finish puts it in place.
+    Safe in several processes at once: each fills its own folder, and the first to finish moves it into place.
 
     Raises:
-        ConfigError: nothing was compiled for this key, or a file does not have its hash; says what to compile.
+        ConfigError: nothing was compiled for this key, or a file's hash is wrong. The message says what to compile.
         EngineError: the store cannot be reached (retryable).
     """
     home = cache / key.path
@@ -158,14 +161,14 @@ def fetch_artifacts(store: ArtifactStore, key: ArtifactKey, cache: Path) -> Path
         try:
             folder.rename(home)
         except OSError:
-            # Another process was first; the manifest, which it moved with the rest, tells that it is whole.
+            # Another process was first. The manifest, which it moved with the rest, proves that its folder is complete.
             if not (home / MANIFEST).is_file():
                 raise
     return home
 
 
 def publish_artifacts(store: ArtifactStore, key: ArtifactKey, folder: Path) -> None:
-    """Store a compiled folder under its key. The manifest goes last: without it nobody sees the rest.
+    """Store a compiled folder under its key. The manifest is written last, since nobody sees the rest without it.
 
     Raises:
         ConfigError: the folder is empty.
@@ -189,12 +192,14 @@ def _read_manifest(store: ArtifactStore, key: ArtifactKey, folder: Path) -> dict
         shapes = ", ".join(f"{name}={value}" for name, value in key.parts.items())
         raise ConfigError(
             f"no compiled engine {key.path} in {store.url}. This replica would have to compile for many minutes, so it "
-            f"refuses. Compile it once, on an Inferentia node with the same configuration: "
+            f"refuses to start. Compile it once, on an Inferentia node with the same configuration: "
             f"`python -m deployments.commands.compile_neuron` ({shapes})"
         ) from None
     manifest: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest["files"]):
-        raise ConfigError(f"the manifest of {key.path} in {store.url} names a file outside of its folder")
+        raise ConfigError(
+            f"the manifest of {key.path} in {store.url} names a file outside its folder; publish it again"
+        )
     return manifest
 
 
@@ -206,7 +211,7 @@ def _get_checked(store: ArtifactStore, key: ArtifactKey, target: Path, expected:
     except FileNotFoundError:
         raise ConfigError(f"{store.url}/{key.path}/{name} is gone; compile and publish this key again") from None
     if _hash_of(target) != sha256:
-        raise ConfigError(f"{store.url}/{key.path}/{name} is not what was published; compile this key again")
+        raise ConfigError(f"{store.url}/{key.path}/{name} differs from what was published; compile this key again")
 
 
 def _hash_of(path: Path) -> str:

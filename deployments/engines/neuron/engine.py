@@ -1,9 +1,12 @@
-"""vLLM on AWS Inferentia: never run by its authors, who had no such machine. What can be checked without one is
-pure (`neuron_arguments`) and tested; the shell around it runs in rehearsal over the CPU build (`device: cpu`).
+"""vLLM on AWS Inferentia. Its authors had no such machine and never ran it there.
+
+The parts that can be checked without one are pure (`neuron_arguments`) and tested; the shell around them can be
+rehearsed with the CPU build (`device: cpu`).
 
 Neuron compiles for fixed shapes: lengths, batch and buckets are part of the artefact. An artefact is compiled by a
 job and stored; a replica that finds none refuses to start rather than compile for many minutes in front of callers.
-Inf2 stays at the older `vllm-neuron` plugin (vLLM 0.11 to 0.13, in the Neuron image), in maintenance since SDK 2.30.
+Inf2 needs the older `vllm-neuron` plugin (vLLM 0.11 to 0.13, in the Neuron image), which is in maintenance since SDK
+2.30.
 """
 
 from __future__ import annotations
@@ -22,19 +25,19 @@ from deployments.engines.vllm.engine import AsyncDeltaSource, DeltaSource, VllmL
 from pipelines.errors import ConfigError
 
 _BLOCK_TOKENS = 32
-# Other degrees have failed on inf2.24xlarge and inf2.48xlarge (aws-neuron-sdk#1214, vllm-neuron#7).
+# Other degrees of parallelism have failed on inf2.24xlarge and inf2.48xlarge (aws-neuron-sdk#1214, vllm-neuron#7).
 _SAFE_TENSOR_PARALLEL = (2, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledModel:
-    """One compiled engine: where it lies, and its shapes.
+    """A compiled engine: its folders and its shapes.
 
     Attributes:
-        model_dir: Hugging Face layout.
-        artifacts_dir: what the compile job made for exactly these shapes.
-        tensor_parallel_size: NeuronCores; 2 or 8.
-        buckets: prompt lengths compiled, rising; the last is at least `max_model_len`.
+        model_dir: the model's files, in Hugging Face layout.
+        artifacts_dir: what the compile job produced for exactly these shapes.
+        tensor_parallel_size: number of NeuronCores, 2 or 8.
+        buckets: compiled prompt lengths, rising. The last is at least `max_model_len`.
     """
 
     model_dir: Path
@@ -49,12 +52,12 @@ def neuron_arguments(compiled: CompiledModel) -> dict[str, Any]:
     """Return the keyword arguments of vLLM's `AsyncEngineArgs` for the Neuron plugin.
 
     Raises:
-        ConfigError: shapes that the plugin cannot compile or that are known to fail.
+        ConfigError: the plugin cannot compile these shapes, or they are known to fail.
     """
     if compiled.tensor_parallel_size not in _SAFE_TENSOR_PARALLEL:
         raise ConfigError(f"tensor_parallel_size {compiled.tensor_parallel_size} fails on Inferentia; use 2 or 8")
     if list(compiled.buckets) != sorted(set(compiled.buckets)) or compiled.buckets[-1:] < (compiled.max_model_len,):
-        raise ConfigError("buckets must rise and end at max_model_len or above")
+        raise ConfigError("buckets must rise, and the last must be at least max_model_len")
     blocks = math.ceil(compiled.max_model_len / _BLOCK_TOKENS) * compiled.max_num_seqs
     return {
         "model": str(compiled.model_dir),
@@ -65,7 +68,7 @@ def neuron_arguments(compiled: CompiledModel) -> dict[str, Any]:
         "num_gpu_blocks_override": blocks,
         "distributed_executor_backend": "uni",
         "enable_chunked_prefill": False,
-        # Wrong answers were seen with prefix caching at batch 1.
+        # Prefix caching at batch 1 was seen to give wrong answers.
         "enable_prefix_caching": compiled.max_num_seqs > 1,
         "disable_log_stats": True,
         "additional_config": {
@@ -79,7 +82,7 @@ def neuron_arguments(compiled: CompiledModel) -> dict[str, Any]:
 
 
 def neuron_environment(compiled: CompiledModel) -> dict[str, str]:
-    """Return the environment that the process needs. Ray sets NEURON_RT_VISIBLE_CORES."""
+    """Return the environment variables that the process needs. Ray sets NEURON_RT_VISIBLE_CORES."""
     return {"NEURON_COMPILED_ARTIFACTS": str(compiled.artifacts_dir), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -88,10 +91,10 @@ class NeuronLanguageModel(VllmLanguageModel):
 
     Args:
         compiled: the compiled engine.
-        open_source: makes the engine; None: vLLM with the Neuron plugin. A rehearsal gives the CPU build.
+        open_source: creates the engine; None uses vLLM with the Neuron plugin. A rehearsal passes the CPU build.
 
     Raises:
-        ConfigError: wrong shapes, or no compiled artefact.
+        ConfigError: the shapes are wrong, or there is no compiled artefact.
     """
 
     def __init__(self, compiled: CompiledModel, open_source: Callable[[], DeltaSource] | None = None) -> None:
@@ -108,9 +111,9 @@ def artifact_key(model_dir: Path, settings: NeuronSettings, cores: int) -> Artif
     """Return the key of the compiled engine that a configuration needs.
 
     Args:
-        model_dir: the model's files as the catalog lays them (`NAME/REVISION/files`).
+        model_dir: the model's files as laid out by the catalog (`NAME/REVISION/files`).
         settings: model and shapes.
-        cores: NeuronCores of one replica.
+        cores: number of NeuronCores of one replica.
     """
     return ArtifactKey(
         model=settings.model,
@@ -125,27 +128,27 @@ def artifact_key(model_dir: Path, settings: NeuronSettings, cores: int) -> Artif
 
 
 def compiled_model(model_dir: Path, artifacts_dir: Path, key: ArtifactKey) -> CompiledModel:
-    """Return the engine that was compiled for `key` and lies in `artifacts_dir`."""
+    """Return the engine in `artifacts_dir`, which was compiled for `key`."""
     return CompiledModel(
         model_dir, artifacts_dir, key.max_model_len, key.max_num_seqs, key.tensor_parallel_size, key.buckets
     )
 
 
 def open_neuron_engine(model_dir: Path, settings: NeuronSettings, cores: int, url: str) -> NeuronLanguageModel:
-    """Fetch the compiled engine of a configuration and open it. Blocks: a download, then the load.
+    """Fetch the compiled engine of a configuration and open it. Blocks for a download and the loading.
 
     Args:
         model_dir: the model's files.
         settings: model, shapes, and the device.
-        cores: NeuronCores that this replica has.
-        url: where compiled engines lie.
+        cores: number of NeuronCores of this replica.
+        url: URL of the store of compiled engines.
 
     Raises:
-        ConfigError: wrong shapes, or nothing compiled for them; says what to compile.
+        ConfigError: the shapes are wrong, or nothing was compiled for them. The message says what to compile.
         EngineError: the store cannot be reached (retryable).
     """
     key = artifact_key(model_dir, settings, cores)
-    neuron_arguments(compiled_model(model_dir, model_dir, key))  # wrong shapes are told before a long download
+    neuron_arguments(compiled_model(model_dir, model_dir, key))  # report wrong shapes before a long download
     artifacts_dir = fetch_artifacts(open_store(url), key, model_dir.parent / "compiled")
     compiled = compiled_model(model_dir, artifacts_dir, key)
     if settings.device == "neuron":

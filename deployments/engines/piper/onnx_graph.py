@@ -1,8 +1,9 @@
-"""Cutting an ONNX graph in two, on the wire format itself, without the `onnx` package.
+"""Cuts an ONNX graph in two, working on the wire format itself and without the `onnx` package.
 
-A voice exported as one graph can only be run whole. Cut before its decoder, the decoder can run on pieces of the
-latent and speech starts as soon as the first piece is decoded. Protocol-buffer messages are lists of tagged fields;
-a cut copies the nodes and initialisers that the wanted outputs need and writes new input and output fields.
+A voice exported as one graph can only be run as a whole. If the graph is cut before its decoder, the decoder can run on
+pieces of the latent, and speech starts as soon as the first piece is decoded. Protocol-buffer messages are lists of
+tagged fields, so a cut copies the nodes and initialisers that the wanted outputs need and writes new input and output
+fields.
 
 Field numbers (onnx.proto): ModelProto.graph 7; GraphProto node 1, initializer 5, input 11, output 12;
 NodeProto input 1, output 2, name 3, op_type 4; TensorProto.name 8; ValueInfoProto name 1, type 2.
@@ -20,7 +21,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation of the graph. `raw` is its message as it stands in the file."""
+    """One operation of the graph. `raw` is its message exactly as in the file."""
 
     name: str
     op_type: str
@@ -36,7 +37,7 @@ class OnnxGraph:
         model: the bytes of an .onnx file whose weights are inside it.
 
     Raises:
-        ValueError: not an ONNX model, or truncated.
+        ValueError: the bytes are not an ONNX model, or are truncated.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -64,7 +65,7 @@ class OnnxGraph:
     def cut(self, outputs: Sequence[str], *, float_inputs: Sequence[str] = ()) -> bytes:
         """Return a model that computes `outputs`, taking `float_inputs` (tensors inside this graph) as given.
 
-        Of the graph's own inputs only those that are still needed remain.
+        Of the graph's own inputs, only those that are still needed remain.
 
         Raises:
             ValueError: an output cannot be computed.
@@ -108,13 +109,13 @@ def _text(message: bytes, wanted: int) -> str:
 
 
 def _float_tensor(name: str) -> bytes:
-    """ValueInfoProto of a float tensor of any shape: type (2) is tensor_type (1) with elem_type (1) FLOAT = 1."""
+    """Return the ValueInfoProto of a float tensor: type (2) is tensor_type (1) with elem_type (1) FLOAT = 1."""
     tensor_type = _encode(1, _VARINT, _varint(1))
     return _encode(1, _BYTES, name.encode()) + _encode(2, _BYTES, _encode(1, _BYTES, tensor_type))
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (field number, wire type, value) of a message; a varint's value is its own bytes."""
+    """Yield (field number, wire type, value) for each field of a message. A varint's value is its encoded bytes."""
     position = 0
     while position < len(message):
         tag, position = _read_varint(message, position)

@@ -1,4 +1,4 @@
-"""Written text to words that a voice can say: prices, order numbers, addresses, ranges, marks of layout.
+"""Converts written text to words that a voice can say: prices, order numbers, addresses, ranges and markup.
 
 espeak reads plain numbers, percentages and ordinals well; what it gets wrong is rewritten here, token by token, so that
 every spoken piece still belongs to one token of the written text and word times can point back into it.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SpokenToken:
-    """What to say for one white-space separated token of the text, which ends at offset `end_char`."""
+    """What to say for one whitespace-separated token of the text, which ends at offset `end_char`."""
 
     spoken: str
     end_char: int
@@ -39,14 +39,14 @@ _RANGE = re.compile(r"([$€£]?\d[\w.:,]*)[-–]([$€£]?\d[\w.:,]*%?)")
 _NUMBER_SIGN = re.compile(r"#(\d+)")
 _ISO_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _MONTHS = "January February March April May June July August September October November December".split()
-# Emoji and pictographs, which espeak would read out by name; and control characters.
+# Emoji and pictographs, which espeak would read out by name, and control characters.
 _SILENT = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200b-\u200f\u2060\ufeff\x00-\x08\x0b-\x1f\x7f|~^\\\\<>{}\\[\\]*_`]"
 )
 
 
 def spoken_tokens(text: str) -> list[SpokenToken]:
-    """Return what to say for each token of `text`; tokens with nothing to say are left out."""
+    """Return what to say for each token of `text`, leaving out tokens with nothing to say."""
     found = [(match[0], match.end()) for match in re.finditer(r"\S+", text)]
     tokens: list[SpokenToken] = []
     for index, (written, end_char) in enumerate(found):
@@ -133,6 +133,6 @@ def _date(match: re.Match[str]) -> str:
 
 
 def _code(code: str) -> str:
-    """Letters and digits one by one, as people read order numbers out; groups are set apart by a pause."""
+    """Spell letters and digits one by one, as people read order numbers aloud, with a pause between groups."""
     groups = re.findall(r"[A-Za-z]+|\d+", code)
     return ", ".join(" ".join(group.upper()) for group in groups)

@@ -1,20 +1,21 @@
-"""Piper, streamed: the first sound after the text encoder and a fraction of a second of decoding.
+"""Streams speech from a Piper voice.
 
-Theory of operation. A Piper voice is VITS: text encoder, durations and flow make a latent of one column per 256
-samples (11.6 ms); a convolutional decoder turns columns into samples and takes most of the time. The exported graph is
-cut before the decoder (`onnx_graph`). The decoder sees 10 columns to either side, so pieces with that margin decode to
-the same samples as the whole, and pieces can be played as they come:
+The first sound needs only the text encoder and a fraction of a second of decoding. Theory of operation. A Piper voice
+is VITS: text encoder, durations and flow make a latent of one column per 256 samples (11.6 ms); a convolutional decoder
+turns columns into samples and takes most of the time. The exported graph is cut before the decoder (`onnx_graph`). The
+decoder sees 10 columns to either side, so pieces with that margin decode to the same samples as the whole and can be
+played as they arrive:
 
     latent   |----first----|----------second----------|------ ...
     decoded  [first......+10]
                        [10+..........second........+10]
 
-The cut also exposes the duration of every phoneme, which gives word times. Everything runs in one worker thread,
-a piece a job, so that calls take turns and closing the iterator wastes at most one piece.
+The cut also exposes the duration of every phoneme, which gives word times. Everything runs in one worker thread with
+one job per piece, so that calls take turns and closing the iterator wastes at most one piece.
 
-VITS draws noise twice: for the durations, and for the latent that the flow turns round. Both draws are cut out of the
-graph too and fed from a generator seeded by the phonemes, so that the same words sound the same each time, in every
-replica: what was checked is what is heard.
+VITS draws noise twice: for the durations, and for the latent that the flow inverts. Both draws are also cut out of the
+graph and fed from a generator seeded by the phonemes. The same words therefore always sound the same in every replica,
+so what was checked is what callers hear.
 
     phonemes, noise ──encoder──> mean, deviation, mask, durations ──noise, flow──> latent ──decoder──> samples
 """
@@ -47,9 +48,10 @@ from pipelines.language.en.clauses import ClauseSplitter
 from pipelines.ports import SpeechChunk, SpeechRequest, WordTime
 
 _MARGIN_FRAMES = 10
-# A short first piece for an early first sound, longer ones later since each pays for 2 x 10 columns of margin.
+# The first piece is short so that sound starts early. Later ones are longer, since each pays for 2 x 10 columns of
+# margin.
 _PIECE_FRAMES = (18, 30, 48)
-# The last piece holds the whole trailing silence (up to 250 ms is 22 columns), so that it can be trimmed there.
+# The last piece contains the whole trailing silence (up to 250 ms, or 22 columns), so that it can be trimmed.
 _LAST_PIECE_MIN_FRAMES = 24
 _CHUNK_SAMPLES = PCM_24K.samples_of(160)
 _LEADING_MS = 30
@@ -61,20 +63,20 @@ _CALIBRATION = "The quick brown fox jumps over the lazy dog."
 
 Samples = NDArray[np.float32]
 Result = TypeVar("Result")
-# espeak keeps its voice and translator in globals of the process.
+# espeak keeps its voice and translator in process-wide globals.
 _ESPEAK_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class _Latent:
-    """A sentence between encoder and decoder: columns [1, channels, frames] and phoneme timing."""
+    """A sentence between encoder and decoder: its columns, [1, channels, frames], and phoneme timing."""
 
     columns: NDArray[np.float32]
     timing: PhonemeTiming
 
 
 class PiperSynthesizer:
-    """Implements `pipelines.ports.Synthesizer` with one Piper voice, whatever voice a request names.
+    """Implements `pipelines.ports.Synthesizer` with one Piper voice, whichever voice a request names.
 
     Args:
         model_path: the voice's .onnx file (single speaker, medium or high quality).
@@ -105,7 +107,7 @@ class PiperSynthesizer:
             self._executor.submit(lambda spoken: list(self._pieces(spoken, 1.0)), text).result()
 
     async def synthesize(self, request: SpeechRequest) -> AsyncIterator[SpeechChunk]:
-        """Stream 24 kHz audio in chunks of at most 160 ms. Text with nothing speakable gives no chunk.
+        """Stream 24 kHz audio in chunks of at most 160 ms. Text with nothing speakable yields no chunk.
 
         Closing the iterator stops after the piece (at most 0.6 s of audio) that is being decoded.
 
@@ -118,7 +120,7 @@ class PiperSynthesizer:
                 yield chunk
 
     def close(self) -> None:
-        """Stop the worker thread after the piece that it decodes. Does nothing on successive calls."""
+        """Stop the worker thread after the current piece. Does nothing on successive calls."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self, work: Callable[[], Result]) -> Result:
@@ -130,7 +132,10 @@ class PiperSynthesizer:
             ) from error
 
     def _pieces(self, text: str, speed: float) -> Iterator[tuple[bytes, int, list[WordTime]]]:
-        """Yield (24 kHz PCM, its start in samples, its words) for each decoded piece. Worker thread only."""
+        """Yield (24 kHz PCM, its start in samples, its words) for each decoded piece.
+
+        Runs in the worker thread only.
+        """
         emitted = 0
         offset_chars = 0
         for part in _parts(text):
@@ -170,7 +175,7 @@ class PiperSynthesizer:
                 emitted += len(pcm) // 2
 
     def _phonemize(self, spoken: str) -> list[list[str]]:
-        """Return the phonemes that the voice knows, sentence by sentence; empty sentences are left out."""
+        """Return the phonemes that the voice knows, sentence by sentence, leaving out empty sentences."""
         with _ESPEAK_LOCK:
             sentences = self._phonemizer.phonemize(self._voice, spoken)
         known = [[phoneme for phoneme in sentence if phoneme in self._ids] for sentence in sentences]
@@ -202,7 +207,7 @@ class PiperSynthesizer:
         return _Latent(columns, PhonemeTiming.of(frames.ravel(), spans, frame_ms))
 
     def _decode(self, latent: _Latent) -> Iterator[tuple[Samples, bool]]:
-        """Yield (samples at the voice's rate, whether they are the last)."""
+        """Yield (samples at the voice's rate, whether they are the last ones)."""
         total = latent.columns.shape[2]
         for start, end in _piece_bounds(total):
             left, right = max(0, start - _MARGIN_FRAMES), min(total, end + _MARGIN_FRAMES)
@@ -211,7 +216,10 @@ class PiperSynthesizer:
             yield samples.ravel()[skip : skip + (end - start) * self._frame_samples], end == total
 
     def _calibrate(self) -> float:
-        """Return the gain that brings this voice to `_SPEECH_RMS` (a peak norm per clause would make loudness jump)."""
+        """Return the gain that brings this voice to `_SPEECH_RMS`.
+
+        Normalising each clause would make the loudness jump.
+        """
         audio = np.concatenate([part for part, _ in self._decode(self._encode(self._phonemize(_CALIBRATION)[0], 1.0))])
         voiced = audio[np.abs(audio) > _SILENCE_LEVEL]
         return float(_SPEECH_RMS / np.sqrt(np.mean(np.square(voiced)))) if voiced.size else 1.0
@@ -226,7 +234,7 @@ def _session(model: bytes, threads: int) -> Any:
 
 
 def _parts(text: str) -> list[str]:
-    """Cut long text at clauses: the encoder's attention grows with the square of the length."""
+    """Cut long text at clauses, because the cost of the encoder's attention grows with the square of the length."""
     if len(text) <= _LONG_TEXT_CHARS:
         return [text]
     splitter = ClauseSplitter(first_min_chars=80, later_min_chars=80, max_chars=_LONG_TEXT_CHARS)
@@ -258,7 +266,7 @@ def _trim_end(samples: Samples, rate_hz: int) -> Samples:
 
 
 def _to_pcm(samples: Samples) -> bytes:
-    """Limit softly above 0.8, so that a loud vowel bends instead of clipping, and quantise."""
+    """Limit softly above 0.8, so that a loud vowel is compressed instead of clipped, and quantise."""
     level = np.abs(samples)
     bent = np.where(level > 0.8, 0.8 + 0.2 * np.tanh((level - 0.8) / 0.2), level)
     quantised: bytes = np.round(np.copysign(bent, samples) * 32767.0).astype("<i2").tobytes()

@@ -1,4 +1,4 @@
-"""Where the exported graph of a Piper voice can be cut. The model is VITS (Kim, Kong and Son, 2021)."""
+"""Finds where the exported graph of a Piper voice can be cut. The model is VITS (Kim, Kong and Son, 2021)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployments.engines.piper.onnx_graph import Node, OnnxGraph
 
 @dataclass(frozen=True, slots=True)
 class VoiceTensors:
-    """Names of tensors inside the graph; shapes for one sentence of N phoneme ids and F columns, C channels.
+    """Names of tensors inside the graph. Shapes are for one sentence of N phoneme ids and F columns, with C channels.
 
     Attributes:
         duration_noise: [1, 2, N], standard normal, drawn by the graph for the durations.
@@ -48,7 +48,7 @@ class VoiceTensors:
         latent = _node(graph, lambda node: node.name == "/dec/conv_pre/Conv").inputs[0]
         drawn = _node(graph, lambda node: node.op_type == "RandomNormalLike" and not _is_duration(node))
         scaled = _node(graph, lambda node: drawn.outputs[0] in node.inputs)
-        # The last step before the decoder multiplies what the flow gives by the mask.
+        # The last step before the decoder multiplies the output of the flow by the mask.
         flowed = producers[latent].inputs
         return cls(
             duration_noise=_node(graph, lambda n: n.op_type == "RandomNormalLike" and _is_duration(n)).outputs[0],

@@ -1,7 +1,7 @@
-"""Which phonemes are which word: the written words of a sentence laid on the phonemes that a voice speaks.
+"""Aligns the written words of a sentence with the phonemes that a voice speaks.
 
-The phonemizer runs words together ("of the") and splits others ("1042"), so its spaces do not count words. Each
-word's own phoneme count gives its expected share; its end is moved to the nearest space that lies close.
+The phonemizer joins some words ("of the") and splits others ("1042"), so its spaces do not mark words. Each word's own
+phoneme count gives its expected share, and its end is then moved to a space nearby if there is one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SNAP_PHONEMES = 4
 
 @dataclass(frozen=True, slots=True)
 class AlignedWord:
-    """Token number `token` is phonemes `first` to `end` (exclusive) of its sentence."""
+    """The token with number `token` covers phonemes `first` to `end` (exclusive) of its sentence."""
 
     token: int
     first: int
@@ -26,19 +26,19 @@ class AlignedWord:
 
 @dataclass(frozen=True, slots=True)
 class PhonemeTiming:
-    """Start of every phoneme of a sentence, in ms, with the end of the last one at the end."""
+    """Start of every phoneme of a sentence in ms, followed by the end of the last one."""
 
     starts_ms: tuple[float, ...]
 
     @classmethod
     def of(cls, frames: Sequence[float] | Any, spans: Sequence[tuple[int, int]], frame_ms: float) -> PhonemeTiming:
-        """Sum the frames of each phoneme id up to each phoneme, which is the ids of its span."""
+        """Sum the frames of the phoneme ids up to each phoneme, which covers a span of ids."""
         ends = [0.0, *accumulate(float(count) for count in frames)]
         starts = [ends[start] * frame_ms for start, _ in spans]
         return cls((*starts, ends[spans[-1][1]] * frame_ms if spans else 0.0))
 
     def ms_at(self, phoneme: int) -> float:
-        """Return when a phoneme starts."""
+        """Return when a phoneme starts, in ms."""
         return self.starts_ms[min(phoneme, len(self.starts_ms) - 1)]
 
 

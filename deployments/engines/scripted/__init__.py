@@ -1,6 +1,6 @@
-"""Engines without a model, one for each component: for tests, load tests and demonstrations.
+"""Engines without a model, one for each component, for tests, load tests and demonstrations.
 
-They take what the engines with models take, and open at once; what they answer stands in their modules.
+They accept the same requests as the engines with models, and open at once. Their modules define what they answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deployments.engines.scripted.synthesizer import ScriptedSynthesizer
     from deployments.engines.streaming.loop import StreamLoop
 
-# Streams at a time, and length of the audio that is heard at once, where nothing is said of them.
+# Default number of concurrent streams, and default length of the audio that is heard at once.
 SLOTS = 64
 CHUNK_MS = 160
 
@@ -33,16 +33,19 @@ class ScriptedSettings(EngineSettings):
 
 
 class ScriptedStreamingSettings(EngineSettings):
-    """A recogniser that streams, without a model."""
+    """A streaming recogniser without a model."""
 
     engine: Literal["scripted-streaming"] = "scripted-streaming"
     model: str = Field(default="scripted", description="Name that clients are shown; nothing is loaded.")
     chunk_ms: int = Field(default=CHUNK_MS, ge=80, le=2000, description="Length of the audio that is heard at once.")
     max_streams: int = Field(
-        default=0, ge=0, le=4096, description="Utterances at a time; further ones are refused; 0: as many as slots."
+        default=0,
+        ge=0,
+        le=4096,
+        description="Most utterances at a time; further ones are refused. 0 means as many as slots.",
     )
     end_silence_ms: int = Field(
-        default=0, ge=0, le=5000, description="Silence after words that ends an utterance; 0: none does."
+        default=0, ge=0, le=5000, description="Silence after words that ends an utterance. 0 means that none does."
     )
 
 

@@ -1,4 +1,4 @@
-"""Speech detection by energy, so that real audio drives real turns; and a turn detector of one opinion."""
+"""Speech detection by energy, so that real audio drives real turns, and a turn detector with a fixed opinion."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ScriptedSpeechDetector:
 
 
 class ScriptedTurnDetector:
-    """Judges every utterance the same: `probability`, which a test may change at any time."""
+    """Judges every utterance with the same `probability`, which a test may change at any time."""
 
     def __init__(self, probability: float = 0.95, script: Script | None = None) -> None:
         self.probability = probability

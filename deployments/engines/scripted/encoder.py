@@ -1,4 +1,4 @@
-"""An encoder without a model: for tests of the jobs, and for measuring them without the embedding."""
+"""An encoder without a model, for tests of the jobs and for measuring them without the cost of embedding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pipelines.language.en.terms import content_words
 
 
 class ScriptedEncoder:
-    """Gives each content word a direction of its own; a text is their sum, of unit length. Same text, same vector."""
+    """Assigns a direction to each content word; a text's vector is their normalised sum.
+
+    Equal texts have equal vectors.
+    """
 
     def __init__(self, dimensions: int = 64) -> None:
         self.dimensions = dimensions

@@ -13,7 +13,7 @@ from pipelines.ports import ChatMessage, Clause, GenerationRequest
 
 
 def echo_answer(messages: Sequence[ChatMessage]) -> str:
-    """Answer with the last user message: the demo's language model without a model."""
+    """Answer with the last user message, as the demo's language model does."""
     spoken = next((message.content for message in reversed(messages) if message.role == "user"), "")
     return f"You said: {spoken.strip()}" if spoken.strip() else "I did not hear anything."
 
@@ -22,7 +22,7 @@ class ScriptedLanguageModel:
     """Streams scripted answers clause by clause.
 
     Args:
-        answers: one for each request, in order; afterwards `fallback` of the messages.
+        answers: one for each request, in order. After that, `fallback` answers.
         fallback: makes an answer from the prompt.
         script: delay before the first clause, and failures.
         clause_delay_s: wait before each further clause.
@@ -78,7 +78,7 @@ class ScriptedLanguageModel:
 
 
 def _clauses(answer: str, request: GenerationRequest) -> list[Clause]:
-    """Cut the answer, limited to `max_tokens` words, since a word stands for a token here."""
+    """Cut the answer into clauses, limited to `max_tokens` words, since a word counts as a token here."""
     words = answer.split(" ")
     splitter = ClauseSplitter()
     texts = splitter.feed(" ".join(words[: request.max_tokens])) + splitter.flush()

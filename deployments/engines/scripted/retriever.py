@@ -1,4 +1,4 @@
-"""A retriever that finds the passages that it was given."""
+"""A retriever that finds the passages it was given."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipelines.ports import Passage, RetrievalQuery
 
 
 class ScriptedRetriever:
-    """Finds `passages` for every query, or those of the first key of `by_term` that the query contains.
+    """Finds `passages` for every query, or the passages of the first key in `by_term` that the query contains.
 
-    Queries are kept in `queries`. A `delay_s` beyond the query's budget raises, as the real one does.
+    Queries are recorded in `queries`. If `delay_s` exceeds the query's budget it raises, as the real retriever does.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How a scripted engine behaves: how slowly, and how unreliably."""
+"""Defines how slow and how unreliable a scripted engine is."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Script:
 
     Attributes:
         delay_s: wait before each answer.
-        failures: raised one a call, before anything is answered, until none is left.
+        failures: errors to raise, one per call and before anything is answered, until none is left.
     """
 
     delay_s: float = 0.0
     failures: deque[EngineError] = field(default_factory=deque)
 
     async def act(self) -> None:
-        """Wait, then raise the next failure if one is left."""
+        """Wait, then raise the next failure if any is left."""
         await asyncio.sleep(self.delay_s)  # noqa: TID251 (the scripted latency itself)
         if self.failures:
             raise self.failures.popleft()

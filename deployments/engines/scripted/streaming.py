@@ -1,7 +1,7 @@
 """A scripted streaming recogniser: the real loop, its slots and batches, and the stage link around it, without a model.
 
-What it hears is a function of the sound alone: a word for every loud chunk, chosen by the chunk's samples. The same
-audio gives the same words, in whatever pieces and at whatever pace it comes, and other audio gives others.
+What it hears depends on the sound alone: every loud chunk is a word chosen by the chunk's samples. The same audio gives
+the same words, in whatever pieces and at whatever pace it arrives, and different audio gives different words.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class ScriptedStepper:
     """`deployments.engines.streaming.chunk_stepper.ChunkStepper` without a model.
 
     Args:
-        slots: streams at a time.
-        chunk_ms: audio heard at once.
-        max_batch: streams in one call.
-        end_silence_ms: silence after words, in whole chunks, that ends an utterance; 0: none does.
+        slots: number of concurrent streams.
+        chunk_ms: length of the audio heard at once.
+        max_batch: the most streams in one call.
+        end_silence_ms: silence after words, in whole chunks, that ends an utterance; 0 means that none does.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ScriptedStepper:
 
 
 def _words_in(chunk: SlotAudio, start_ms: int) -> tuple[HeardWord, ...]:
-    """Return the word of a loud chunk, nothing for a silent one."""
+    """Return the word of a loud chunk, or nothing for a silent one."""
     samples = np.frombuffer(chunk.pcm_16k[: len(chunk.pcm_16k) // 2 * 2], "<i2").astype(np.int32)
     if not samples.size or int(np.abs(samples).max()) < _SILENCE_PEAK:
         return ()
@@ -87,7 +87,7 @@ def _words_in(chunk: SlotAudio, start_ms: int) -> tuple[HeardWord, ...]:
 
 
 def _hypothesis(words: tuple[HeardWord, ...], *, is_end: bool) -> Heard:
-    """Return all words; the last of them may still change until the end."""
+    """Return all words, of which the last may still change until the end."""
     text = " ".join(word.text for word in words)
     sure = len(text) if is_end else len(" ".join(word.text for word in words[:-1]))
     return Heard(text, sure, words=words)

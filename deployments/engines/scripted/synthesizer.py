@@ -53,7 +53,7 @@ class ScriptedSynthesizer:
 
 
 def word_times_by_length(text: str, speed: float = 1.0) -> list[WordTime]:
-    """Return a time for each word with a letter or digit, by its length at 150 words a minute."""
+    """Return a time for each word with a letter or digit, based on its length at 150 words a minute."""
     times: list[WordTime] = []
     position, clock_ms = 0, 0
     for word in text.split():

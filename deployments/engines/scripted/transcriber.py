@@ -73,9 +73,9 @@ class ScriptedTranscriber:
     """Hears what it is told.
 
     Args:
-        texts: one for each stream, in the order of opening; partials grow by a word every `ms_per_word`.
-        by_audio_ms: once `texts` are used up, the entry whose length is nearest is the text (no partials then, since
-            the length is not known before the end); "" when there is no entry.
+        texts: one for each stream, in the order of opening. Partials grow by one word every `ms_per_word`.
+        by_audio_ms: once `texts` are used up, the text is the entry with the nearest length, or "" without entries.
+            There are no partials then, since the length is unknown before the end.
         ms_per_word: pace of the partials.
         script: delays and failures of `finalize`.
     """
@@ -97,7 +97,7 @@ class ScriptedTranscriber:
         return ScriptedTranscriptStream(self, self.texts.popleft() if self.texts else None, on_partial)
 
     def text_for(self, audio_ms: int) -> str:
-        """Return the table's text for the nearest length."""
+        """Return the table's text for the length nearest to this one."""
         if not self.by_audio_ms:
             return ""
         return self.by_audio_ms[min(self.by_audio_ms, key=lambda length_ms: abs(length_ms - audio_ms))]

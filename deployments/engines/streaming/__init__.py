@@ -1,1 +1,1 @@
-"""Many callers on one streaming recogniser: schedule, ticks, and the thread that owns the model."""
+"""Serves many callers with one streaming recogniser: the schedule, the ticks, and the thread that owns the model."""

@@ -1,9 +1,9 @@
-"""What recognises chunks of many streams at once, as the loop around it sees it (`streaming/loop.py`).
+"""The interface through which the loop (`streaming/loop.py`) recognises chunks of many streams at once.
 
 A recogniser with caches takes a stream's audio in chunks of one size, each exactly once and in order. What is left when
-the caller falls silent is less than a chunk, and the end of a word is often heard only in the silence after it. So
-there are two calls: `step` takes chunks and goes on from them; `finish` hears the rest *as if* silence followed, and
-forgets that it did, so that an answer in the middle never changes what is heard later:
+the caller falls silent is less than a chunk, and the end of a word is often heard only in the silence after it. There
+are therefore two calls: `step` takes chunks and continues from them; `finish` hears the rest *as if* silence followed,
+and then forgets it, so that an answer in the middle never changes what is heard later:
 
     audio    |--first--|--chunk--|--chunk--|-rest- ▏ finish        ... -rest-and-more-|
     step          1         2         3                                     4
@@ -21,7 +21,7 @@ from pipelines.hearing.link import HeardWord
 
 @dataclass(frozen=True, slots=True)
 class SlotAudio:
-    """Audio of the stream in `slot`: 16-bit little-endian mono PCM at 16 kHz."""
+    """Audio of the stream in `slot`, as 16-bit little-endian mono PCM at 16 kHz."""
 
     slot: int
     pcm_16k: bytes
@@ -29,13 +29,13 @@ class SlotAudio:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the stream of one slot has said since it was opened.
+    """What was heard on the stream of one slot since it was opened.
 
     Attributes:
         text: the whole hypothesis.
         stable_chars: length of the prefix of `text` that later results keep.
-        ends_utterance: the recogniser holds the utterance for ended; said once for each end.
-        words: given by `finish`, empty in `step`.
+        ends_utterance: whether the recogniser considers the utterance finished, reported once for each end.
+        words: the words given by `finish`; empty in `step`.
     """
 
     text: str
@@ -45,13 +45,13 @@ class Heard:
 
 
 class ChunkStepper(Protocol):
-    """Recognises on one thread, which makes all calls. A call that raises has changed no slot.
+    """Recognises on one thread, which makes all calls. If a call raises, no slot has changed.
 
     Attributes:
-        first_bytes: audio that the first chunk of a stream takes (caches are empty then, and the size differs).
-        chunk_bytes: audio that every later chunk takes; also how far a stream goes on in a tick.
+        first_bytes: size of a stream's first chunk, which differs because the caches are still empty.
+        chunk_bytes: size of every later chunk, and thus how far a stream advances in a tick.
         slots: how many streams can be open at a time, numbered from 0.
-        max_batch: most streams in one call of `step` or `finish`.
+        max_batch: the most streams in one call of `step` or `finish`.
     """
 
     first_bytes: int
@@ -60,16 +60,16 @@ class ChunkStepper(Protocol):
     max_batch: int
 
     def warm_up(self) -> Mapping[int, float]:
-        """Run every batch shape; return the milliseconds of a step by its number of streams, as measured warm."""
+        """Run every batch shape, and return the duration of a warm step in ms, by number of streams."""
 
     def open(self, slot: int, tenant: str) -> None:
-        """Begin a stream in a free slot. `tenant` chooses whose phrases are expected."""
+        """Begin a stream in a free slot. `tenant` selects whose phrases are expected."""
 
     def step(self, chunks: Sequence[SlotAudio]) -> list[Heard]:
-        """Recognise one whole chunk of each of these streams, and go on from there; answers in order."""
+        """Recognise one whole chunk of each of these streams and advance them. Returns answers in order."""
 
     def finish(self, rests: Sequence[SlotAudio]) -> list[Heard]:
-        """Recognise less than a chunk of each of these streams, and the silence after it; no slot is changed."""
+        """Recognise less than a chunk of each of these streams, followed by silence, without changing any slot."""
 
     def free(self, slot: int) -> None:
         """Forget the stream in `slot`. Never raises."""

@@ -1,4 +1,4 @@
-"""How late the results of a streaming recogniser are, and for how long already."""
+"""Measures how late the results of a streaming recogniser are, and for how long they have been."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WINDOW_CHUNKS = 4096
 
 
 class LagMeter:
-    """Remembers the lags of the newest chunks. Written by the recogniser's thread, read by any.
+    """Remembers the lags of the newest chunks. The recogniser's thread writes to it; any thread may read.
 
     Args:
         late_ms: a tick with a greater lag is late.
@@ -23,7 +23,7 @@ class LagMeter:
         self._lock = threading.Lock()
 
     def record(self, lags_ms: Sequence[int], now_ms: int) -> None:
-        """Take in the lags of one tick."""
+        """Record the lags of one tick."""
         with self._lock:
             self._lags.extend(lags_ms)
             if max(lags_ms, default=0) <= self._late_ms:
@@ -32,12 +32,12 @@ class LagMeter:
                 self._late_since_ms = now_ms
 
     def rest(self) -> None:
-        """Note that nothing waits: whatever was late has been caught up."""
+        """Note that nothing waits, so any lateness has been caught up."""
         with self._lock:
             self._late_since_ms = None
 
     def late_for_ms(self, now_ms: int) -> int:
-        """Return for how long every tick has been late; 0 when the last one was in time."""
+        """Return for how many ms every tick has been late; 0 when the last one was on time."""
         with self._lock:
             return 0 if self._late_since_ms is None else max(0, now_ms - self._late_since_ms)
 
@@ -50,14 +50,14 @@ class LagMeter:
 
 
 def streams_within(step_ms: Mapping[int, float], chunk_ms: int, share: float) -> int:
-    """Return how many streams in real time can be stepped within `share` of each chunk's time; at least 1.
+    """Return how many real-time streams can be stepped within `share` of each chunk's time, at least 1.
 
-    More streams than the largest batch take several steps a chunk.
+    More streams than the largest batch take several steps per chunk.
 
     Args:
-        step_ms: the time of a step by its number of streams, with at least one entry.
-        chunk_ms: time in which every stream brings one chunk.
-        share: of the chunk's time, 0.0 to 1.0; the rest is for finishes, bursts and the other work of the machine.
+        step_ms: duration of a step by its number of streams, with at least one entry.
+        chunk_ms: time in which every stream delivers one chunk.
+        share: share of the chunk's time (0.0 to 1.0). The rest is for finishes, bursts and the machine's other work.
     """
     budget_ms = chunk_ms * share
     largest = max(step_ms)

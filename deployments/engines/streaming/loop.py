@@ -1,7 +1,7 @@
 """The thread that owns a streaming recogniser's model: `pipelines.hearing.link.StreamingRecognizer` over a stepper.
 
 Model libraries are not thread-safe, so one thread builds the model and makes every call. Links leave commands in an
-inbox; between two ticks the thread applies them; after a tick each link gets one list of plain results:
+inbox, the thread applies them between two ticks, and after a tick each link gets one list of plain results:
 
     links     open, push ──┐    push, finish ──┐                       close ──┐
     thread                [apply][ tick ]     [apply][ tick ] results ──►     [apply]  sleeps when nothing waits
@@ -38,13 +38,14 @@ class LoopLimits:
     """Bounds of the loop.
 
     Attributes:
-        max_streams: most streams that are admitted; 0 takes what the warm-up measures (`load_share`).
-        load_share: share of a chunk's time that steps may take, from which `max_streams` 0 is derived.
+        max_streams: the most streams admitted; 0 uses what the warm-up measures (`load_share`).
+        load_share: share of a chunk's time that steps may take, from which the limit is derived when `max_streams` is
+            0.
         gather_ms: how long a ready chunk waits for others to share its step.
-        max_backlog_ms: most audio of one stream that may wait; a stream with more is failed.
-        idle_timeout_ms: a stream that has sent nothing for so long is failed, and its slot freed.
-        late_ms: lag above which a tick is late; 0 stands for one chunk. No stream is admitted after a late tick.
-        unhealthy_after_ms: how long ticks may be late, or one tick may run, until the health check fails.
+        max_backlog_ms: the most audio of one stream that may wait; a stream with more is failed.
+        idle_timeout_ms: time without audio after which a stream is failed and its slot freed.
+        late_ms: lag above which a tick is late; 0 means one chunk. No stream is admitted after a late tick.
+        unhealthy_after_ms: how long ticks may be late, or one tick may run, before the health check fails.
     """
 
     max_streams: int = 0
@@ -61,7 +62,7 @@ class StreamLoop:
 
     Args:
         make_stepper: builds the model; called in the thread.
-        clock_ms: steady milliseconds.
+        clock_ms: a monotonic clock in ms.
 
     Raises:
         Exception: whatever `make_stepper` raised.
@@ -93,7 +94,7 @@ class StreamLoop:
         return link
 
     def warm_up(self) -> None:
-        """Run every batch shape; with `max_streams` 0, set the admission by what they took. Blocks.
+        """Run every batch shape and, if `max_streams` is 0, derive the admission limit from their timing. Blocks.
 
         Raises:
             EngineError: the recogniser is stopped, or the model failed.
@@ -145,20 +146,20 @@ class StreamLoop:
         }
 
     def close(self) -> None:
-        """Stop the thread after the tick that runs; open streams fail as retryable. Again: does nothing."""
+        """Stop the thread after the current tick; open streams fail as retryable. Does nothing on successive calls."""
         self._thread.stop()
 
     def post(self, action: Callable[[], None]) -> bool:
-        """Have the thread call `action` between two ticks; False when the thread has ended. Thread-safe."""
+        """Have the thread call `action` between two ticks. Returns False if the thread has ended. Thread-safe."""
         return self._thread.post(action)
 
     def apply(self, link: Link, commands: Sequence[StreamCommand]) -> None:
-        """Apply commands of a link; called by the thread."""
+        """Apply a link's commands. Called by the thread."""
         if not link.is_closed:
             self._ticks.apply(link.number, commands, self._clock_ms())
 
     def forget(self, link: Link) -> None:
-        """Free all slots of a link; called by the thread."""
+        """Free all slots of a link. Called by the thread."""
         with self._lock:
             self._links.pop(link.number, None)
         self._ticks.close_link(link.number)
@@ -213,12 +214,12 @@ class StreamLoop:
             try:
                 link.on_results(results)
             except Exception:
-                # Nobody is left who could use what these streams say.
-                logger.exception("a link is closed, since its gateway does not take results")
+                # Nobody is left who could use the results of these streams.
+                logger.exception("a link was closed because its gateway does not read results")
                 link.close()
 
     def _end(self) -> None:
-        """Fail what is open. Openings that were still posted have been refused."""
+        """Fail all open streams. Openings that were still in the inbox have been refused."""
         self._tick_began_ms = None
         self._ticks.fail_all(_STOPPED)
         self._deliver()
@@ -248,9 +249,9 @@ class StreamLoop:
 
 
 class Link:
-    """One gateway's end; see `pipelines.hearing.link.RecognizerLink`.
+    """One gateway's end of a link; see `pipelines.hearing.link.RecognizerLink`.
 
-    Once the thread has ended, openings are refused at once, on the caller's thread.
+    Once the thread has ended, openings are refused immediately on the caller's thread.
     """
 
     def __init__(self, loop: StreamLoop, number: int, on_results: OnResults) -> None:

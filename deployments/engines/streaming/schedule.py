@@ -1,17 +1,17 @@
-"""Which streams a recogniser steps next: slots, waiting audio, due times. Pure: time is an argument.
+"""Decides which streams a recogniser steps next, from slots, waiting audio and due times. Pure: time is an argument.
 
 Theory of operation. A stream's audio waits until it makes a chunk. A chunk is *due* when a caller who speaks in real
-time would have completed it: the first one of a run on arrival, each further one a chunk's time after the one before.
-So audio that comes as a burst is due bit by bit, and takes nothing from callers in real time:
+time would have completed it: the first one of a run on arrival, and each further one a chunk's time after the previous
+one. Audio that arrives as a burst therefore falls due bit by bit, and takes nothing from real-time callers:
 
     burst of 4 chunks at 1000    due  1000   1160   1320   1480     (chunk of 160 ms)
     caller in real time          due     1080   1240   1400   1560
 
-A tick takes at most one chunk of each stream, those that are due first if not all fit, and runs as soon as the first
-ready chunk has waited `gather_ms` for company. Lag is how long after its due time a chunk's result was there.
+A tick takes at most one chunk of each stream, and the earliest due if not all fit. It runs as soon as the first ready
+chunk has waited `gather_ms` for others. Lag is the time from a chunk's due time to its result.
 
-A finish is a mark in the stream's audio. Chunks before the mark are due at once; no chunk goes past it; the rest before
-it is recognised apart (`chunk_stepper.py`), and the stream goes on.
+A finish is a mark in the stream's audio. Chunks before the mark are due at once and no chunk extends past it. The rest
+before the mark is recognised separately (`chunk_stepper.py`), and the stream continues.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pipelines.audio.pcm import PCM_16K
 
 StreamKey = tuple[int, int]
-"""Number of the link, number of the stream on it."""
+"""The number of the link, and the number of the stream on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class ScheduleLimits:
     """Bounds of a schedule.
 
     Attributes:
-        first_bytes: audio of a stream's first chunk.
-        chunk_bytes: audio of every later chunk.
-        max_streams: most streams that are open at a time; slots are numbered from 0 to here.
-        max_batch: most chunks of a tick.
+        first_bytes: size of a stream's first chunk.
+        chunk_bytes: size of every later chunk.
+        max_streams: the most streams open at a time; slots are numbered from 0 to one less.
+        max_batch: the most chunks in a tick.
         gather_ms: how long a ready chunk waits for others to share its step.
-        max_backlog_ms: most audio of one stream that may wait.
+        max_backlog_ms: the most audio of one stream that may wait.
     """
 
     first_bytes: int
@@ -62,7 +62,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What is left of a stream's audio before a finish: less than a chunk, at most `audio_ms` into the stream."""
+    """The rest of a stream's audio before a finish, shorter than a chunk and ending at `audio_ms` of the stream."""
 
     key: StreamKey
     slot: int
@@ -99,7 +99,7 @@ class _Stream:
 
 
 class StreamSchedule:
-    """Knows all open streams of a recogniser. Not thread-safe."""
+    """Schedules all open streams of a recogniser. Not thread-safe."""
 
     def __init__(self, limits: ScheduleLimits) -> None:
         self.limits = limits
@@ -117,7 +117,7 @@ class StreamSchedule:
         return len(self._free)
 
     def open(self, key: StreamKey, now_ms: int) -> int | None:
-        """Take a slot and return it; None when all are taken. `key` must not be open."""
+        """Take a slot and return it, or None when all are taken. `key` must not be open."""
         if not self._free:
             return None
         slot = self._free.popleft()
@@ -125,7 +125,7 @@ class StreamSchedule:
         return slot
 
     def close(self, key: StreamKey) -> int | None:
-        """Forget a stream and free its slot; returns the slot, None when there is no such stream."""
+        """Forget a stream and free its slot. Returns the slot, or None if there is no such stream."""
         stream = self._streams.pop(key, None)
         if stream is None:
             return None
@@ -136,7 +136,7 @@ class StreamSchedule:
         return [key for key in self._streams if key[0] == link]
 
     def push(self, key: StreamKey, pcm_16k: bytes, now_ms: int) -> bool:
-        """Append audio of any length; returns False when more would wait than may, and then keeps none of it."""
+        """Append audio of any length. If too much would then wait, keep none of it and return False."""
         stream = self._streams[key]
         if len(stream.waiting) + len(pcm_16k) > PCM_16K.bytes_of(self.limits.max_backlog_ms):
             return False
@@ -149,32 +149,32 @@ class StreamSchedule:
         return True
 
     def finish(self, key: StreamKey, finish: int, now_ms: int) -> None:
-        """Mark the audio pushed so far as one to answer for."""
+        """Mark the audio pushed so far as due for a final answer."""
         stream = self._streams[key]
         stream.touched_ms = now_ms
         stream.marks.append(_Mark(stream.pushed_bytes, now_ms, finish))
 
     def wait_ms(self, now_ms: int) -> int | None:
-        """Return in how many ms the next tick is to run: 0 now, None when nothing waits."""
+        """Return in how many ms the next tick should run: 0 means now, None that nothing waits."""
         starts = [s.start_ms for s in self._streams.values() if s.is_ready]
         if any(s.marks for s in self._streams.values()) or len(starts) >= self.limits.max_batch:
             return 0
         return max(0, min(starts) - now_ms) if starts else None
 
     def take_chunks(self, now_ms: int) -> list[Chunk]:
-        """Take the chunks of a tick, due first; at most one of each stream."""
+        """Take the chunks of a tick, earliest due first and at most one of each stream."""
         able = [(s.urgency_ms, key) for key, s in self._streams.items() if s.is_ready and self._may_step(s)]
         able.sort()
         return [self._take(key, now_ms) for _, key in able[: self.limits.max_batch]]
 
     def take_rests(self) -> list[Rest]:
-        """Take the finishes whose rest is less than a chunk, in the order in which they were asked, up to a batch."""
+        """Take up to a batch of finishes whose rest is shorter than a chunk, in the order of the requests."""
         able = [(s.marks[0].asked_ms, key) for key, s in self._streams.items() if s.marks and not self._may_step(s)]
         able.sort()
         return [self._take_rest(key) for _, key in able[: self.limits.max_batch]]
 
     def idle(self, now_ms: int, timeout_ms: int) -> list[StreamKey]:
-        """Return the streams that have sent nothing for `timeout_ms` and have nothing to be recognised."""
+        """Return the streams that have sent nothing for `timeout_ms` and have no audio waiting."""
         return [
             key
             for key, s in self._streams.items()
@@ -182,11 +182,11 @@ class StreamSchedule:
         ]
 
     def taken_ms(self, key: StreamKey) -> int:
-        """Return how much of a stream's audio its chunks have covered."""
+        """Return how much of a stream's audio its chunks have covered, in ms."""
         return PCM_16K.ms_of(self._streams[key].taken_bytes)
 
     def backlog_ms(self) -> int:
-        """Return the most audio that any stream has waiting beyond a chunk."""
+        """Return the longest audio that any stream has waiting beyond one chunk, in ms."""
         chunk = self.limits.chunk_bytes
         longest = max((len(s.waiting) - chunk for s in self._streams.values()), default=0)
         return PCM_16K.ms_of(max(0, longest))
@@ -198,7 +198,7 @@ class StreamSchedule:
         return len(stream.waiting) >= self._needed_bytes(stream)
 
     def _may_step(self, stream: _Stream) -> bool:
-        """Say whether the next chunk is there and does not reach past the first mark."""
+        """Return whether the next chunk is complete and does not reach past the first mark."""
         if not self._has_chunk(stream):
             return False
         end = stream.taken_bytes + self._needed_bytes(stream)

@@ -1,8 +1,9 @@
-"""One tick of a streaming recogniser: commands in, a step and a finish of the model, results out. Knows no thread.
+"""One tick of a streaming recogniser: applies commands, steps and finishes the model, and collects results.
 
-A step that raises is tried again stream by stream: whoever raises alone is failed, the others go on. When nobody gets
-through, it may be the model that is ill and not the audio: streams are failed as retryable, and when many have failed
-and none has got through since, `run` raises, which ends the recogniser.
+This module knows nothing of threads. A step that raises is repeated stream by stream: a stream that raises alone is
+failed, and the others continue. If none succeeds, the fault may lie with the model rather than the audio, so the
+streams are failed as retryable. When many have failed and none has succeeded since, `run` raises, which ends the
+recogniser.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Counts:
 
 @dataclass(slots=True)
 class _Sent:
-    """What a stream was told last, so that only changes are sent."""
+    """What was last sent for a stream, so that only changes are sent."""
 
     text: str = ""
     stable_chars: int = 0
@@ -58,7 +59,7 @@ class StreamTicks:
     """Applies commands and runs ticks. Used by one thread.
 
     Args:
-        refuse: asked at every opening; returns why no stream is admitted at present, or None.
+        refuse: called at every opening. Returns why no stream is admitted at present, or None.
     """
 
     def __init__(
@@ -74,7 +75,10 @@ class StreamTicks:
         self._failures_in_a_row = 0
 
     def apply(self, link: int, commands: Sequence[StreamCommand], now_ms: int) -> None:
-        """Carry out commands in order. A command for a stream that has ended is ignored: it was under way."""
+        """Carry out commands in order.
+
+        A command for a stream that has ended is ignored, since it was sent before the end.
+        """
         for command in commands:
             if isinstance(command, PushMany):
                 for stream, pcm_16k in zip(command.streams, command.pieces, strict=True):
@@ -85,14 +89,14 @@ class StreamTicks:
                 self._apply((link, command.stream), command, now_ms)
 
     def close_link(self, link: int) -> None:
-        """Free all slots of a link, and drop what it would have been told."""
+        """Free all slots of a link and drop its pending results."""
         for key in self._schedule.keys_of(link):
             self._end(key)
         self._newest.pop(link, None)
         self._results.pop(link, None)
 
     def end_idle(self, now_ms: int, timeout_ms: int) -> None:
-        """Fail the streams that have been silent for too long: their gateway has forgotten them."""
+        """Fail the streams that have been silent for too long, because their gateway must have forgotten them."""
         for key in self._schedule.idle(now_ms, timeout_ms):
             self._fail(key, f"nothing was sent for {timeout_ms} ms", retryable=True)
 
@@ -105,7 +109,7 @@ class StreamTicks:
         """Run one tick; return the lag of each of its chunks, in ms.
 
         Raises:
-            EngineError: the model has failed for many streams and for none has it worked since the first of them.
+            EngineError: the model has failed for many streams and has worked for none since the first failure.
         """
         chunks = self._schedule.take_chunks(clock_ms())
         answers = self._answers(self._stepper.step, chunks)
@@ -121,7 +125,7 @@ class StreamTicks:
         return [max(0, done_ms - chunk.due_ms) for chunk in chunks]
 
     def take_results(self) -> dict[int, list[StreamResult]]:
-        """Return what each link is to be told, and forget it."""
+        """Return and forget the pending results of each link."""
         results, self._results = self._results, defaultdict(list)
         return results
 
@@ -160,7 +164,7 @@ class StreamTicks:
             self._fail(key, f"more than {bound_s} s of audio wait to be recognised", retryable=False)
 
     def _is_open(self, key: StreamKey) -> bool:
-        """Say whether a stream is open; one that never was is told so."""
+        """Return whether a stream is open, and report a failure for one that never was."""
         if key in self._schedule:
             return True
         link, stream = key
@@ -237,7 +241,7 @@ def _answer_alone(run: Callable[[Sequence[SlotAudio]], list[Heard]], item: SlotA
 
 
 def _reason(error: Exception) -> str:
-    """Name an error without its text, which might quote what was said."""
+    """Describe an error without its text, which might quote what was said."""
     return str(error) if isinstance(error, EngineError) else f"the model failed: {type(error).__name__}"
 
 

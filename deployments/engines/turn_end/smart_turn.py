@@ -1,8 +1,9 @@
-"""Smart Turn v3.2: has the caller finished, judged from the sound of the last 8 seconds.
+"""Smart Turn v3.2: judges from the sound of the last 8 seconds whether the caller has finished.
 
-The model wants Whisper's log-mel features of exactly 8 s at 16 kHz, zero-padded at the FRONT. The feature steps are
-those of `transformers.WhisperFeatureExtractor(chunk_length=8)` with `do_normalize=True`; a contract test holds them to
-1e-4. Only frames that touch audio are transformed: the frames of the padding are all alike, so one stands for all.
+The model expects Whisper's log-mel features of exactly 8 s at 16 kHz, zero-padded at the FRONT. The feature steps are
+those of `transformers.WhisperFeatureExtractor(chunk_length=8)` with `do_normalize=True`; a contract test checks them to
+within 1e-4. Only frames that touch audio are transformed; the frames of the padding are identical, so one is computed
+for all of them.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _FRAMES = _SAMPLES // _HOP_SAMPLES
 _MELS = 80
 _MEL_FLOOR = 1e-10
 _VARIANCE_FLOOR = 1e-7
-# On one CPU thread a judgement takes 46 ms alone and 57 ms as one of eight: a batch would only make the first wait.
+# On one CPU thread a judgement takes 46 ms alone and 57 ms as one of eight: a batch would only delay the first.
 _CPU_MAX_BATCH = 1
 
 
 class SmartTurnDetector:
-    """Implements `pipelines.ports.TurnDetector`; judgements of several calls queue for one worker thread.
+    """Implements `pipelines.ports.TurnDetector`. Judgements of several calls queue for one worker thread.
 
     Args:
         model_path: `smart-turn-v3.2-cpu.onnx`.
         threads: intra-op threads of the ONNX session.
-        max_batch: most judgements run as one batch; worth raising on an accelerator only.
+        max_batch: the most judgements in one batch; raising it is worthwhile only on an accelerator.
     """
 
     def __init__(self, model_path: Path, *, threads: int, max_batch: int = _CPU_MAX_BATCH) -> None:
@@ -62,7 +63,7 @@ class SmartTurnDetector:
         return await self._batcher.submit(pcm_16k[-2 * _SAMPLES :] if len(pcm_16k) % 2 == 0 else pcm_16k[:-1])
 
     def close(self) -> None:
-        """Stop the worker thread; judgements that wait fail. Does nothing on successive calls."""
+        """Stop the worker thread; waiting judgements fail. Does nothing on successive calls."""
         self._batcher.close()
 
     def _judge(self, utterances: Sequence[bytes]) -> list[float]:
@@ -74,7 +75,7 @@ class SmartTurnDetector:
 def log_mel_features(pcm_16k: bytes) -> NDArray[np.float32]:
     """Return the model's input for the last 8 s of `pcm_16k`, float32 [80, 800]."""
     samples = np.frombuffer(pcm_16k, "<i2")[-_SAMPLES:].astype(np.float32) / np.float32(32768.0)
-    # Mean and variance are over all 8 s, padding included, as the reference normalises after padding.
+    # Mean and variance cover all 8 s including the padding, because the reference normalises after padding.
     mean = samples.sum(dtype=np.float64) / _SAMPLES
     variance = max(0.0, np.square(samples, dtype=np.float64).sum() / _SAMPLES - mean * mean)
     scale = 1.0 / np.sqrt(variance + _VARIANCE_FLOOR)
@@ -84,7 +85,7 @@ def log_mel_features(pcm_16k: bytes) -> NDArray[np.float32]:
 
 
 def _log_mel(voiced: NDArray[np.float64], silence: float) -> NDArray[np.float32]:
-    """Transform the frames that touch audio; lay the padding's one frame in front of them.
+    """Transform the frames that touch audio, and put copies of the padding's single frame in front of them.
 
     padding (all `silence`)             audio
     |.....|.....|.....|.....|.....|..###|#####|#####|  frame k spans 400 samples around k * 160
@@ -95,7 +96,8 @@ def _log_mel(voiced: NDArray[np.float64], silence: float) -> NDArray[np.float32]
     start = first * _HOP_SAMPLES
     signal = np.concatenate([np.full(max(0, padding - start), silence), voiced])
     half = _FFT_SAMPLES // 2
-    # Left of the first frame lies padding (or, without padding, the reference's reflection); right, a reflection.
+    # The first frame is preceded by padding or, without padding, by a reflection as in the reference. The last is
+    # followed by a reflection.
     left = np.full(half, silence) if first else signal[half:0:-1]
     framed = np.concatenate([left, signal, signal[-2 : -half - 2 : -1]])
     frames = sliding_window_view(framed, _FFT_SAMPLES)[::_HOP_SAMPLES][: _FRAMES - first]
@@ -115,7 +117,7 @@ def _power(frames: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mel_filters() -> NDArray[np.float64]:
-    """Return Slaney-normalised triangular filters, [80, 201]: linear to 1 kHz, logarithmic above."""
+    """Return Slaney-normalised triangular filters, [80, 201], linear up to 1 kHz and logarithmic above."""
     top_mel = 15.0 + 27.0 * np.log(PCM_16K.rate_hz / 2 / 1000.0) / np.log(6.4)
     mels = np.linspace(0.0, top_mel, _MELS + 2)
     edges_hz = np.where(mels < 15.0, mels * 200.0 / 3.0, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mels - 15.0)))

@@ -19,7 +19,9 @@ class SileroSettings(EngineSettings):
 
     engine: Literal["silero"] = "silero"
     model: str = Field(default="silero-vad", description="Catalog name of the model.")
-    tick_ms: int = Field(default=16, ge=1, le=100, description="Time for which windows of all calls are collected.")
+    tick_ms: int = Field(
+        default=16, ge=1, le=100, description="How long windows of all calls are collected for one batch."
+    )
 
 
 def _open(settings: SileroSettings, site: EngineSite) -> SileroSpeechDetector:

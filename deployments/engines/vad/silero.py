@@ -1,17 +1,17 @@
-"""Silero VAD, one ONNX session for all the calls of a gateway.
+"""Silero VAD, with one ONNX session for all calls of a gateway.
 
-Theory of operation. The model is a small recurrent network: it takes 512 new samples (32 ms) preceded by the last 64
-of the window before, and a state of [2, 1, 128] floats. Its batch axis is free, so a batch gathers one window of each
+Theory of operation. The model is a small recurrent network: it takes 512 new samples (32 ms) preceded by the last 64 of
+the previous window, and a state of [2, 1, 128] floats. Its batch axis is free, so a batch gathers one window from each
 of several streams, and states and scores are scattered back:
 
     stream a  |--w0--|--w1--|          batch 1: [a.w0, b.w0]   batch 2: [a.w1]
     stream b  |--w0--|
 
-A stream that still has a whole window goes to the end of the queue, so a burst takes more batches, never a larger share
-of one. Passes over the queue start at least `tick_ms` apart, so that calls gather; a window that arrives when the
-detector was idle is scored at once. Everything runs on the event loop: beyond about ten streams a batch costs 65 us a
-window whatever its size, so batches are kept at 2 ms and the loop runs between them. A worker thread was slower: on
-busy cores each hand-over waits for the scheduler.
+A stream that still has a whole window goes to the end of the queue, so a burst takes more batches but never a larger
+share of one. Passes over the queue start at least `tick_ms` apart, so that windows of several calls gather; a window
+that arrives while the detector is idle is scored at once. Everything runs on the event loop. Beyond about ten streams a
+batch costs 65 us per window whatever its size, so batches are kept to 2 ms and the loop runs between them. A worker
+thread is slower, because on busy cores each hand-over waits for the scheduler.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ _WINDOW_BYTES = _WINDOW_SAMPLES * 2
 _WINDOW_MS = 32
 _CONTEXT_SAMPLES = 64
 _BATCH = 32
-# Long non-speech (music above all) shifts the recurrent state until speech scores low; a reset while the caller is
-# surely quiet clears it. Windows: 2 s since the last reset, the last 1 s of them clearly not speech.
+# Long non-speech (above all music) shifts the recurrent state until speech scores low. A reset while the caller is
+# certainly quiet clears it: 2 s since the last reset, the last 1 s of them clearly not speech. Both are counted in
+# windows.
 _RESET_AFTER_WINDOWS = 62
 _RESET_QUIET_WINDOWS = 31
 _RESET_PROBABILITY = 0.1
@@ -80,7 +81,7 @@ class SileroStream:
         return window
 
     def deliver(self, probability: float) -> None:
-        """Count the window and call back. Resets the model's state after long quiet."""
+        """Count the window and report its score. Resets the model's state after a long silence."""
         self.end_ms += _WINDOW_MS
         self.since_reset += 1
         self.quiet = self.quiet + 1 if probability < _RESET_PROBABILITY else 0
@@ -94,7 +95,7 @@ class SileroSpeechDetector:
 
     Args:
         model_path: `silero_vad.onnx` (16 kHz).
-        tick_ms: least time between two batches.
+        tick_ms: minimum time between two passes over the queue.
         threads: intra-op threads of the ONNX session; 1 is best up to hundreds of streams.
     """
 
@@ -108,20 +109,21 @@ class SileroSpeechDetector:
         )
         self._rate = np.array(PCM_16K.rate_hz, np.int64)
         self._tick_s = tick_ms / 1000
-        self._ready: dict[SileroStream, None] = {}  # ordered set: streams with at least one whole window
+        self._ready: dict[SileroStream, None] = {}  # an ordered set of streams with at least one whole window
         self._next: asyncio.Handle | None = None
         self._left_in_pass = 0
         self._last_pass_s = float("-inf")
         self._is_closed = False
 
     def warm_up(self) -> None:
-        """Run the batch sizes that allocate memory once, so that the first call is not slower."""
+        """Run the batch sizes that allocate memory once, so that the first call is not slower than later ones."""
         for size in (1, 8, _BATCH):
             self._infer((np.zeros((size, _CONTEXT_SAMPLES + _WINDOW_SAMPLES), np.float32), _blank_state(size)))
 
     def open(self, on_score: Callable[[SpeechScore], None]) -> SileroStream:
-        """Open a stream. Must be called on the event loop's thread; an error that `on_score` raises ends in the
-        loop's exception handler and harms no other call."""
+        """Open a stream. Must be called on the event loop's thread.
+
+        An error raised by `on_score` goes to the loop's exception handler and harms no other call."""
         asyncio.get_running_loop()
         return SileroStream(self, on_score)
 
@@ -134,12 +136,12 @@ class SileroSpeechDetector:
             self._next = None
 
     def enqueue(self, stream: SileroStream) -> None:
-        """Called by a stream whose buffer holds a whole window."""
+        """Queue a stream whose buffer holds a whole window. Called by the stream."""
         self._ready[stream] = None
         self._arm()
 
     def forget(self, stream: SileroStream) -> None:
-        """Called by a stream that closes."""
+        """Remove a stream from the queue. Called by a stream that closes."""
         self._ready.pop(stream, None)
 
     def _arm(self) -> None:
@@ -153,9 +155,9 @@ class SileroSpeechDetector:
         self._run_batch()
 
     def _run_batch(self) -> None:
-        """Score one batch; the rest of the pass, and then bursts, follow after the loop has run."""
+        """Score one batch. The rest of the pass, and then bursts, follow after the loop has run."""
         self._next = None
-        if not self._ready:  # the streams were closed meanwhile
+        if not self._ready:  # all streams were closed meanwhile
             return
         streams, batch = self._gather()
         self._left_in_pass -= len(streams)
@@ -168,7 +170,7 @@ class SileroSpeechDetector:
 
     def _gather(self) -> tuple[list[SileroStream], _Batch]:
         streams = list(islice(self._ready, _BATCH))
-        # One conversion for the whole batch: numpy's cost per call is what 100 streams would pay 100 times.
+        # The whole batch is converted at once, because 100 streams would pay numpy's cost per call 100 times.
         pcm = np.frombuffer(b"".join([stream.take_window() for stream in streams]), "<i2")
         windows = np.empty((len(streams), _CONTEXT_SAMPLES + _WINDOW_SAMPLES), np.float32)
         np.divide(pcm.reshape(-1, _WINDOW_SAMPLES), np.float32(32768.0), out=windows[:, _CONTEXT_SAMPLES:])

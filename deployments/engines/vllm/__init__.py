@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from deployments.engines.vllm.engine import VllmLanguageModel
 
 
-# A step reads all weights, whether for one token or for six; only where arithmetic is slow do six cost much more.
-# Measured: docs/adr/0029-any-processor.md.
+# A step reads all weights whether it computes one token or six. Six cost much more only where arithmetic is slow, as
+# measured in docs/adr/0029-any-processor.md.
 _LOOKAHEAD, _LOOKAHEAD_WHERE_SLOW = 5, 2
 
 
@@ -28,12 +28,12 @@ class VllmSettings(FittedSettings):
 
     engine: Literal["vllm"] = "vllm"
     model: str = Field(default="smollm2-135m-instruct", description="Catalog name of the model.")
-    # Where stages share cores, speech that has begun must not wait for words that nobody hears yet.
+    # Where stages share cores, speech that is playing must not wait for words that nobody hears yet.
     niceness: int = Field(
-        default=5, ge=0, le=19, description="How readily the replica gives up the CPU to other processes (`nice`)."
+        default=5, ge=0, le=19, description="How readily the replica yields the CPU to other processes (`nice`)."
     )
     max_model_len: int = Field(default=2048, ge=256, description="Most tokens of a prompt and its answer together.")
-    max_num_seqs: int = Field(default=8, ge=1, description="Requests that are computed in one batch.")
+    max_num_seqs: int = Field(default=8, ge=1, description="Most requests that are computed in one batch.")
     kv_cache_bytes: int = Field(
         default=256 * 1024 * 1024, ge=16 * 1024 * 1024, description="Size of the key-value cache on a CPU."
     )
@@ -44,7 +44,7 @@ class VllmSettings(FittedSettings):
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="Data type that it computes in; auto: on a CPU the faster one there, on a GPU that of the model.",
+        description="Data type of the computation. auto uses the faster one on a CPU, and the model's own on a GPU.",
     )
     gpu_memory_utilization: Fraction = Field(
         default=0.85, description="Share of the whole GPU for weights and key-value cache."
@@ -53,7 +53,7 @@ class VllmSettings(FittedSettings):
 
 @dataclass(frozen=True, slots=True)
 class CpuPlan:
-    """How a model is computed on a CPU."""
+    """How a model is run on a CPU."""
 
     dtype: str
     threads: int
@@ -61,7 +61,7 @@ class CpuPlan:
 
     @classmethod
     def of(cls, settings: VllmSettings, processor: Processor) -> CpuPlan:
-        """Return what the settings say, and where they leave it open, what suits the processor."""
+        """Return the plan from the settings, and what suits the processor where they leave it open."""
         dtype = processor.dtype if settings.dtype == "auto" else settings.dtype
         is_slow = dtype == "bfloat16" and not processor.computes_bfloat16
         suited = _LOOKAHEAD_WHERE_SLOW if is_slow else _LOOKAHEAD
@@ -69,7 +69,7 @@ class CpuPlan:
         return cls(dtype, settings.threads_on(processor), guessed)
 
     def as_text(self) -> dict[str, str]:
-        """Return it by the keys of the settings."""
+        """Return the plan as text, by the keys of the settings."""
         return {"dtype": self.dtype, "threads": str(self.threads), "lookahead_tokens": str(self.lookahead_tokens)}
 
 
@@ -81,7 +81,7 @@ def _open(settings: VllmSettings, site: EngineSite) -> VllmLanguageModel:
 
 def _problems(pool: Any, profile: str) -> Iterator[tuple[str, str]]:
     if profile == "inferentia":
-        yield "engine", "does not run on Inferentia; allowed there: neuron, scripted"
+        yield "engine", "does not run on Inferentia; use neuron or scripted there"
     if 0 < pool.replicas.num_gpus < 1 and pool.gpu_memory_utilization > pool.replicas.num_gpus:
         message = (
             f"is a share of the whole GPU, of which a replica has {pool.replicas.num_gpus:g} (replicas.num_gpus); Ray "

@@ -1,4 +1,4 @@
-"""A chat model on vLLM, streaming clauses. Why it is stepped in this process on CPU: docs/adr/0003-vllm-shell.md."""
+"""A chat model on vLLM that streams clauses. ADR 0003 says why it is stepped in this process on a CPU."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _WARM_UP = GenerationRequest("warm-up", (ChatMessage("user", "Say hello in one s
 
 
 class DeltaSource(Protocol):
-    """An engine that streams text deltas: `EngineStepper` in this process, `AsyncDeltaSource` beside it."""
+    """An engine that streams text deltas: `EngineStepper` in this process, or `AsyncDeltaSource` in others."""
 
     def stream(self, request_id: str, prompt: Any, sampling: Any) -> AsyncIterator[Delta]:
-        """Yield deltas until `is_last`; closing aborts."""
+        """Yield deltas until `is_last`. Closing the iterator aborts the request."""
 
     @property
     def is_alive(self) -> bool:
         """False once the engine can serve no more."""
 
     def load_stats(self) -> dict[str, float]:
-        """Return what `VllmLoad.stats` does, of this engine."""
+        """Return the figures of `VllmLoad.stats` for this engine."""
 
     def close(self) -> None:
         """Stop it."""
@@ -47,7 +47,7 @@ class VllmLanguageModel:
     Args:
         settings: the model's limits.
         model_dir: the model's files.
-        num_gpus: GPUs of this process, or its share of one; 0: it computes on the CPU.
+        num_gpus: number of GPUs of this process, or its share of one; 0 computes on the CPU.
     """
 
     def __init__(self, settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> None:
@@ -61,10 +61,10 @@ class VllmLanguageModel:
     def warm_up(self) -> None:
         """Answer once, so that the first caller does not pay for allocation. Blocks; may be called from any thread."""
         if isinstance(self._source, EngineStepper):
-            # A loop of its own, since a replica is constructed inside a running one.
+            # The warm-up needs its own event loop, because a replica is constructed inside a running one.
             with ThreadPoolExecutor(max_workers=1) as outside_of_any_loop:
                 outside_of_any_loop.submit(lambda: asyncio.run(self._answer_once())).result()
-        # `AsyncLLM` belongs to the first loop that uses it, and warms its kernels while it starts.
+        # `AsyncLLM` is bound to the first loop that uses it, and warms its kernels at its start anyway.
 
     @property
     def is_alive(self) -> bool:
@@ -72,11 +72,11 @@ class VllmLanguageModel:
         return self._source.is_alive
 
     def load_stats(self) -> dict[str, float]:
-        """Return how full the engine is, for the scaling policy: see `VllmLoad.stats`."""
+        """Return how full the engine is, for the scaling policy (see `VllmLoad.stats`)."""
         return self._source.load_stats()
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Clause]:
-        """Stream the answer's clauses; exactly one, perhaps empty, has `is_last`. Closing the iterator aborts.
+        """Stream the answer's clauses, of which exactly one, perhaps empty, has `is_last`. Closing the iterator aborts.
 
         An answer that reaches `max_tokens` or the model's length ends there.
 
@@ -100,7 +100,7 @@ class VllmLanguageModel:
             raise EngineError(Component.LANGUAGE_MODEL, type(error).__name__, retryable=not is_refused) from error
 
     def close(self) -> None:
-        """Stop the engine; generations in progress fail. Does nothing on successive calls."""
+        """Stop the engine, failing generations in progress. Does nothing on successive calls."""
         self._source.close()
 
     async def _answer_once(self) -> None:
@@ -120,7 +120,7 @@ class VllmLanguageModel:
 
 
 class AsyncDeltaSource:
-    """vLLM's own `AsyncLLM`: engine and workers in processes of their own, as GPUs want it."""
+    """vLLM's own `AsyncLLM`, which runs engine and workers in separate processes, as GPUs require."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -157,11 +157,11 @@ class AsyncDeltaSource:
 
 
 def open_source(settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> DeltaSource:
-    """Start vLLM: in this process on CPU, in processes of its own on a GPU."""
+    """Start vLLM, in this process on a CPU and in separate processes on a GPU."""
     threads = settings.threads_on(this_processor())
     for name, value in environment(threads=threads, num_gpus=num_gpus).items():
         os.environ.setdefault(name, value)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray has set it to the CPUs that it reserves
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray has set it to the number of CPUs it reserves
     arguments = engine_arguments(settings, model_dir, num_gpus=num_gpus)
     if num_gpus:
         return AsyncDeltaSource(arguments)
@@ -172,7 +172,7 @@ def open_source(settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> 
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        # Unlike `AsyncLLM`, this one has no loggers of statistics, not even ours, unless its own are on.
+        # Unlike `AsyncLLM`, this engine runs no statistics loggers, not even ours, unless its own are enabled.
         told = EngineArgs(**(arguments | {"disable_log_stats": False}))
         return LLMEngine.from_engine_args(told, stat_loggers=[logger_for(load)])
 

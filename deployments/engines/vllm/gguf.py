@@ -1,4 +1,4 @@
-"""GGUF to a directory that vLLM and transformers load: safetensors in bf16, the tokenizer and a plain config.
+"""Converts GGUF to a directory that vLLM and transformers can load: safetensors in bf16, tokenizer and config.
 
 vLLM's CPU build has no GGUF kernels, so the weights are dequantised once, when the catalog installs the model.
 """
@@ -19,11 +19,11 @@ from pipelines.errors import Component, EngineError
 def convert(source_dir: Path, target_dir: Path) -> None:
     """Convert the one GGUF file in `source_dir` into a Llama model directory at `target_dir`.
 
-    The result appears at `target_dir` at once and whole, or not at all. Takes about 30 s and 1 GB of memory for 135M
+    The result appears at `target_dir` atomically or not at all. Takes about 30 s and 1 GB of memory for 135M
     parameters.
 
     Raises:
-        EngineError: not exactly one GGUF file, or its architecture is not Llama's. Not retryable.
+        EngineError: there is not exactly one GGUF file, or its architecture is not Llama's. Not retryable.
     """
     files = sorted(source_dir.glob("*.gguf"))
     if len(files) != 1:
@@ -43,7 +43,7 @@ def convert(source_dir: Path, target_dir: Path) -> None:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep its bars and advice off the terminal: the caller shows what is being done."""
+    """Keep the progress bars and advice of transformers off the terminal, since the caller shows the progress."""
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
@@ -68,9 +68,9 @@ def _write_model(gguf_file: Path, target_dir: Path) -> None:
             Component.LANGUAGE_MODEL, f"architecture {source.config.model_type!r} is not llama", retryable=False
         )
     settings = source.config.to_dict()
-    settings.pop("quantization_config", None)  # else loaders take the dequantised weights for packed ones
+    settings.pop("quantization_config", None)  # otherwise loaders would take the dequantised weights for packed ones
     config = LlamaConfig(**settings)
-    # Built anew, because the source's modules carry quantiser state that save_pretrained would write.
+    # The model is rebuilt because the source's modules carry quantiser state, which save_pretrained would write.
     model = LlamaForCausalLM(config).to(torch.bfloat16)
     model.load_state_dict(source.state_dict())
     model.generation_config = source.generation_config

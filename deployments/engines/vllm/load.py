@@ -1,7 +1,7 @@
-"""What vLLM says of itself, for the scaling policy: KV cache in use, requests that wait, time to the first token.
+"""What vLLM reports about itself, for the scaling policy: KV cache in use, waiting requests, time to first token.
 
-vLLM hands the figures of each step to its loggers of statistics; one of ours keeps the last seconds. The engine's own
-figures see what a meter around it cannot: requests that were taken and are not computed yet, and memory that is full.
+vLLM passes the figures of each step to its statistics loggers, and ours keeps those of the last seconds. They show what
+a meter around the engine cannot: requests that were accepted but are not computed yet, and full memory.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# As long as the window of `deployments.shells.load`.
+# Length of the window in seconds, equal to that of `deployments.shells.load` so that the figures are comparable.
 WINDOW_S = 20.0
 _PERCENTILE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStep:
-    """One step: requests that are computed together, those that wait for a place, and the cache's used share."""
+    """One step: the requests computed together, those waiting for a place, and the used share of the cache."""
 
     at_s: float
     running: int
@@ -29,10 +29,10 @@ class EngineStep:
 
 
 class VllmLoad:
-    """Keeps what the engine said lately. Written by the engine's thread, read by the replica's.
+    """Keeps the engine's recent figures. The engine's thread writes them, and the replica's reads them.
 
     Args:
-        clock: seconds, steady.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,26 +42,26 @@ class VllmLoad:
         self._firsts: deque[tuple[float, float]] = deque()
 
     def note_step(self, running: int, waiting: int, kv_use: float) -> None:
-        """Take in the scheduler's counts after a step."""
+        """Record the scheduler's counts after a step."""
         now_s = self._clock()
         with self._lock:
             self._steps.append(EngineStep(now_s, running, waiting, kv_use))
             self._forget(now_s)
 
     def note_first_token(self, took_s: float) -> None:
-        """Take in how long a request waited for its first token."""
+        """Record how long a request waited for its first token."""
         with self._lock:
             self._firsts.append((self._clock(), took_s))
 
     def note_idle(self) -> None:
-        """Say that nothing is left to compute: no step will tell."""
+        """Record that nothing is left to compute, since no further step will show it."""
         self.note_step(0, 0, 0.0)
 
     def stats(self) -> dict[str, float]:
-        """Return the figures of the last `WINDOW_S`; those of which nothing is known are left out.
+        """Return the figures of the last `WINDOW_S`, leaving out unknown ones.
 
-        * kv_use: largest share of the KV cache that requests held. What is only kept for a common prefix is free.
-        * waiting: requests that waited for a place, mean over time.
+        * kv_use: largest share of the KV cache held by requests. Blocks kept only for a common prefix count as free.
+        * waiting: number of requests waiting for a place, averaged over time.
         * first_token_ms: p95 from a request's arrival in the engine to its first token.
         """
         now_s = self._clock()
@@ -76,7 +76,7 @@ class VllmLoad:
         return figures
 
     def _forget(self, now_s: float) -> None:
-        # The last step holds until the next, however old it is.
+        # The figures of the last step hold until the next one, however old they are.
         while len(self._steps) > 1 and now_s - self._steps[1].at_s > WINDOW_S:
             self._steps.popleft()
         while self._firsts and now_s - self._firsts[0][0] > WINDOW_S:
@@ -93,12 +93,12 @@ def _mean_waiting(steps: list[EngineStep], now_s: float) -> float:
 
 
 def logger_for(load: VllmLoad) -> Callable[[Any, int], Any]:
-    """Return the factory that vLLM wants of a logger of statistics (`StatLoggerFactory`); it imports vLLM."""
+    """Return the factory of a statistics logger that vLLM expects (`StatLoggerFactory`). This imports vLLM."""
     from vllm.v1.metrics.loggers import StatLoggerBase
 
     class LoadLogger(StatLoggerBase):
         def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
-            """Nothing of the engine's configuration is needed."""
+            """Ignore the engine's configuration, of which nothing is needed."""
 
         def record(self, scheduler_stats: Any, iteration_stats: Any, *_: Any, **__: Any) -> None:
             if scheduler_stats is not None:
@@ -109,6 +109,6 @@ def logger_for(load: VllmLoad) -> Callable[[Any, int], Any]:
                 load.note_first_token(took_s)
 
         def log_engine_initialized(self) -> None:
-            """Nothing to say."""
+            """Do nothing: there is nothing to report."""
 
     return LoadLogger

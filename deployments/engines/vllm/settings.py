@@ -1,7 +1,7 @@
-"""What a vLLM engine is started with: pure data, so that it is tested without vLLM.
+"""The arguments and environment of a vLLM engine, as pure data, so that they are tested without vLLM.
 
-`environment` must be in force before vLLM and torch are imported; replicas get it from their runtime environment,
-and the engine sets what is missing.
+`environment` must be in effect before vLLM and torch are imported. Replicas get it from their runtime environment, and
+the engine sets what is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from cluster.processor import this_processor
 from deployments.engines.vllm import CpuPlan, VllmSettings
 
-_BLOCK_TOKENS_CPU = 32  # the CPU kernels want multiples of 32; smaller blocks share more of a prompt's prefix
+_BLOCK_TOKENS_CPU = 32  # the CPU kernels need multiples of 32, and smaller blocks share more of a prompt's prefix
 
 
 def engine_arguments(settings: VllmSettings, model_dir: Path, *, num_gpus: float) -> dict[str, Any]:
@@ -42,10 +42,10 @@ def engine_arguments(settings: VllmSettings, model_dir: Path, *, num_gpus: float
         }
         return arguments | {
             "dtype": plan.dtype,
-            # The C++ kernels of vLLM instead of a chain of torch calls: a third of a step was their overhead.
+            # Use the C++ kernels of vLLM instead of a chain of torch calls, whose overhead was a third of a step.
             "compilation_config": {"custom_ops": ["all"]},
             "speculative_config": lookahead if plan.lookahead_tokens else None,
-            # Compiling costs minutes of start-up on a laptop for a model whose kernels are already fused.
+            # Compilation would cost minutes at start-up on a laptop, for a model whose kernels are already fused.
             "enforce_eager": True,
             "block_size": _BLOCK_TOKENS_CPU,
             "kv_cache_memory_bytes": settings.kv_cache_bytes,
@@ -57,11 +57,11 @@ def environment(*, threads: int, num_gpus: float) -> dict[str, str]:
     """Return the environment variables that the process needs.
 
     Args:
-        threads: OpenMP threads, on a CPU.
+        threads: number of OpenMP threads on a CPU.
         num_gpus: GPUs of this process, or its share of one; 0: it computes on the CPU.
     """
     variables = {
-        "VLLM_PLUGINS": "",  # NeMo registers a plugin that breaks vLLM's start
+        "VLLM_PLUGINS": "",  # NeMo registers a plugin that prevents vLLM from starting
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -70,11 +70,11 @@ def environment(*, threads: int, num_gpus: float) -> dict[str, str]:
     }
     if not num_gpus:
         variables |= {
-            # The engine steps in this process: one set of imports and of weights instead of three processes.
+            # The engine steps in this process, which needs one set of imports and weights instead of three processes.
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(threads),
-            # Waiting OpenMP threads sleep instead of spinning: synthesis runs on the same cores.
+            # Waiting OpenMP threads sleep instead of spinning, because synthesis runs on the same cores.
             "OMP_WAIT_POLICY": "PASSIVE",
             "KMP_BLOCKTIME": "0",
         }

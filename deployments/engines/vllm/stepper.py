@@ -1,7 +1,7 @@
-"""vLLM in this process, stepped by one thread.
+"""Runs vLLM in this process, stepped by one thread.
 
 `LLMEngine` is not thread-safe, so the thread owns it. The event loop leaves commands in an inbox; the thread applies
-them between two steps and hands outputs back with `call_soon_threadsafe`:
+them between two steps and returns outputs with `call_soon_threadsafe`:
 
     loop:    add r1 ──┐           abort r1 ──┐            ◄── delta r1, delta r2
     thread:           [ step ][ step ][ step ] apply [ step ] ...   sleeps when nothing is unfinished
@@ -39,8 +39,9 @@ class EngineStepper:
     """Owns an `LLMEngine` and its thread.
 
     Args:
-        make_engine: builds the engine; called in the thread, where all of its memory and OpenMP workers then belong.
-        load: what the engine's logger writes; told here when nothing is left to compute.
+        make_engine: builds the engine. It is called in the thread, which then owns the engine's memory and OpenMP
+            workers.
+        load: figures written by the engine's logger, and told by this class when nothing is left to compute.
 
     Raises:
         Exception: whatever `make_engine` raised.
@@ -57,7 +58,7 @@ class EngineStepper:
         """Yield deltas until `is_last`. Closing the iterator aborts the request before the next step.
 
         Raises:
-            Exception: the engine refused the request, or died; `is_alive` tells which.
+            Exception: the engine refused the request or died; `is_alive` tells which.
         """
         stream = _Stream(asyncio.get_running_loop())
         is_over = False
@@ -81,7 +82,7 @@ class EngineStepper:
         return self._load.stats()
 
     def close(self) -> None:
-        """Stop the thread after the step that runs; streams in progress fail. Does nothing on successive calls."""
+        """Stop the thread after the current step; streams in progress fail. Does nothing on successive calls."""
         self._thread.stop()
 
     def _post(self, command: Callable[[], None]) -> None:
@@ -106,7 +107,7 @@ class EngineStepper:
             return
         try:
             self._engine.add_request(request_id, prompt, sampling)
-        except Exception as error:  # the request's fault (too long a prompt), not the engine's
+        except Exception as error:  # the request's fault (such as too long a prompt), not the engine's
             _deliver(stream, error)
             return
         self._streams[request_id] = stream

@@ -1,4 +1,4 @@
-"""Whisper on CTranslate2: recognises whole utterances, again and again while they grow."""
+"""Whisper on CTranslate2, which recognises whole utterances repeatedly while they grow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WhisperSettings(FittedSettings):
 
     engine: Literal["whisper-ct2"] = "whisper-ct2"
     model: str = Field(default="whisper-tiny", description="Catalog name of the model.")
-    language: str = Field(default="en", description="Language of the callers, as Whisper writes it.")
+    language: str = Field(default="en", description="Language of the callers, as a code that Whisper knows.")
 
 
 def _open(settings: WhisperSettings, site: EngineSite) -> WhisperRecognizer:

@@ -1,11 +1,11 @@
-"""Whisper on CTranslate2, for one utterance at a time, tuned for the time to the answer.
+"""Whisper on CTranslate2, for one utterance at a time, tuned for low latency.
 
-Theory of operation. Whisper was trained on 30 s windows, and its encoder's cost is the window's. The encoder runs on
-shorter ones too: here the utterance and 2 s of silence, which takes a tenth of the time. What that costs is the
-decoder's sense of the end: having said everything, it may say it again. So the number of tokens is bounded by the
-length of the audio, and a repetition is cut (`cut_repetition`). A hypothesis that the model itself holds unlikely, or
-that ends in a loop of tokens ("$10.0.0.0.0.0", likely token by token), is recognised again in a 10 s window. Figures
-are in tests/bench/engine_latency.py.
+Theory of operation. Whisper was trained on 30 s windows, and the cost of its encoder depends on the window. The encoder
+also runs on shorter windows: here on the utterance and 2 s of silence, which takes a tenth of the time. The price is
+that the decoder no longer notices the end: having said everything, it may say it again. The number of tokens is
+therefore bounded by the length of the audio, and a repetition is cut (`cut_repetition`). A hypothesis that the model
+itself considers unlikely, or that ends in a loop of tokens ("$10.0.0.0.0.0", likely token by token), is recognised
+again in a 10 s window. The measurements are in tests/bench/engine_latency.py.
 
 Silence is never given to the model, which would answer it with "Thank you." or "you".
 """
@@ -38,7 +38,7 @@ _SECOND_WINDOW_S = 10.0
 _WINDOW_QUANTUM_S = 0.2
 _UNLIKELY_LOGPROB = -0.5
 _HOPELESS_LOGPROB = -1.2
-# What a hypothesis counts as that ended in a loop: worth another window, and still better than nothing.
+# Score assigned to a hypothesis that ended in a loop: it deserves another window but is better than nothing.
 _LOOPED_LOGPROB = -1.1
 _NO_SPEECH = 0.6
 _LONGEST_PIECE_S = 27.0
@@ -46,7 +46,7 @@ _TOKENS_PER_S = 5
 _SPARE_TOKENS = 8
 _LONGEST_LOOP_TOKENS = 6
 _LOOP_ROUNDS = 5
-# A voice over a telephone is above -45 dBFS in its loudest 100 ms; line noise and hiss are below.
+# A voice on a telephone exceeds -45 dBFS in its loudest 100 ms, whereas line noise and hiss stay below.
 _SILENCE_RMS = 32768.0 * 10 ** (-45 / 20)
 _LEVEL_SAMPLES = 1600
 
@@ -58,7 +58,7 @@ class WhisperRecognizer:
 
     Args:
         model_dir: a CTranslate2 Whisper model (model.bin, config.json, tokenizer.json).
-        threads: threads of one recognition.
+        threads: number of threads for one recognition.
         language: ISO 639-1 code; an English-only model ignores it.
     """
 
@@ -70,7 +70,7 @@ class WhisperRecognizer:
         self._extract = FeatureExtractor(feature_size=_mel_bins(model_dir))
         self._end_of_text = self._token("<|endoftext|>")
         self._start = self._start_tokens(language)
-        # Agents are few, and their words are the same for all their calls.
+        # There are only a few agents, and each has the same words for all its calls.
         self._prompt_for = lru_cache(maxsize=64)(self._prompt_tokens)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whisper")
 
@@ -81,13 +81,13 @@ class WhisperRecognizer:
             self._executor.submit(self._decode, noise, window_s, self._prompt_for("")).result()
 
     async def recognize(self, pcm_16k: bytes, expected_words: str = "") -> Recognition:
-        """Return what is said in `pcm_16k`; text "" for silence. Any length; beyond 27 s it is cut at quiet points.
+        """Return what is said in `pcm_16k`, with text "" for silence. Audio beyond 27 s is cut at quiet points.
 
-        Calls run one after the other in a worker thread. Cancelling one that waits drops it.
+        Calls run one after the other in a worker thread. Cancelling a waiting call drops it.
 
         Args:
             pcm_16k: the utterance.
-            expected_words: words to expect (names of products), given to the model as if said before; about 1 ms a
+            expected_words: words to expect (such as product names), given to the model as if just said; about 1 ms per
                 token.
 
         Raises:
@@ -106,7 +106,7 @@ class WhisperRecognizer:
             ) from error
 
     def close(self) -> None:
-        """Stop the worker thread after the utterance that it recognises. Does nothing on successive calls."""
+        """Stop the worker thread after the current utterance. Does nothing on successive calls."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _recognize_all(self, samples: NDArray[np.int16], prompt: list[int]) -> Recognition:
@@ -142,7 +142,7 @@ class WhisperRecognizer:
             ctranslate2.StorageView.from_array(np.ascontiguousarray(features, np.float32)),
             [prompt],
             beam_size=1,
-            # CTranslate2 gives the answer half of `max_length`, or what the prompt leaves, whichever is less.
+            # CTranslate2 limits the answer to half of `max_length` or to what the prompt leaves, whichever is less.
             max_length=min(448, max(2 * budget, budget + len(prompt))),
             return_scores=True,
             return_no_speech_prob=True,
@@ -180,12 +180,12 @@ def _mel_bins(model_dir: Path) -> int:
 
 
 def has_sound(samples: NDArray[np.int16]) -> bool:
-    """Return whether any 100 ms of the audio are louder than line noise."""
+    """Return whether any 100 ms of the audio is louder than line noise."""
     return samples.size > 0 and bool(_levels(samples).max() > _SILENCE_RMS)
 
 
 def _levels(samples: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Return the RMS of each started 100 ms."""
+    """Return the RMS of each 100 ms, the last of which may be incomplete."""
     padded = np.zeros(math.ceil(samples.size / _LEVEL_SAMPLES) * _LEVEL_SAMPLES)
     padded[: samples.size] = samples
     levels: NDArray[np.float64] = np.sqrt(np.mean(np.square(padded.reshape(-1, _LEVEL_SAMPLES)), axis=1))
@@ -193,7 +193,7 @@ def _levels(samples: NDArray[np.int16]) -> NDArray[np.float64]:
 
 
 def split_at_quiet(samples: NDArray[np.int16], longest_s: float = _LONGEST_PIECE_S) -> list[NDArray[np.int16]]:
-    """Cut audio into pieces of at most `longest_s`, each at the quietest 100 ms of the piece's second half."""
+    """Cut audio into pieces of at most `longest_s`, each at the quietest 100 ms in the second half of the piece."""
     longest = int(longest_s * PCM_16K.rate_hz)
     pieces = []
     while samples.size > longest:
@@ -206,9 +206,9 @@ def split_at_quiet(samples: NDArray[np.int16], longest_s: float = _LONGEST_PIECE
 
 
 def cut_loop(tokens: list[int]) -> list[int]:
-    """Drop the loop of one to six tokens, said at least five times, in which a decoder got caught at the end.
+    """Drop a loop of one to six tokens, repeated at least five times, in which the decoder got stuck at the end.
 
-    One round of it stays. Speech does repeat ("no, no, no"), but not that often.
+    One round of the loop is kept. Speech does repeat ("no, no, no"), but not that often.
     """
     for period in range(1, _LONGEST_LOOP_TOKENS + 1):
         start = len(tokens) - period
@@ -220,10 +220,10 @@ def cut_loop(tokens: list[int]) -> list[int]:
 
 
 def cut_repetition(text: str) -> str:
-    """Drop what a decoder says again after it has said everything.
+    """Drop what a decoder repeats after it has said everything.
 
-    Cuts where the rest of the text is the text's own beginning ("Where is it? Where is"), and where a sentence of two
-    words or more directly follows itself. Case and marks do not count, and the last word may be cut off.
+    Cuts where the rest of the text equals its beginning ("Where is it? Where is"), and where a sentence of two words or
+    more directly follows itself. Case and punctuation are ignored, and the last word may be incomplete.
     """
     words = text.split()
     keys = [re.sub(r"[^\w]", "", word.lower()) for word in words]

@@ -59,5 +59,5 @@ def test_score_is_the_models_own(tmp_path: Path) -> None:
 
 
 def test_classifier_of_more_outputs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="one output or two"):
+    with pytest.raises(ConfigError, match="more than two outputs"):
         CrossEncoder(checkpoint(tmp_path / "model", 3), threads=1)

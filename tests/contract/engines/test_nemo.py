@@ -175,7 +175,7 @@ def test_silence_after_words_ends_an_utterance_once(nemo_models: NemoModels) -> 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"chunk_ms": 240}, "no chunks of 240 ms: the model was trained for 80, 160, 560, 1120"),
+        ({"chunk_ms": 240}, "chunk_ms 240 is not one of those the model was trained for: 80, 160, 560, 1120"),
         ({"decoder": "rnnt"}, "the model has no rnnt decoder"),
     ],
 )

@@ -137,7 +137,7 @@ def test_errors_say_what_is_wrong(nemo_models: NemoModels, language: Path, tmp_p
         reference.stepper_of(nemo_models.ctc, language_model=str(tmp_path / "none.lm"))
     with pytest.raises(EngineError, match="needs the ctc decoder"):
         reference.stepper_of(nemo_models.hybrid, language_model=str(language))
-    with pytest.raises(EngineError, match="is no language model of 8 word pieces"):
+    with pytest.raises(EngineError, match="is not a language model for 8 word pieces"):
         load_ngrams(language, 8)
     broken = tmp_path / "broken.lm"
     broken.write_bytes(b"nothing")

@@ -32,7 +32,7 @@ def task_error(cause: Exception) -> RayTaskError:
 @pytest.mark.parametrize(
     ("error", "reason", "retryable"),
     [
-        (RayActorError(), "no replica took it", True),
+        (RayActorError(), "no replica took the request", True),
         (GetTimeoutError("late"), "cannot be reached", True),
         (task_error(ValueError("a caller's words")), "failed with ValueError", False),
         (task_error(EngineError(Component.VECTOR_STORE, "gone", retryable=True)), "gone", True),

@@ -18,7 +18,7 @@ from pipelines.errors import Component, EngineError
 from pipelines.ports import ChatMessage, Clause, GenerationRequest, Passage, RetrievalQuery, SpeechRequest
 
 pytestmark = pytest.mark.unit
-BROKEN = EngineError("language_model", "no replica took it", retryable=True)
+BROKEN = EngineError("language_model", "no replica took the request", retryable=True)
 ROUTE = ("neuron", "main")
 REFUSED = EngineError("language_model", "too long", retryable=False)
 

@@ -60,7 +60,7 @@ def test_broken_file_leaves_the_last_good_version_and_is_logged(
     write(tmp_path, "company: Acme\nvoce: warm")
     agents.refresh()
     assert agents.find("acme", tenant=None).company == "Acme"
-    assert "its last good version stays in force" in caplog.text
+    assert "its last good version stays in effect" in caplog.text
     caplog.clear()
     agents.refresh()
     assert not caplog.text  # said once, not every second

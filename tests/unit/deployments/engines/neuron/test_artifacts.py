@@ -94,7 +94,7 @@ def test_key_is_what_it_was() -> None:
 def test_damaged_file_is_refused(store: FolderStore, compiled: Path, tmp_path: Path) -> None:
     publish_artifacts(store, KEY, compiled)
     (Path(store.url) / KEY.path / "model" / "graph.neff").write_bytes(b"something else")
-    with pytest.raises(ConfigError, match=r"graph\.neff is not what was published"):
+    with pytest.raises(ConfigError, match=r"graph\.neff differs from what was published"):
         fetch_artifacts(store, KEY, tmp_path / "cache")
 
 
@@ -109,7 +109,7 @@ def test_manifest_that_points_outside_is_refused(store: FolderStore, compiled: P
     publish_artifacts(store, KEY, compiled)
     manifest = Path(store.url) / KEY.path / MANIFEST
     manifest.write_text(manifest.read_text().replace("neuron_config.json", "../../../evil"))
-    with pytest.raises(ConfigError, match="outside of its folder"):
+    with pytest.raises(ConfigError, match="outside its folder"):
         fetch_artifacts(store, KEY, tmp_path / "cache")
 
 
