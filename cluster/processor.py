@@ -1,7 +1,7 @@
-"""What the processor of this machine does well: looked up when something starts, never assumed.
+"""What the processor of this machine does well. It is looked up at start and never assumed.
 
-A processor without AVX-512 BF16 or AMX has no bfloat16 matrix kernels: torch falls back to a reference that is many
-times slower than float32, whatever the model's file says.
+A processor without AVX-512 BF16 or AMX has no bfloat16 matrix kernels, so torch falls back to a reference
+implementation that is many times slower than float32, whatever the model's file says.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 CPU_INFO: Final = Path("/proc/cpuinfo")
-# What Linux calls the features that decide something here, and people may want to compare.
+# Linux's names of the features that matter here or that people may want to compare.
 FEATURES: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "bf16")
 _WIDE_VECTORS: Final = "avx512f"
 _BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -22,13 +22,13 @@ _BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """The processor, as this process sees it.
+    """The processor as seen by this process.
 
     Attributes:
-        name: as its maker calls it.
-        cores: logical cores that this process may use.
-        features: those of `FEATURES` that it has.
-        physical_cores: cores that compute by themselves, at most `cores`.
+        name: the maker's name of the processor.
+        cores: number of logical cores that this process may use.
+        features: the `FEATURES` that it has.
+        physical_cores: number of physical cores, at most `cores`.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Processor:
 
     @property
     def computes_bfloat16(self) -> bool:
-        """Whether matrices of bfloat16 are multiplied by units of its own, faster than those of float32."""
+        """Whether dedicated units multiply bfloat16 matrices faster than float32 ones."""
         return not _BFLOAT16.isdisjoint(self.features)
 
     @property
     def dtype(self) -> str:
-        """Data type in which a model computes fastest on it: "bfloat16" or "float32"."""
+        """The data type in which models compute fastest: "bfloat16" or "float32"."""
         return "bfloat16" if self.computes_bfloat16 else "float32"
 
     @property
     def threads(self) -> int:
-        """Threads of an engine that a caller waits for: a second one pays where one core's vectors are narrow."""
+        """Threads for an engine that callers wait for. A second one pays off where a core's vectors are narrow."""
         return 1 if _WIDE_VECTORS in self.features else min(2, self.physical_cores)
 
     def __str__(self) -> str:
@@ -64,11 +64,11 @@ def this_processor() -> Processor:
 
 
 def processor_of(cpu_info: str, cores: int) -> Processor:
-    """Read the text of /proc/cpuinfo; "" where there is none: then nothing is assumed of the processor.
+    """Parse the text of /proc/cpuinfo. With "" nothing is assumed about the processor.
 
     Args:
-        cpu_info: of x86 ("model name", "flags") or ARM ("Features"); the first processor speaks for all.
-        cores: logical cores that may be used.
+        cpu_info: text from x86 ("model name", "flags") or ARM ("Features"). The first processor stands for all.
+        cores: number of logical cores that may be used.
     """
     values: dict[str, str] = {}
     package, physical = "", set()
@@ -80,6 +80,6 @@ def processor_of(cpu_info: str, cores: int) -> Processor:
             physical.add((package, value))
     flags = set((values.get("flags") or values.get("features") or "").split())
     name = values.get("model name") or platform.machine()
-    # A virtual machine may not tell its cores: then each counts.
+    # A virtual machine may hide its physical cores, in which case each logical one counts.
     own = tuple(feature for feature in FEATURES if feature in flags)
     return Processor(name, cores, own, min(cores, len(physical) or cores))

@@ -1,7 +1,7 @@
-"""Every module that is started as a process of its own (`python -m`).
+"""Every module that is started as a separate process (`python -m`).
 
 `cluster` lies below `deployments` and `ingest_jobs` and imports neither, so it starts their programs by name. The names
-stand here and nowhere else, where a test finds one that no module answers to (tests/unit/cluster/test_programs.py).
+are defined only here, where a test detects any that matches no module (tests/unit/cluster/test_programs.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Program(StrEnum):
-    """A module that does something when it is started."""
+    """A module that can be started as a program."""
 
     RAY_HEAD = "cluster.lifecycle.ray.ray_head"
     MILVUS_SERVER = "cluster.services.milvus_server"
@@ -35,7 +35,7 @@ class Program(StrEnum):
         """Return the command line that starts the program.
 
         Args:
-            arguments: for the program.
-            python: interpreter of the machine that runs it.
+            arguments: arguments of the program.
+            python: interpreter on the machine that runs it.
         """
         return [python, "-m", self.value, *arguments]

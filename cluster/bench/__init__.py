@@ -1,1 +1,1 @@
-"""The benchmark: latency of real calls stage by stage, and how many calls one gateway core holds."""
+"""The benchmark: measures the latency of real calls by stage, and how many calls one gateway core holds."""

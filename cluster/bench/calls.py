@@ -1,4 +1,4 @@
-"""Spoken turns against the running cluster, one or several calls at once."""
+"""Runs spoken turns against the running cluster, in one or several calls at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAUSE_BETWEEN_TURNS_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """What to run. `session` is sent as a session.update first; None leaves the server's defaults."""
+    """What to run. `session` is first sent as a session.update; None keeps the server's defaults."""
 
     name: str
     calls: int
@@ -46,7 +46,7 @@ def sample_questions(path: Path) -> list[str]:
 
 
 async def spoken_questions(http_url: str, texts: Sequence[str], api_key: str) -> list[Recording]:
-    """Have the cluster's own voice say the questions, one after the other."""
+    """Synthesize the questions with the cluster's own voice, one after the other."""
     return [await speak_question(http_url, text, api_key) for text in texts]
 
 
@@ -58,12 +58,12 @@ async def run_calls(
     api_key: str = "",
     on_turn: Callable[[], None] = lambda: None,
 ) -> CallFigures:
-    """Hold `plan.calls` calls at once until together they have had `plan.turns` turns."""
+    """Hold `plan.calls` concurrent calls until they have had `plan.turns` turns in total."""
     tally, numbers = _Tally(), itertools.count()
     busy_before_s = _cpu_busy_s()
 
     async def one_call(position: int) -> None:
-        # Calls start apart and with different questions, as callers do.
+        # Calls start at different times and with different questions, as real callers do.
         await asyncio.sleep(position * 0.9)  # noqa: TID251
         async with open_line(ws_url, api_key=api_key) as line:
             if plan.session is not None:
@@ -106,6 +106,6 @@ def _figures(plan: CallPlan, tally: _Tally, cpu_s: float) -> CallFigures:
 
 
 def _cpu_busy_s() -> float:
-    """Seconds that all cores together have been busy; the callers' own share is in it."""
+    """Return the seconds all cores have been busy, which includes the share of the simulated callers."""
     times = psutil.cpu_times()
     return float(times.user + times.system + times.nice)

@@ -1,4 +1,4 @@
-"""Percentiles, and the report: one JSON file, one Markdown table."""
+"""Computes percentiles, and writes the report as one JSON file and one Markdown table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Summarise values; None when there are none."""
+    """Summarise values, or return None when there are none."""
     if not values:
         return None
     p50, p95, p99 = np.percentile(np.asarray(values, float), [50, 95, 99])
@@ -35,7 +35,10 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 @dataclass(slots=True)
 class CallFigures:
-    """Real engines, `calls` at once. All spreads in ms; stages count from the caller's last voiced sample."""
+    """Results with real engines and `calls` concurrent calls.
+
+    Spreads are in ms from the caller's last voiced sample.
+    """
 
     name: str
     calls: int
@@ -53,7 +56,7 @@ class CallFigures:
 
 @dataclass(slots=True)
 class LoadFigures:
-    """Scripted engines with the real voice activity detection, one gateway core, frames of 20 ms."""
+    """Results with scripted engines, real voice activity detection, one gateway core and frames of 20 ms."""
 
     calls: int
     turns: int
@@ -64,7 +67,7 @@ class LoadFigures:
 
 @dataclass(slots=True)
 class Report:
-    """A whole run."""
+    """The report of a whole run."""
 
     machine: str
     began_at: str

@@ -1,8 +1,9 @@
-"""How many calls one gateway core holds: scripted engines, real voice activity detection, frames of 20 ms.
+"""Measures how many calls one gateway core holds, with scripted engines and real voice activity detection.
 
-Added latency of a turn: from the moment the caller's machine has sent the frame with which the gateway could know that
-the turn is over (the one that holds `speech_stopped.audio_end_ms`) to the arrival of the answer's first audio. The
-silence that turn taking waits for is not in it; waiting for the next voice-activity window and everything after is.
+The added latency of a turn runs from the moment the caller's machine has sent the frame from which the gateway could
+know that the turn is over (the one that contains `speech_stopped.audio_end_ms`) to the arrival of the answer's first
+audio. It excludes the silence that turn detection waits for, but includes the wait for the next voice-activity window
+and everything after it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cluster.programs import Program
 from pipelines.audio.pcm import PCM_24K
 
 _FRAME_BYTES = PCM_24K.bytes_of(FRAME_MS)
-# Plain server VAD: the turn's end is then a matter of audio alone, the same for every call.
+# Plain server VAD is used because the end of a turn then depends on audio alone, equally for every call.
 _SESSION = {
     "type": "session.update",
     "session": {
@@ -39,7 +40,7 @@ WARM_UP_S = 4.0
 
 @dataclass(slots=True)
 class _Caller:
-    """One call's clock: when each frame went out, and what it measured."""
+    """One call's clock: when each frame was sent, and what was measured."""
 
     sent_at_s: list[float] = field(default_factory=list)
     awaiting_frame: int | None = None
@@ -49,7 +50,7 @@ class _Caller:
 
 @contextmanager
 def gateway_process(vad_model: str, core: int) -> Iterator[tuple[str, psutil.Process]]:
-    """Run a gateway on one core; yield its socket URL and process."""
+    """Run a gateway on one core, and yield its socket URL and process."""
     command = Program.LOCAL_GATEWAY.command("--vad-model", vad_model, "--core", str(core))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -65,14 +66,14 @@ def gateway_process(vad_model: str, core: int) -> Iterator[tuple[str, psutil.Pro
 async def measure_load(
     ws_url: str, process: psutil.Process, recording: Recording, *, calls: int, seconds: float
 ) -> LoadFigures:
-    """Hold `calls` calls for `seconds`, each asking again and again."""
+    """Hold `calls` calls for `seconds`, each of which keeps asking."""
     frames = _frames(recording)
     callers = [_Caller() for _ in range(calls)]
     loop = asyncio.get_running_loop()
     begin_s = loop.time() + 1.0 + calls * 0.02
     end_s = begin_s + WARM_UP_S + seconds
     tasks = [
-        # Callers' frames are spread over the 20 ms, and they are at different places of their questions.
+        # Callers' frames are spread over the 20 ms, and each caller is at a different place in the question.
         asyncio.create_task(
             _hold(ws_url, caller, frames, (begin_s + FRAME_MS / 1000 * index / calls, end_s), index * 13 % len(frames))
         )
@@ -103,7 +104,7 @@ def _frames(recording: Recording) -> list[str]:
 async def _hold(
     ws_url: str, caller: _Caller, frames: Sequence[str], span_s: tuple[float, float], position: int
 ) -> None:
-    """Send a frame each 20 ms within `span_s`, beginning at `position` of the round."""
+    """Send a frame every 20 ms within `span_s`, beginning at `position` of the round."""
     loop, (begin_s, end_s) = asyncio.get_running_loop(), span_s
     async with connect(ws_url, compression=None, max_size=2**24) as socket:
         await socket.send(orjson.dumps(_SESSION).decode())
@@ -123,7 +124,7 @@ async def _hold(
 async def _listen(socket, caller: _Caller) -> None:  # type: ignore[no-untyped-def]  # a websockets connection
     loop = asyncio.get_running_loop()
     async for message in socket:
-        # Most messages are not looked into: the caller's machine must not be what is measured.
+        # Most messages are not parsed, because the measurement must not be limited by the caller's machine.
         if caller.awaiting_frame is not None and '"response.output_audio.delta"' in message:
             now_s = loop.time()
             caller.added_ms.append((now_s, (now_s - caller.sent_at_s[caller.awaiting_frame]) * 1000))

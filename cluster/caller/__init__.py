@@ -1,1 +1,1 @@
-"""A caller: a microphone and a loudspeaker on a Realtime socket. The CLI, the bench and the end-to-end tests use it."""
+"""A simulated caller with a microphone and a loudspeaker, used by the CLI, the benchmark and the end-to-end tests."""

@@ -1,4 +1,4 @@
-"""A line to the agent: an open socket with a live microphone."""
+"""A telephone line to the agent: an open socket with a live microphone."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class LineError(VoxrayError):
 
 
 class LineLost(LineError):
-    """The call broke off; placing it again may help."""
+    """The call broke off. Placing it again may help."""
 
 
 @dataclass(slots=True)
 class TurnResult:
-    """One question and its answer, as the caller saw it.
+    """One question and its answer, as observed by the caller.
 
     Attributes:
-        voice_to_voice_ms: from the question's last voiced sample to the first sample of the answer.
+        voice_to_voice_ms: time from the question's last voiced sample to the first sample of the answer.
         playout: the answer's audio and its gaps.
-        trace: the server's marks of the turn (empty when the server did not send them).
-        status: of the response; "none" when none came.
+        trace: the server's time marks of the turn; empty when the server did not send any.
+        status: status of the response; "none" when there was no response.
     """
 
     transcript: str = ""
@@ -57,7 +57,7 @@ EventListener = Callable[[dict[str, Any]], None]
 
 
 class Line:
-    """An open call. The microphone sends a frame every 20 ms from the beginning: speech when there is some."""
+    """An open call. The microphone sends a frame every 20 ms from the beginning, which holds speech or silence."""
 
     def __init__(self, socket: ClientConnection, on_event: EventListener) -> None:
         self._socket = socket
@@ -69,10 +69,10 @@ class Line:
         self.frames_late = 0
 
     async def ask(self, recording: Recording, timeout_s: float = 60.0) -> TurnResult:
-        """Say the recording and listen until the answer has ended.
+        """Play the recording and listen until the answer has ended.
 
         Raises:
-            LineError: no answer within `timeout_s`, the server reported an error, or the socket closed.
+            LineError: there was no answer within `timeout_s`, the server reported an error, or the socket closed.
         """
         self._speech_began_s = 0.0
         self._speech = recording.pcm_24k
@@ -89,11 +89,11 @@ class Line:
         return result
 
     async def configure(self, session: dict[str, Any]) -> None:
-        """Send a session.update; its refusal shows in the next turn."""
+        """Send a session.update. If it is refused, the next turn fails."""
         await self._socket.send(json.dumps({"type": "session.update", "session": session}))
 
     async def _take_event(self, result: TurnResult) -> bool:
-        """Apply one event; return whether the turn is over."""
+        """Apply one event, and return whether the turn is over."""
         event = await self._events.get()
         if event is None:
             raise LineLost("the call broke off")
@@ -104,7 +104,7 @@ class Line:
                 result.answer += event["delta"]
             case "response.output_audio.delta":
                 result.playout.play(base64.b64decode(event["delta"]), event["_at_s"])
-            case "voxray.trace":  # comes after everything else of its response
+            case "voxray.trace":  # this is the last event of its response
                 result.trace = event["marks"]
                 return not self._was_cut_off(result)
             case "error":
@@ -115,7 +115,7 @@ class Line:
 
     @staticmethod
     def _was_cut_off(result: TurnResult) -> bool:
-        """Whether the server took a pause for the turn's end: what it said is cut off, another answer comes."""
+        """Return whether the server mistook a pause for the end of the turn, so that another answer will follow."""
         if result.status != "cancelled":
             return False
         result.false_turn_ends += 1
@@ -136,7 +136,7 @@ class Line:
             self._events.put_nowait(None)
 
     async def speak(self) -> None:
-        """Send a frame each 20 ms, as a microphone does: when its last sample has been recorded."""
+        """Send a frame every 20 ms once its last sample has been recorded, as a microphone does."""
         began_s, count = self._loop.time(), 0
         while True:
             frame, self._speech = self._speech[:_FRAME_BYTES], self._speech[_FRAME_BYTES:]
@@ -156,7 +156,7 @@ async def open_line(
     """Place a call to the realtime socket at `ws_url` and hang up at the end.
 
     Raises:
-        LineError: nothing answers there, or the call is refused.
+        LineError: nothing answers at the URL, or the call is refused.
     """
     url = f"{ws_url}?include=voxray.trace"
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

@@ -1,4 +1,4 @@
-"""A loudspeaker that plays what arrives as it arrives, and notes where it ran dry."""
+"""A loudspeaker that plays audio as it arrives and records where it ran dry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.audio.pcm import PCM_24K
 
 @dataclass(slots=True)
 class Playout:
-    """Plays from the first piece on, without a jitter buffer: the strictest listener.
+    """Plays from the first piece on without a jitter buffer, which makes it the strictest listener.
 
     Attributes:
         first_at_s: when the first audio arrived, or None.
@@ -22,7 +22,7 @@ class Playout:
     _dry_at_s: float = 0.0
 
     def play(self, pcm_24k: bytes, arrived_s: float) -> None:
-        """Take a piece that arrived at `arrived_s` (seconds, any monotonic clock)."""
+        """Play a piece that arrived at `arrived_s` (in seconds of any monotonic clock)."""
         if self.first_at_s is None:
             self.first_at_s = self._dry_at_s = arrived_s
         late_ms = (arrived_s - self._dry_at_s) * 1000

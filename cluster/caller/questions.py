@@ -1,4 +1,4 @@
-"""Questions as recordings, spoken by the configured voice: of a running cluster, or in a process of its own."""
+"""Turns questions into recordings by the configured voice, either of a running cluster or in a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def speak_question(http_url: str, text: str, api_key: str = "") -> Recordi
     """Synthesize a question through the REST API.
 
     Raises:
-        LineError: the gateway does not answer, or refuses.
+        LineError: the gateway does not answer or refuses.
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
@@ -36,16 +36,16 @@ async def speak_question(http_url: str, text: str, api_key: str = "") -> Recordi
 
 
 def speak_without_cluster(config: VoxrayConfig, text: str = QUESTION, progress: Progress | None = None) -> Recording:
-    """Have the configured voice say a text in a process of its own, which ends with it.
+    """Synthesize a text with the configured voice in a separate process, which then ends.
 
     Args:
-        config: the tree; the first pool of its route of synthesizers speaks.
-        text: what is said.
-        progress: told about the download of the voice, where it is not on this machine.
+        config: the configuration. The first pool of its route of synthesizers speaks.
+        text: the words to speak.
+        progress: informed about the download of the voice if it is not on this machine.
 
     Raises:
-        RecordingError: the voice failed; the message holds its last lines.
-        CatalogError: its weights cannot be fetched.
+        RecordingError: the voice failed. The message contains its last lines of output.
+        CatalogError: the weights of the voice cannot be fetched.
     """
     request = fetched_part(config, Component.SYNTHESIZER, progress).model_dump_json()
     with tempfile.TemporaryDirectory() as folder:

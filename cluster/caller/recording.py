@@ -1,4 +1,4 @@
-"""What the caller says: a recording, and where in it the voice ends."""
+"""What the caller says: a recording, and the position at which its voice ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_recording(path: Path) -> Recording:
     """Read a WAV file.
 
     Raises:
-        RecordingError: not there, not a 16-bit WAV file, or nothing is heard in it; the message says which.
+        RecordingError: the file is missing, is not a 16-bit WAV file, or is silent. The message says which.
     """
     try:
         data = path.read_bytes()
@@ -49,14 +49,14 @@ def load_recording(path: Path) -> Recording:
 
 
 def recording_from(wav: bytes) -> Recording:
-    """Make a recording from the bytes of a WAV file. Raises like `load_recording`."""
+    """Make a recording from the bytes of a WAV file. Raises the same errors as `load_recording`."""
     pcm, rate_hz = read_wav(wav)
     pcm_24k = resampled(pcm, rate_hz, PCM_24K.rate_hz)
     return Recording(pcm_24k, voice_end_ms(pcm_24k))
 
 
 def voice_end_ms(pcm_24k: bytes) -> int:
-    """Return where the voice ends: the last 10 ms window within 35 dB of the loudest one.
+    """Return where the voice ends, in ms: at the last 10 ms window within 35 dB of the loudest one.
 
     Raises:
         RecordingError: the audio is silent throughout.

@@ -1,4 +1,4 @@
-"""Getting the sample company's documents into the vector store, by the same Ray Data job as a data team's."""
+"""Indexes the sample company's documents with the same Ray Data job that a data team would use."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class IngestError(VoxrayError):
 
 @dataclass(frozen=True, slots=True)
 class SampleIndexing:
-    """A reindex job in progress."""
+    """A running reindex job."""
 
     process: subprocess.Popen[bytes]
     output: IO[str]
     errors: IO[str]
 
     def finish(self, say: Callable[[str], None]) -> None:
-        """Wait for the job's end, then say its lines of progress.
+        """Wait for the job to end, and return its lines of progress.
 
         Raises:
             IngestError: the job failed; its last lines are in the message.
@@ -49,14 +49,14 @@ class SampleIndexing:
 
 @contextmanager
 def indexing(config: VoxrayConfig, state: ClusterState) -> Iterator[SampleIndexing]:
-    """Run the reindex job in a process of its own meanwhile; it is ended with the block, where it has not ended itself.
+    """Run the reindex job in a separate process during the block. If it is still running then, it is ended.
 
     Args:
-        config: the tree; its embedding model must be on this machine.
-        state: the services and the Ray head must run, the application need not.
+        config: the configuration, whose embedding model must be on this machine.
+        state: the cluster's addresses. Services and Ray head must be running; the application need not be.
     """
     environment = {**process_environment(), **state.ray_environment()}
-    # Files, not pipes: nobody reads while the cluster comes up.
+    # Output goes to files rather than pipes, because nobody reads it while the cluster comes up.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         job = subprocess.Popen(_command(config, state), env=environment, stdout=output, stderr=errors)
         try:
@@ -68,7 +68,7 @@ def indexing(config: VoxrayConfig, state: ClusterState) -> Iterator[SampleIndexi
 
 
 def index_sample_data(config: VoxrayConfig, state: ClusterState, say: Callable[[str], None]) -> None:
-    """Run the reindex job from its start to its end; unchanged data ends it at once.
+    """Run the reindex job to its end. It ends at once when the data is unchanged.
 
     Raises:
         IngestError: the job failed; its last lines are in the message.

@@ -1,4 +1,4 @@
-"""A call on the terminal, as it happens."""
+"""Shows a call on the terminal as it happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cluster.caller.line import TurnResult
 
-# What happens between two marks, in order; (label, mark).
+# What happens up to each mark, in order, as (label, mark).
 STAGES = (
     ("silence noticed", "paused"),
     ("words recognised", "transcript"),
@@ -26,7 +26,7 @@ STAGES = (
 
 
 class CallScreen:
-    """Shows partial and final words, the passage, the answer and the clock. A context manager."""
+    """A context manager that shows partial and final words, the passage, the answer and the timing."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -45,7 +45,7 @@ class CallScreen:
             self._live.stop()
 
     def show(self, event: dict[str, Any]) -> None:
-        """Take one server event."""
+        """Show one server event."""
         match event["type"]:
             case "voxray.transcript.partial":
                 self._hearing = event["text"]
@@ -62,7 +62,7 @@ class CallScreen:
         self._live.update(self._lines())
 
     def conclude(self, result: TurnResult) -> None:
-        """Add the passage, and where the time went."""
+        """Show the passage and where the time went."""
         marks = result.trace.get("marks_ms", {})
         passages = result.trace.get("passages", [])
         if passages:
@@ -83,7 +83,7 @@ class CallScreen:
             self._console.print(f"[yellow]longest audio gap {result.playout.longest_gap_ms:.0f} ms[/]")
 
     def _line(self, label: str, text: str) -> None:
-        """Print at once where there is no live screen."""
+        """Print the line at once, since there is no live screen."""
         if not self._console.is_terminal:
             self._console.print(Text.assemble((f"{label:<12}", "bold"), text))
 

@@ -1,4 +1,7 @@
-"""The model catalog: every weight file by name, with licence, source and hash; fetched once, checked, kept."""
+"""The model catalog: every weight file by name, with licence, source and hash.
+
+Files are fetched once, checked and kept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Named files out of a wheel or an npm tarball. Nothing else of the archive is touched, and nothing of it is run."""
+"""Extracts named files from a wheel or an npm tarball. Nothing else in the archive is touched, and no code is run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def extract(archive: Path, member: str, target: Path) -> None:
     """Write the archive's file `member` to `target`.
 
     Raises:
-        SourceRefused: the archive is damaged or has no such file.
-        DiskFull: no room.
+        SourceRefused: the archive is damaged or lacks the file.
+        DiskFull: there is not enough space.
     """
     extract_joined([(archive, member)], target)
 
@@ -29,8 +29,8 @@ def extract_joined(pieces: list[tuple[Path, str]], target: Path) -> None:
     """Write the named files of several archives, one after the other, into the one file `target`.
 
     Raises:
-        SourceRefused: an archive is damaged or has no such file.
-        DiskFull: no room; what was written is deleted.
+        SourceRefused: an archive is damaged or lacks a file.
+        DiskFull: there is not enough space. What was written is deleted.
     """
     with disk_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)

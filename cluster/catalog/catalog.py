@@ -1,4 +1,4 @@
-"""Models by name: whether they are here, and getting them here."""
+"""Looks up models by name, tells whether they are on this machine, and fetches them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SPARE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelCatalog:
-    """The entries, and the models folder of this machine.
+    """The catalog entries together with the models folder of this machine.
 
     Attributes:
-        entries: by name.
+        entries: the entries by name.
         store: the models folder.
-        environment: for access tokens, by the names that entries give.
-        objects_url: the configured object store, for entries that lie in the operator's own.
+        environment: variables that hold access tokens, whose names are given by entries.
+        objects_url: URL of the configured object store, for entries stored in it.
     """
 
     entries: dict[str, ModelEntry]
@@ -50,10 +50,10 @@ class ModelCatalog:
 
     @classmethod
     def load(cls, config: VoxrayConfig, environment: Mapping[str, str]) -> ModelCatalog:
-        """Return the catalog of an installation: the shipped entries, and its own over them.
+        """Return the catalog of an installation: the shipped entries, overridden by its own.
 
         Raises:
-            ConfigError: an entry is wrong.
+            ConfigError: an entry is malformed.
         """
         entries = read_entries(SHIPPED_FILE)
         if config.paths.catalog is not None:
@@ -64,16 +64,16 @@ class ModelCatalog:
         return cls(entries, store, environment, config.services.objects.url)
 
     def is_installed(self, name: str) -> bool:
-        """Say whether the model is here, unchanged by size and time since its hashes were right."""
+        """Return whether the model is installed, with sizes and times unchanged since its hashes were verified."""
         entry = find_entry(self.entries, name)
         return self.store.is_installed(name, self._revision(entry))
 
     def is_here(self, name: str) -> bool:
-        """Say whether the model was installed here, whatever happened to its files since."""
+        """Return whether the model was installed here, whatever has happened to its files since."""
         return bool(read_marker(self.store.home(name, self._revision(find_entry(self.entries, name)))))
 
     def is_pinned(self, name: str) -> bool:
-        """Say whether the hash of every file is known, from the entry or pinned on this machine."""
+        """Return whether the hash of every file is known, either from the entry or pinned on this machine."""
         return all(self._pinned(find_entry(self.entries, name)).values())
 
     def path(self, name: str) -> Path:
@@ -81,27 +81,27 @@ class ModelCatalog:
 
         Raises:
             UnknownModel: no such entry.
-            ModelMissing: it is not here, or was changed since; `fetch` gets it.
+            ModelMissing: the model is not here or was changed since; `fetch` gets it.
         """
         if not self.is_installed(name):
             raise ModelMissing(f"the model {name} is not on this machine: `voxray models fetch {name}` gets it")
         return self._files(find_entry(self.entries, name))
 
     def place(self, name: str) -> Path:
-        """Return where the model's files lie, or would lie once fetched."""
+        """Return the folder in which the model's files are, or will be once fetched."""
         return self._files(find_entry(self.entries, name))
 
     def fetch(self, name: str, progress: Progress | None = None) -> Path:
-        """Get the model, if it is not here already, and return the folder with its files.
+        """Fetch the model if it is not here already, and return the folder with its files.
 
-        Safe in several processes at once: one works, the others wait. Interrupting is safe at any point; downloads go
-        on from where they stopped. Blocking: minutes on a slow line.
+        Safe in several processes at once: one works while the others wait. It may be interrupted at any point, and
+        downloads resume where they stopped. Blocks, for minutes on a slow line.
 
         Raises:
             UnknownModel: no such entry.
-            NotPinned: the entry knows no hash and none was pinned; see `pin`.
-            WrongHash: other bytes came; they are deleted.
-            CatalogError: the source or the disk said no; see `cluster.catalog.errors`.
+            NotPinned: the entry has no hash and none was pinned; see `pin`.
+            WrongHash: the received bytes do not match the hash and were deleted.
+            CatalogError: the source or the disk failed; see `cluster.catalog.errors`.
         """
         entry = find_entry(self.entries, name)
         progress = progress or SilentProgress()
@@ -116,8 +116,8 @@ class ModelCatalog:
         """Hash every file of the model again.
 
         Raises:
-            ModelMissing: it is not here.
-            WrongHash: a file changed or vanished; `fetch` then gets the model anew.
+            ModelMissing: the model is not here.
+            WrongHash: a file has changed or vanished; `fetch` gets the model again.
         """
         entry = find_entry(self.entries, name)
         home = self.store.home(name, self._revision(entry))
@@ -134,7 +134,7 @@ class ModelCatalog:
         write_marker(home, expected)
 
     def pin(self, name: str, progress: Progress | None = None) -> dict[str, str]:
-        """Get a model whose hashes nobody knows, and trust exactly what came from now on. Returns hashes by path."""
+        """Fetch a model whose hashes are unknown, and trust exactly these files from now on. Returns hashes by path."""
         entry = find_entry(self.entries, name)
         progress = progress or SilentProgress()
         with self.store.lock(name, progress):
@@ -165,7 +165,7 @@ class ModelCatalog:
             )
 
     def _is_only_touched(self, entry: ModelEntry) -> bool:
-        """Hash a model that lies here with other times than recorded (a copied cache), rather than fetch it again."""
+        """Return whether only the files' times differ (a copied cache), in which case hashing replaces fetching."""
         try:
             self.verify(entry.name)
         except (ModelMissing, WrongHash):
@@ -213,7 +213,7 @@ class ModelCatalog:
         )
 
     def _is_archive_wanted(self, package: str, version: str) -> bool:
-        """Whether more than one entry that is not here yet comes from this archive (the one being fetched counts)."""
+        """Return whether more than one missing entry, including the one being fetched, comes from this archive."""
         wanting = [
             entry.name
             for entry in self.entries.values()
@@ -225,12 +225,12 @@ class ModelCatalog:
 
 
 def names_used_by(config: VoxrayConfig) -> list[str]:
-    """Return the models that a configuration's engines load, without duplicates; scripted engines load none."""
+    """Return the models that a configuration's engines load, without duplicates. Scripted engines load none."""
     return list(dict.fromkeys(model.name for _, model in model_uses(config)))
 
 
 def _mirrored(entry: ModelEntry, mirror: str) -> ModelEntry:
-    """Return the entry with the copy as its source; its hashes, and so its place, stay. Without hashes: as it was."""
+    """Return the entry with the mirror as its source. Hashes and folder stay; without hashes the entry is unchanged."""
     if isinstance(entry.source, DerivedSource | FolderSource) or not entry.is_pinned:
         return entry
     return entry.model_copy(update={"source": S3Source(type="s3", url=f"{mirror.rstrip('/')}/{entry.name}")})
@@ -241,7 +241,7 @@ def _has_hash(path: Path, sha256: str) -> bool:
 
 
 def _checked(entry: ModelEntry, folder: Path, expected: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the hashes of what came; a file whose hash is known and another is deleted, and refused."""
+    """Return the hashes of the received files. A file that does not match its known hash is deleted and refused."""
     hashes: dict[str, str] = {}
     for file in entry.files:
         path, sha256 = folder / file.path, expected.get(file.path)

@@ -1,7 +1,7 @@
-"""What a catalog file says, parsed.
+"""Parses catalog files.
 
 An entry's files are addressed by their path inside the model's folder. A file whose `sha256` is null was never seen by
-the people who wrote the entry: it is refused until `voxray models pin` has recorded what came (trust on first use).
+the authors of the entry. It is refused until `voxray models pin` has recorded what was received (trust on first use).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Part(BaseModel):
 
 
 class ModelFile(_Part):
-    """One file of a model. `bytes_` and `sha256` None: not known here."""
+    """One file of a model. `bytes_` and `sha256` are None when unknown."""
 
     path: str
     bytes_: int | None = Field(default=None, ge=0, alias="bytes")
@@ -46,7 +46,7 @@ def _file_of(value: Any) -> Any:
 
 
 class Licence(_Part):
-    """Under what the weights may be used. `note` says what a lawyer would want to know besides."""
+    """The licence of the weights. `note` says what else a lawyer would want to know."""
 
     spdx: str
     text: str = ""
@@ -55,7 +55,7 @@ class Licence(_Part):
 
 
 class WheelSource(_Part):
-    """Files of a wheel, read as plain data: `root` is the folder inside it. Never installed, never imported."""
+    """Files from the folder `root` of a wheel, read as plain data. The wheel is never installed or imported."""
 
     type: Literal["wheel"]
     package: str
@@ -64,7 +64,7 @@ class WheelSource(_Part):
 
 
 class NpmSource(_Part):
-    """Files of an npm tarball, read as plain data."""
+    """Files from an npm tarball, read as plain data."""
 
     type: Literal["npm"]
     package: str
@@ -73,7 +73,7 @@ class NpmSource(_Part):
 
 
 class JoinedSource(_Part):
-    """One file, cut into pieces that several wheels carry; joined in this order."""
+    """One file that is split into pieces in several wheels, which are joined in this order."""
 
     type: Literal["joined"]
     parts: tuple[WheelSource, ...] = Field(min_length=2)
@@ -81,7 +81,7 @@ class JoinedSource(_Part):
 
 
 class HuggingFaceSource(_Part):
-    """Files of a Hugging Face repository. `token_env` names the variable with the access token."""
+    """Files from a Hugging Face repository. `token_env` names the variable with the access token."""
 
     type: Literal["huggingface"]
     repo: str
@@ -90,7 +90,7 @@ class HuggingFaceSource(_Part):
 
 
 class S3Source(_Part):
-    """Objects below `url`; "" is the folder models/NAME of the configured object store."""
+    """Objects below `url`. "" means the folder models/NAME in the configured object store."""
 
     type: Literal["s3"]
     url: str = ""
@@ -104,7 +104,7 @@ class FolderSource(_Part):
 
 
 class ShippedSource(_Part):
-    """Files that come with Voxray itself: `folder` is inside the installation."""
+    """Files that ship with Voxray. `folder` is inside the installation."""
 
     type: Literal["shipped"]
     folder: PurePosixPath
@@ -118,14 +118,14 @@ class ShippedSource(_Part):
 
     @property
     def place(self) -> Path:
-        """Where the folder is on this machine."""
+        """The folder's path on this machine."""
         return INSTALLATION / self.folder
 
 
 class DerivedSource(_Part):
-    """Made here from another entry by `converter` ("module:function", called with source and target folder).
+    """A model made from another entry by `converter` ("module:function", called with source and target folder).
 
-    `version` is part of the result's identity: count it up when the converter's output changes.
+    `version` is part of the result's identity, so increment it when the converter's output changes.
     """
 
     type: Literal["derived"]
@@ -151,8 +151,8 @@ class ModelEntry(_Part):
     """One model of the catalog.
 
     Attributes:
-        weights_bytes: about what its weights take in memory, where `files` do not tell.
-        chunks_ms: of a recogniser that streams: the chunks that it was trained for.
+        weights_bytes: approximate memory of the weights, where `files` does not tell.
+        chunks_ms: for a streaming recogniser, the chunk lengths it was trained for.
     """
 
     name: str
@@ -167,29 +167,29 @@ class ModelEntry(_Part):
     @model_validator(mode="after")
     def _files_fit_source(self) -> ModelEntry:
         if isinstance(self.source, DerivedSource) == bool(self.files):
-            raise ValueError("`files` is listed for every source but `derived`, whose converter decides")
+            raise ValueError("`files` must be given for every source but `derived`, for which the converter decides")
         if isinstance(self.source, JoinedSource) and len(self.files) != 1:
-            raise ValueError("a joined source makes exactly one file")
+            raise ValueError("a joined source must have exactly one file")
         return self
 
     @property
     def is_streaming(self) -> bool:
-        """Whether it is a checkpoint of NeMo, which recognises streams; others take whole utterances."""
+        """Whether the model is a NeMo checkpoint, which streams. Other recognisers take whole utterances."""
         return any(file.path.endswith(".nemo") for file in self.files)
 
     @property
     def known_bytes(self) -> int | None:
-        """Size of all files, or None when one is not known."""
+        """Total size of all files, or None when one is unknown."""
         sizes = [file.bytes_ for file in self.files]
         return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
 
     @property
     def is_pinned(self) -> bool:
-        """Whether every file's hash is known (a derived entry's files are made here, from checked ones)."""
+        """Whether every file's hash is known. A derived entry's files are made here from verified ones."""
         return all(file.sha256 for file in self.files)
 
     def revision(self) -> str:
-        """Return the short name of this version of the model; it changes whenever the content may."""
+        """Return the short name of this version of the model, which changes whenever the content may."""
         parts = [self.source.model_dump_json()] if not self.is_pinned or not self.files else []
         parts += [f"{file.path}={file.sha256}" for file in self.files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
@@ -199,7 +199,7 @@ def read_entries(file: Path) -> dict[str, ModelEntry]:
     """Read a catalog file.
 
     Raises:
-        ConfigError: the file cannot be read or an entry is wrong; the message names file, entry and key.
+        ConfigError: the file cannot be read or an entry is malformed. The message names file, entry and key.
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -225,7 +225,7 @@ def find_entry(entries: dict[str, ModelEntry], name: str) -> ModelEntry:
     """Return the entry called `name`.
 
     Raises:
-        UnknownModel: there is none; the message names the nearest.
+        UnknownModel: no entry has this name. The message suggests similar ones.
     """
     if name in entries:
         return entries[name]

@@ -1,13 +1,13 @@
-"""What can go wrong with a model file, each with what to do about it in its message.
+"""Everything that can go wrong with a model file. Each message says what to do about it.
 
 CatalogError
 ├── UnknownModel         no entry has this name
 ├── ModelMissing         not fetched yet
 ├── NotPinned            the entry knows no hash and nobody has pinned one here
-├── WrongHash            other bytes came than the entry says; they are deleted
-├── SourceRefused        the source answered, with no: not there, not allowed
-├── SourceUnreachable    the source did not answer, or the line broke too often; what came is kept for the next try
-├── DiskFull             no room; what came is deleted
+├── WrongHash            the received bytes differ from the entry's hash and are deleted
+├── SourceRefused        the source answered that the file is missing or not allowed
+├── SourceUnreachable    the source did not answer, or the line broke too often; what arrived is kept
+├── DiskFull             there is not enough space; what arrived is deleted
 └── FolderNotWritable    the models folder cannot be written
 """
 
@@ -25,7 +25,7 @@ _NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class CatalogError(VoxrayError):
-    """A model cannot be had."""
+    """A model cannot be obtained."""
 
 
 class UnknownModel(CatalogError):
@@ -37,15 +37,15 @@ class ModelMissing(CatalogError):
 
 
 class NotPinned(CatalogError):
-    """The entry knows no hash, and nobody has pinned one on this machine."""
+    """The entry has no hash, and none was pinned on this machine."""
 
 
 class WrongHash(CatalogError):
-    """Other bytes came than the entry says."""
+    """The received bytes differ from what the entry says."""
 
 
 class SourceRefused(CatalogError):
-    """The source answered, with no."""
+    """The source answered with a refusal."""
 
 
 class SourceUnreachable(CatalogError):
@@ -62,7 +62,7 @@ class FolderNotWritable(CatalogError):
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn what the disk says while `folder` is written into a CatalogError; other errors pass."""
+    """Map disk errors while `folder` is written to a CatalogError. Other errors pass through."""
     try:
         yield
     except OSError as error:

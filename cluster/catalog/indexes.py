@@ -1,4 +1,4 @@
-"""Where the user's package index keeps an archive: asked of pip and npm themselves, so that every setting counts."""
+"""Finds archives in the user's package index by asking pip and npm themselves, so that all their settings apply."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OFFLINE_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A package's file in an index: its name, where it is, and the digest that the index promises ("" if none)."""
+    """A package's file in an index: its name, its URL, and the digest given by the index ("" if none)."""
 
     file_name: str
     remote: RemoteFile
@@ -42,9 +42,9 @@ class Archive:
 
 
 def find_wheel(package: str, version: str) -> Archive:
-    """Ask pip for the wheel. Nothing is installed, and nothing of the package is run.
+    """Ask pip for the wheel. Nothing is installed and no code of the package is run.
 
-    An index that keeps no separate metadata file beside its wheels makes pip read the wheel itself to answer.
+    If an index has no separate metadata file for its wheels, pip has to read the wheel itself to answer.
 
     Raises:
         SourceRefused: the index has no such wheel.
@@ -92,7 +92,7 @@ def _archive(url: str, label: str, algorithm: str, digest: str, certificates: Pa
 
 
 def _asked(command: list[str], wanted: str, *, absent: str) -> str:
-    """Run a question and return what it printed. `absent` is in a tool's words when there is no such package."""
+    """Run a query and return its output. `absent` is the tool's phrase for a missing package."""
     tool = "npm" if command[0] == "npm" else "pip"
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=QUESTION_TIMEOUT_S, check=False)
@@ -107,14 +107,14 @@ def _asked(command: list[str], wanted: str, *, absent: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
     reason = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])
     text = f"{wanted}: {tool} does not find it: {reason}"
-    # pip says the same for "no such package" and "no network"; only its remarks on the way tell them apart.
+    # pip reports "no such package" and "no network" alike. Only its earlier remarks distinguish them.
     if absent in said and not any(word in said.lower() for word in _OFFLINE_WORDS):
         raise SourceRefused(f"{text}. Is the right index configured ({tool} config list)?")
     raise SourceUnreachable(f"{text}. Is there a network, a proxy, the right index ({tool} config list)?")
 
 
 def _pip_certificates() -> Path | None:
-    """Return the certificate file that pip was told to trust, since the same index is about to be read."""
+    """Return the certificate file that pip is configured to trust, since the same index is read next."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=QUESTION_TIMEOUT_S, check=False)
     for line in answer.stdout.splitlines():

@@ -1,4 +1,4 @@
-"""A copy of the models in one's own bucket: what machines without the internet fetch, checked by the same hashes."""
+"""Copies models to the operator's own bucket, for machines without internet access. The same hashes apply."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from cluster.catalog.remotes import s3_errors, s3_file
 
 
 def origin_of(catalog: ModelCatalog, name: str) -> str:
-    """Return the model that is copied for `name`: what is made from another on each machine is not."""
+    """Return the model to copy for `name`. A derived model is made on each machine, so its origin is copied."""
     source = find_entry(catalog.entries, name).source
     return origin_of(catalog, source.of) if isinstance(source, DerivedSource) else name
 
 
 def upload(catalog: ModelCatalog, name: str, url: str, progress: Progress, client: Any = None) -> Mapping[str, bool]:
-    """Copy a model's files from this machine to `url`/NAME; blocking, minutes for large ones.
+    """Copy a model's files from this machine to `url`/NAME. Blocks, for minutes with large models.
 
     Args:
-        catalog: where the model is installed.
+        catalog: the catalog in which the model is installed.
         name: the model; not a derived one (`origin_of`).
         url: s3://BUCKET/PREFIX.
-        progress: told of each file.
-        client: boto3's of S3; None: made with the credentials of the environment.
+        progress: informed about each file.
+        client: boto3 client of S3; None creates one with the environment's credentials.
 
     Returns:
-        For each file whether it was sent; False: an object of that size and hash is there.
+        For each file whether it was sent. False means that an object with this size and hash exists already.
 
     Raises:
         ModelMissing: it is not on this machine.
-        SourceRefused: the bucket said no.
+        SourceRefused: the bucket refused the upload.
     """
     folder = catalog.path(name)
     sent: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""A pool on this machine, without a cluster: its weights fetched, and what its replicas would read."""
+"""Prepares a pool on this machine without a cluster: fetches its weights and returns what its replicas would read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipelines.errors import Component
 
 
 def fetched_part(config: VoxrayConfig, component: Component, progress: Progress | None = None) -> PoolPart:
-    """Fetch the weights of the first pool of a stage's route; return what its replicas read.
+    """Fetch the weights of the first pool in a stage's route, and return what its replicas read.
 
     Args:
         config: the tree.
         component: the stage.
-        progress: told about the download of what is not on this machine.
+        progress: informed about the download of missing weights.
 
     Raises:
         CatalogError: the weights cannot be fetched.

@@ -1,4 +1,4 @@
-"""How the catalog tells what it is doing."""
+"""The interface through which the catalog reports what it is doing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told by the catalog, on its own thread, one file after the other."""
+    """Called by the catalog on the catalog's thread, for one file after the other."""
 
     def begin(self, label: str, total_bytes: int | None) -> None:
-        """A transfer starts; None: the size is not known."""
+        """Note the start of a transfer. A size of None means that it is unknown."""
 
     def at(self, done_bytes: int) -> None:
-        """The transfer has come this far, counted from the file's first byte (a resumed one does not start at 0)."""
+        """Note how far the transfer has come, counted from the file's first byte. A resumed one does not start at 0."""
 
     def note(self, text: str) -> None:
-        """Something worth a line happened."""
+        """Note something that deserves a line of output."""
 
 
 class SilentProgress:
-    """For callers that show nothing."""
+    """A progress that shows nothing."""
 
     def begin(self, label: str, total_bytes: int | None) -> None: ...
 

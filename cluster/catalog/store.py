@@ -1,11 +1,11 @@
-"""The models folder: what is installed, known good without reading it all, and put in place whole or not at all.
+"""The models folder: knows what is installed and intact without reading it all, and installs atomically.
 
     <models>/<name>/<revision>/files/...       the model
     <models>/<name>/<revision>/verified.json   hash, size and time of each file when it was last hashed
     <models>/.incoming/...                     downloads and half-made folders; safe to delete when nothing runs
     <models>/pins.json                         hashes trusted on first use
 
-A warm start compares sizes and times only; `verify` hashes everything again.
+A warm start compares only sizes and times; `verify` hashes everything again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARKER = "verified.json"
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFile:
-    """A file as it was when its hash was right."""
+    """A file as it was when its hash was verified."""
 
     sha256: str
     size_bytes: int
@@ -44,22 +44,22 @@ class ModelStore:
     folder: Path
 
     def home(self, name: str, revision: str) -> Path:
-        """Return where this revision lies, or would lie."""
+        """Return the folder of this revision, whether or not it exists."""
         return self.folder / name / revision
 
     def incoming(self, *parts: str) -> Path:
-        """Return a path for something unfinished, on the same disk as the finished."""
+        """Return a path for unfinished files, on the same disk as the finished ones."""
         return self.folder.joinpath(".incoming", *parts)
 
     def is_installed(self, name: str, revision: str) -> bool:
-        """Say whether every file is there with the size and time it had when its hash was right."""
+        """Return whether every file is present with the size and time it had when its hash was verified."""
         home = self.home(name, revision)
         known = read_marker(home)
         return bool(known) and all(_is_unchanged(home / FILES / path, file) for path, file in known.items())
 
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:
-        """Hold off every other process that wants `name`, until the block ends; says so when it has to wait."""
+        """Exclude other processes from `name` until the end of the block, and tell the user when it has to wait."""
         path = self.incoming(f"{name}.lock")
         with disk_errors(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class ModelStore:
             lock.release()
 
     def install(self, name: str, revision: str, staged: Path, hashes: Mapping[str, str]) -> None:
-        """Put the folder `staged`, whose files have these hashes, in place at once, instead of any that is there."""
+        """Move the folder `staged`, whose files have these hashes, into place atomically, replacing any other."""
         with disk_errors(self.folder):
             write_marker(staged, hashes)
             home = self.home(name, revision)
@@ -93,7 +93,7 @@ class ModelStore:
         return pins.get(name, {})
 
     def pin(self, name: str, hashes: Mapping[str, str]) -> None:
-        """Record `hashes` as what `name` must be from now on."""
+        """Record `hashes` as those that `name` must have from now on."""
         file = self.folder / "pins.json"
         with disk_errors(self.folder), filelock.FileLock(self.incoming("pins.lock")):
             pins = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -118,13 +118,13 @@ def check_hash(path: Path, expected: str, label: str, algorithm: str = "sha256")
     if found != expected:
         path.unlink()
         raise WrongHash(
-            f"{label}: the bytes are not the right ones and were deleted (expected {algorithm} {expected}, "
-            f"got {found}). Try again; if it stays so, the source has changed or something between rewrites it"
+            f"{label}: the bytes do not match their hash and were deleted (expected {algorithm} {expected}, "
+            f"got {found}). Try again; if it fails again, the source has changed or something on the way rewrites it"
         )
 
 
 def read_marker(home: Path) -> dict[str, VerifiedFile]:
-    """Return what was verified in `home`; nothing when it was not, or the record is unreadable."""
+    """Return what was verified in `home`, or nothing without a readable record."""
     try:
         content = json.loads((home / MARKER).read_text(encoding="utf-8"))
         return {path: VerifiedFile(**file) for path, file in content.items()}
@@ -133,7 +133,7 @@ def read_marker(home: Path) -> dict[str, VerifiedFile]:
 
 
 def write_marker(home: Path, hashes: Mapping[str, str]) -> None:
-    """Record that the files of `home` have these hashes, with their size and time of now."""
+    """Record that the files of `home` have these hashes, with their current size and time."""
     verified = {path: asdict(_as_it_is(home / FILES / path, sha256)) for path, sha256 in hashes.items()}
     _write_at_once(home / MARKER, json.dumps(verified, indent=1, sort_keys=True))
 

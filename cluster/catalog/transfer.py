@@ -1,7 +1,7 @@
-"""One file from far away onto the disk, however often the line breaks.
+"""Downloads one file, however often the line breaks.
 
-Bytes go to `<target>.part`; a broken transfer goes on where it stopped, in this run or a later one. The file gets its
-name only when it is complete. Whether the bytes are the right ones is for the caller to check.
+Bytes go to `<target>.part`, and a broken transfer resumes where it stopped, in this run or a later one. The file gets
+its final name only when it is complete. The caller must check that the bytes are right.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from cluster.catalog.progress import Progress
 
 
 class LineBroken(Exception):
-    """The transfer stopped before its end for a reason that may pass."""
+    """The transfer stopped early for a reason that may be temporary."""
 
 
 class OffsetRefused(Exception):
-    """The source has nothing at the wanted offset: what lies here is not the start of its file."""
+    """The source has nothing at the requested offset, so the part on disk is not the start of its file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The rest of a file. `start` is where it really starts: 0 when the source cannot start in the middle."""
+    """The rest of a file. `start` is its actual offset, which is 0 when the source cannot start in the middle."""
 
     start: int
     total_bytes: int | None
@@ -40,15 +40,15 @@ class RemoteFile(Protocol):
 
     @property
     def label(self) -> str:
-        """How messages call it; holds no credentials."""
+        """The file's name in messages, without credentials."""
 
     def open(self, offset: int) -> AbstractContextManager[Body]:
-        """Open it at `offset`; opening or reading raises LineBroken, OffsetRefused or a CatalogError."""
+        """Open the file at `offset`. Opening or reading raises LineBroken, OffsetRefused or a CatalogError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often to try without a byte of progress, and how long to wait between (doubling from `first_wait_s`)."""
+    """How many tries without progress are allowed, and how long to wait in between (doubling from `first_wait_s`)."""
 
     tries: int = 5
     first_wait_s: float = 0.5
@@ -59,14 +59,14 @@ DEFAULT_PATIENCE = Patience()
 
 
 def transfer(remote: RemoteFile, target: Path, progress: Progress, patience: Patience) -> None:
-    """Bring `remote` to `target`.
+    """Download `remote` to `target`.
 
-    Interrupting keeps the part that came; the next call goes on from there.
+    Interrupting keeps the part that has arrived, and the next call resumes from there.
 
     Raises:
-        SourceUnreachable: it broke `patience.tries` times in a row without a byte; the part is kept.
-        SourceRefused: the source said no.
-        DiskFull: no room; the part is deleted.
+        SourceUnreachable: the line broke `patience.tries` times in a row without progress. The part is kept.
+        SourceRefused: the source refused.
+        DiskFull: there is not enough space. The part is deleted.
     """
     part = target.with_name(target.name + ".part")
     with disk_errors(target.parent):
@@ -91,8 +91,7 @@ def _with_retries(remote: RemoteFile, part: Path, progress: Progress, patience: 
         retrying(_continue, remote, part, progress)
     except (LineBroken, OffsetRefused) as error:
         raise SourceUnreachable(
-            f"{remote.label}: {error}. Is there a network, a proxy, the right index? "
-            "Run it again to go on from where it stopped"
+            f"{remote.label}: {error}. Is there a network, a proxy, the right index? Run the command again to resume"
         ) from error
 
 
@@ -101,7 +100,7 @@ def _cause(state: tenacity.RetryCallState) -> str:
 
 
 class _NoProgress(tenacity.stop.stop_base):
-    """Stops after so many tries in a row that brought nothing: a long file over a bad line still arrives."""
+    """Stops after too many tries in a row without progress, so that a long file over a bad line still arrives."""
 
     def __init__(self, part: Path, tries: int) -> None:
         self._part = part

@@ -23,7 +23,7 @@ from pipelines.errors import ConfigError, VoxrayError
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """Where a command lives. `target` is "module:attribute"; `help` is its line in `voxray --help`."""
+    """The location of a command. `target` is "module:attribute"; `help` is its line in `voxray --help`."""
 
     target: str
     help: str
@@ -34,12 +34,12 @@ COMMANDS: dict[str, CommandEntry] = {
     "up": CommandEntry("cluster.cli.services:up", "Start the local services and the cluster."),
     "down": CommandEntry("cluster.cli.services:down", "Stop everything that `up` started."),
     "restart": CommandEntry("cluster.cli.services:restart", "Stop everything, then start it again."),
-    "status": CommandEntry("cluster.cli.services:status", "Show what runs, where, and how it is."),
+    "status": CommandEntry("cluster.cli.services:status", "Show what is running, where, and its health."),
     "logs": CommandEntry("cluster.cli.services:logs", "Print or follow the log of a service or a deployment."),
-    "preflight": CommandEntry("cluster.cli.preflight:preflight", "Check, without network, whether it can work."),
-    "deploy": CommandEntry("cluster.cli.deploy:deploy", "Put the configuration into force on a running cluster."),
-    "drain": CommandEntry("cluster.cli.deploy:drain", "Refuse new calls, and wait until the present ones end."),
-    "rollback": CommandEntry("cluster.cli.deploy:rollback", "Put the previous deployed configuration back."),
+    "preflight": CommandEntry("cluster.cli.preflight:preflight", "Check offline whether the configuration can work."),
+    "deploy": CommandEntry("cluster.cli.deploy:deploy", "Apply the configuration to a running cluster."),
+    "drain": CommandEntry("cluster.cli.deploy:drain", "Refuse new calls and wait until the open ones end."),
+    "rollback": CommandEntry("cluster.cli.deploy:rollback", "Restore the previously deployed configuration."),
     "render": CommandEntry("cluster.cli.render:app", "Render files for other systems."),
     "models": CommandEntry("cluster.cli.models:app", "List, fetch and verify model weights."),
     "config": CommandEntry("cluster.cli.config:app", "Show and check the configuration."),
@@ -55,7 +55,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "cluster.cli.measuring.retrieve:app", "Search the business data, explain and measure the search."
     ),
     "asr": CommandEntry("cluster.cli.measuring.asr:app", "Measure speech recognition, and train a small one."),
-    "erase": CommandEntry("cluster.cli.ingest.erase:erase", "Erase a person's data everywhere; gives a receipt."),
+    "erase": CommandEntry("cluster.cli.ingest.erase:erase", "Erase a person's data everywhere and give a receipt."),
     "eval": CommandEntry(
         "cluster.cli.measuring.evaluate:evaluate", "Ask the sample questions; print right, wrong and refused."
     ),
@@ -63,7 +63,7 @@ COMMANDS: dict[str, CommandEntry] = {
 
 
 class LazyGroup(typer.core.TyperGroup):
-    """A command group that imports a command's module on its first use, and none for its own help page."""
+    """A command group that imports a command's module on first use, and imports none for its own help page."""
 
     _is_rendering_help = False
 
@@ -128,7 +128,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; errors that an operator can act on are printed as one message, without a traceback."""
+    """Run the command line. Errors that an operator can act on are printed as one message without a traceback."""
     try:
         app()
     except ConfigError as error:

@@ -27,16 +27,17 @@ DEFAULT_ANSWER_FILE = Path("answer.wav")
 def call(
     wav: Annotated[Path | None, typer.Option(help="A recorded question (16-bit WAV, any rate).")] = None,
     question: Annotated[str, typer.Option(help="Words to speak when no recording is given.")] = QUESTION,
-    out: Annotated[Path, typer.Option(help="Where the spoken answer is saved.")] = DEFAULT_ANSWER_FILE,
+    out: Annotated[Path, typer.Option(help="File in which the spoken answer is saved.")] = DEFAULT_ANSWER_FILE,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Start what is needed, index the sample data, ask one spoken question, save the answer. The cluster stays up."""
+    """Start the cluster if needed, index the sample data, ask one spoken question, and save the answer."""
     from cluster.caller.recording import load_recording
 
     console = Console()
     config = config_of(profile, file)
-    recording = load_recording(wav) if wav is not None else None  # before anything is started: the file may be wrong
+    # checked before anything is started, since the file may be unusable
+    recording = load_recording(wav) if wav is not None else None
     state = _up_with_sample_data(config, console)
     if recording is None:
         console.print(f"\n[bold]asking[/]      {question}", highlight=False)
@@ -46,7 +47,7 @@ def call(
 
 
 def _up_with_sample_data(config: VoxrayConfig, console: Console) -> ClusterState:
-    """Bring the cluster up, and index the sample company's documents while its engines load."""
+    """Bring the cluster up while indexing the sample company's documents."""
     from cluster.caller.sample_data import indexing
     from cluster.cli.models import shown_progress
     from cluster.lifecycle import up
@@ -65,7 +66,7 @@ def _up_with_sample_data(config: VoxrayConfig, console: Console) -> ClusterState
 
 
 async def _spoken(state: ClusterState, config: VoxrayConfig, question: str) -> Recording:
-    """Have the cluster's own voice say the question."""
+    """Synthesize the question with the cluster's own voice."""
     from cluster.caller.questions import speak_question
 
     return await speak_question(state.http_url, question, api_key_of(config))
@@ -77,7 +78,7 @@ async def _held_call(state: ClusterState, config: VoxrayConfig, recording: Recor
     from cluster.caller.line import LineLost, open_line
     from cluster.caller.screen import CallScreen
 
-    # A line may be cut while the ingress moves to replicas that were just deployed: call again, as clients do.
+    # A call may be cut while the ingress moves to newly deployed replicas, so call again as clients do.
     async for attempt in AsyncRetrying(
         stop=stop_after_attempt(3), retry=retry_if_exception_type(LineLost), reraise=True
     ):
@@ -89,7 +90,7 @@ async def _held_call(state: ClusterState, config: VoxrayConfig, recording: Recor
 
 
 def api_key_of(config: VoxrayConfig) -> str:
-    """Return the key that the gateway wants, from the variable that the configuration names."""
+    """Return the key that the gateway requires, from the variable named in the configuration."""
     from cluster.config.environment import process_environment, secret
 
     return secret(process_environment(), config.gateway.api_key_env, needed_by="gateway.api_key_env")

@@ -1,4 +1,4 @@
-"""`voxray config`: show the tree in force, check a file."""
+"""`voxray config`: shows the effective configuration and checks a file."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ app = typer.Typer(
 def show(
     profile: ProfileOption = None,
     file: FileOption = None,
-    origin: Annotated[bool, typer.Option("--origin", help="Say beside each value where it comes from.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Leave out what each value means.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Show next to each value where it comes from.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Omit the explanations of the values.")] = False,
 ) -> None:
-    """Print the configuration in force as YAML, with what each value means."""
+    """Print the effective configuration as YAML, with an explanation of each value."""
     loaded = load_with_origins(profile, file, process_environment())
     typer.echo("\n".join(_lines(loaded, with_origin=origin, with_meaning=not plain)))
 
@@ -40,14 +40,14 @@ def check(
     file: Annotated[Path, typer.Argument(help="The settings file to check.")],
     profile: ProfileOption = None,
 ) -> None:
-    """Check a settings file by itself (the environment does not count) against its profile."""
+    """Check a settings file against its profile, ignoring the environment."""
     config = load_config(profile, file, {})
     typer.echo(f"{file}: right, with the profile {config.profile}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of the YAML, with the sentence that explains it and the place where its value comes from."""
+    """One line of the YAML, with its explanation and the origin of its value."""
 
     text: str
     meaning: str = ""
@@ -86,8 +86,8 @@ def _rows(section: BaseModel | dict[str, Any], above: KeyPath, loaded: LoadedCon
 
 
 def meaning_of(section: BaseModel | dict[str, Any], key: str, value: Any) -> str:
-    """Return what the key of a section means; of a section below it, its first line."""
-    # A type that narrows a field may leave its meaning to the type that it narrows.
+    """Return the meaning of a section's key. For a subsection this is the first line of its docstring."""
+    # A type that narrows a field may inherit the description from the type that it narrows.
     for kind in type(section).__mro__:
         field = kind.model_fields.get(key) if issubclass(kind, BaseModel) else None
         if field is not None and field.description:

@@ -1,4 +1,4 @@
-"""`voxray deploy`, `drain`, `rollback`: changes of a running cluster, with calls in progress."""
+"""`voxray deploy`, `drain` and `rollback`: change a running cluster while calls are in progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALLS_LEFT = 4
 
 
 def deploy(profile: ProfileOption = None, file: FileOption = None, dry_run: DryOption = False) -> None:
-    """Put the configuration into force on the running cluster; calls go on. Undone if it does not come up."""
+    """Apply the configuration to the running cluster without cutting calls. It is undone if it does not come up."""
     from cluster.cli.models import shown_progress
     from cluster.lifecycle.rollouts import operations
 
@@ -30,17 +30,17 @@ def deploy(profile: ProfileOption = None, file: FileOption = None, dry_run: DryO
             config, console, show=lambda changes: _show(changes, console) and not dry_run, progress=progress
         )
     if made is not None:
-        console.print(f"deployed as number {made.number}; `voxray rollback` puts back the one before")
+        console.print(f"deployed as number {made.number}; `voxray rollback` restores the previous one")
 
 
 def rollback(
     profile: ProfileOption = None,
     file: FileOption = None,
-    to: Annotated[int | None, typer.Option(help="Number of a deployment; none: the one before the present.")] = None,
+    to: Annotated[int | None, typer.Option(help="Number of a deployment. Default: the previous one.")] = None,
     show_list: Annotated[bool, typer.Option("--list", help="Only list what was deployed.")] = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Put the previous deployed configuration back; calls go on."""
+    """Restore the previously deployed configuration without cutting calls."""
     from cluster.lifecycle.rollouts import operations
 
     config, console = config_of(profile, file), Console()
@@ -61,10 +61,10 @@ def drain(
     profile: ProfileOption = None,
     file: FileOption = None,
     timeout_s: Annotated[
-        float | None, typer.Option("--timeout", help="Longest wait in seconds; none: ingress.longest_call_s.")
+        float | None, typer.Option("--timeout", help="Longest wait in seconds. Default: ingress.longest_call_s.")
     ] = None,
 ) -> None:
-    """Refuse new calls, and wait until the open ones have ended. Exit code 4: some are left."""
+    """Refuse new calls, and wait until the open ones have ended. Exit code 4 means that some are left."""
     from cluster.lifecycle.rollouts import operations
 
     config, console = config_of(profile, file), Console()
@@ -85,12 +85,12 @@ def drain(
 
 @contextmanager
 def _told_when_interrupted() -> Iterator[None]:
-    """Say what Ctrl-C leaves behind: Serve goes on with a roll-out that it has accepted."""
+    """Tell the operator what Ctrl-C leaves behind, since Serve continues a roll-out that it has accepted."""
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(
-            "voxray: interrupted; a roll-out that was submitted goes on (`voxray status`), and is not in the history. "
+            "voxray: interrupted; a submitted roll-out continues (see `voxray status`) but is not in the history. "
             "`voxray deploy` or `voxray rollback` replaces it",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""`voxray models`: what weights there are, under what licence, and getting, checking and pinning them."""
+"""`voxray models`: lists model weights with their licences, and fetches, verifies and pins them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from pipelines.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Model weights.")
 
-NamesArgument = Annotated[list[str] | None, typer.Argument(help="Models; none: those that the configuration uses.")]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Names of models. Default: those that the configuration uses.")
+]
 
 
 class ConsoleProgress:
-    """Shows transfers as bars on a terminal, and as one line each elsewhere."""
+    """Shows transfers as progress bars on a terminal, and as one line each elsewhere."""
 
     def __init__(self, console: rich.console.Console, bars: rich.progress.Progress) -> None:
         self._console = console
@@ -68,7 +70,7 @@ def shown_progress() -> Iterator[ConsoleProgress]:
 
 @app.command("list")
 def list_models(profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Print all models with licence, size and state; `*` marks those that the configuration uses."""
+    """Print all models with licence, size and state. `*` marks those that the configuration uses."""
     config, catalog = _loaded(profile, file)
     used = set(names_used_by(config))
     table = rich.table.Table("model", "kind", "licence", "size", "state", box=None, pad_edge=False)
@@ -93,7 +95,7 @@ def list_models(profile: ProfileOption = None, file: FileOption = None) -> None:
 
 @app.command()
 def fetch(names: NamesArgument = None, profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Get models, and check them; what is here already is left alone."""
+    """Fetch and check models. Models that are here already are left alone."""
     config, catalog = _loaded(profile, file)
     wanted = names or names_used_by(config)
     for name in wanted:
@@ -109,7 +111,7 @@ def fetch(names: NamesArgument = None, profile: ProfileOption = None, file: File
 
 @app.command()
 def verify(names: NamesArgument = None, profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Hash models that are here again; no name: all that are here."""
+    """Hash installed models again. Without names, all of them."""
     _, catalog = _loaded(profile, file)
     wanted = names or [name for name in catalog.entries if catalog.is_here(name)]
     failures = 0
@@ -128,17 +130,18 @@ def verify(names: NamesArgument = None, profile: ProfileOption = None, file: Fil
 
 @app.command()
 def pin(name: str, profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Get a model whose hashes the catalog does not know, and trust what comes from now on (on this machine)."""
+    """Fetch a model whose hashes the catalog does not know, and trust these files from now on (on this machine)."""
     _, catalog = _loaded(profile, file)
     entry = find_entry(catalog.entries, name)
     if entry.is_pinned:
-        typer.echo(f"{name}: the catalog knows its hashes already; `voxray models fetch {name}` gets it")
+        typer.echo(f"{name}: the catalog already has its hashes; `voxray models fetch {name}` gets it")
         return
     with shown_progress() as progress:
         progress.note(f"licence: {entry.licence.spdx} {entry.licence.text} {entry.licence.note}".rstrip())
         hashes = catalog.pin(name, progress)
     typer.echo(
-        f"# trusted on first use; to hold other machines to the same, put this into your own catalog file\n{name}:"
+        "# trusted on first use; to require the same files on other machines, put this into your own catalog file\n"
+        f"{name}:"
     )
     for path, sha256 in hashes.items():
         typer.echo(f"  - {{path: {path}, sha256: {sha256}}}")
@@ -146,14 +149,14 @@ def pin(name: str, profile: ProfileOption = None, file: FileOption = None) -> No
 
 @app.command()
 def mirror(names: NamesArgument = None, profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Copy models to paths.mirror, from where machines without the internet fetch them; gets what is not here first."""
+    """Copy models to paths.mirror, for machines without internet access. Missing models are fetched first."""
     from cluster.catalog.mirror import origin_of, upload
 
     config, _ = _loaded(profile, file)
     target = config.paths.mirror
     if not target:
         raise ConfigError("paths.mirror is not set: write paths: {mirror: s3://BUCKET/models} into the settings")
-    # From their own sources, not from the copy that is being made.
+    # Fetch from the original sources, not from the mirror that is being filled.
     paths = config.paths.model_copy(update={"mirror": ""})
     catalog = ModelCatalog.load(config.model_copy(update={"paths": paths}), process_environment())
     wanted = dict.fromkeys(origin_of(catalog, name) for name in names or names_used_by(config))

@@ -1,4 +1,4 @@
-"""The options that say which configuration a command works with, and the configuration that they mean."""
+"""The options that select a command's configuration, and the configuration they select."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ProfileOption = Annotated[str | None, typer.Option(help="Profile: embedded, nvidia, inferentia or scripted.")]
 FileOption = Annotated[
-    Path | None, typer.Option("--file", help="Settings file; otherwise VOXRAY_CONFIG or voxray.yaml.")
+    Path | None, typer.Option("--file", help="Settings file. Default: VOXRAY_CONFIG, else voxray.yaml.")
 ]
 
 
@@ -20,7 +20,7 @@ def config_of(profile: str | None, file: Path | None) -> VoxrayConfig:
     """Return the configuration of a profile, a settings file and this process's environment.
 
     Raises:
-        ConfigError: a value is wrong; the message names its key.
+        ConfigError: a value is wrong. The message names its key.
     """
     from cluster.config.environment import process_environment
     from cluster.config.loading import load_config

@@ -14,12 +14,14 @@ from cluster.config.environment import process_environment
 
 HereOption = Annotated[
     bool | None,
-    typer.Option("--here/--elsewhere", help="Whether replicas run on this machine; default: without ray.address."),
+    typer.Option(
+        "--here/--elsewhere", help="Whether replicas run on this machine. Default: yes if ray.address is empty."
+    ),
 ]
 
 
 def preflight(profile: ProfileOption = None, file: FileOption = None, here: HereOption = None) -> None:
-    """Check, without network, whether the configuration can work; exit code 2 with the reasons and fixes when not."""
+    """Check offline whether the configuration can work. If not, print reasons and fixes and end with exit code 2."""
     from cluster.lifecycle import attach
     from cluster.preflight import inspect
     from cluster.preflight.check import RULES
@@ -38,5 +40,5 @@ def preflight(profile: ProfileOption = None, file: FileOption = None, here: Here
     for finding in findings:
         table.add_row(finding.rule, finding.problem, finding.consequence, finding.fix)
     console.print(table)
-    typer.echo(f"voxray: {len(findings)} findings; it would not work as it is", err=True)
+    typer.echo(f"voxray: {len(findings)} findings; the configuration would not work as it is", err=True)
     raise typer.Exit(2)

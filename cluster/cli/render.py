@@ -1,4 +1,4 @@
-"""`voxray render`: the configuration as the files that other systems read."""
+"""`voxray render`: renders the configuration as files that other systems read."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TerraformOption = Annotated[
     Path, typer.Option("--terraform", help="File with `terraform output -json` (or `-raw ray_cluster`).")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder for all that the nodes need; none: print ray.yaml only.")
+    Path | None, typer.Option("--out", help="Folder for all files that the nodes need. Default: print only ray.yaml.")
 ]
 PartOption = Annotated[
     Literal["all", "cluster", "calls"],
-    typer.Option(help="all; cluster: without the service that sends calls to it; calls: that service, the switch."),
+    typer.Option(help="all; cluster: all but the service that routes calls to it; calls: only that service."),
 ]
 
 
@@ -52,7 +52,7 @@ def kuberay(profile: ProfileOption = None, file: FileOption = None, part: PartOp
 
 @app.command("switches")
 def switches(profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Print the environment of every node as a variable file of Terraform (ray.auto.tfvars.json)."""
+    """Print the nodes' environment as a Terraform variable file (ray.auto.tfvars.json)."""
     from cluster.render.ray_ec2 import terraform_switches
 
     typer.echo(terraform_switches(config_of(profile, file)), nl=False)
@@ -62,7 +62,7 @@ def switches(profile: ProfileOption = None, file: FileOption = None) -> None:
 def ray_ec2(
     terraform: TerraformOption, profile: ProfileOption = None, file: FileOption = None, out: OutOption = None
 ) -> None:
-    """Print the configuration of Ray's own autoscaler on EC2 (YAML), or write all files of the nodes to a folder."""
+    """Print the configuration of Ray's own autoscaler on EC2 (YAML), or write all files that nodes need to a folder."""
     from cluster.render.ray_ec2 import node_files, read_terraform_output, render_ray_ec2
 
     config = config_of(profile, file)

@@ -17,8 +17,8 @@ from cluster.lifecycle.status import UP, ClusterStatus, look, look_elsewhere
 from cluster.lifecycle.steps import NAME_WIDTH
 from cluster.processor import this_processor
 
-DrainOption = Annotated[bool, typer.Option("--drain", help="Let calls end first (at most ingress.drain_s).")]
-NameArgument = Annotated[str | None, typer.Argument(help="redis, milvus, ray, or a deployment; none: list them.")]
+DrainOption = Annotated[bool, typer.Option("--drain", help="First let calls end, waiting at most ingress.drain_s.")]
+NameArgument = Annotated[str | None, typer.Argument(help="redis, milvus, ray or a deployment. Default: list the logs.")]
 
 
 def _interrupt(*_: Any) -> None:
@@ -26,13 +26,13 @@ def _interrupt(*_: Any) -> None:
 
 
 def up(profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Start the local services and the cluster, deploy the application, and print where it is."""
+    """Start the local services and the cluster, deploy the application, and print its addresses."""
     from cluster.cli.models import shown_progress
     from cluster.lifecycle import up as bring_up
 
     config = config_of(profile, file)
     console = Console()
-    # `kill` must clean up as Ctrl-C does.
+    # A `kill` must clean up just as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     with shown_progress() as progress:
         state = bring_up(config, console, progress=progress)
@@ -45,7 +45,7 @@ def up(profile: ProfileOption = None, file: FileOption = None) -> None:
 
 
 def down(profile: ProfileOption = None, file: FileOption = None, drain: DrainOption = False) -> None:
-    """Stop everything that `up` started. Data stays."""
+    """Stop everything that `up` started. Data is kept."""
     from cluster.lifecycle import down as bring_down
 
     survivors = bring_down(config_of(profile, file), Console(), drain=drain)
@@ -62,7 +62,7 @@ def restart(profile: ProfileOption = None, file: FileOption = None, drain: Drain
 
 
 def status(profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Show what runs, where, and how it is. Exit code: 0 all up, 3 not running, 4 degraded."""
+    """Show what is running, where, and its health. Exit code: 0 all up, 3 not running, 4 degraded."""
     from cluster.lifecycle.running import head_of
 
     config = config_of(profile, file)
@@ -75,7 +75,7 @@ def status(profile: ProfileOption = None, file: FileOption = None) -> None:
 
 
 def show_status(found: ClusterStatus, console: Console) -> None:
-    """Print a table that fits 80 columns, and under it the addresses, each whole on a line of its own, to be copied."""
+    """Print a table that fits into 80 columns, and below it each address on its own line, ready to be copied."""
     table = Table("service", "state", box=rich.box.SIMPLE, pad_edge=False)
     for column in ("pid", "uptime", "memory"):
         table.add_column(column, no_wrap=True, justify="right")
@@ -93,7 +93,7 @@ def show_status(found: ClusterStatus, console: Console) -> None:
 
 
 def show_processor(config: VoxrayConfig, console: Console) -> None:
-    """Print the processor of this machine, and what the engines without a GPU compute with on it."""
+    """Print this machine's processor, and the settings with which engines without a GPU compute on it."""
     processor = this_processor()
     console.print(f"\n{'processor':<{NAME_WIDTH}} {processor}", soft_wrap=True, highlight=False, markup=False)
     for component, name, pool in config.pools.each():
@@ -107,8 +107,10 @@ def logs(
     name: NameArgument = None,
     profile: ProfileOption = None,
     file: FileOption = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines are written; Ctrl-C ends it.")] = False,
-    lines: Annotated[int, typer.Option("-n", min=1, help="How many lines to begin with.")] = 50,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep printing lines as they are written, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[int, typer.Option("-n", min=1, help="Number of lines to begin with.")] = 50,
 ) -> None:
     """Print the end of a log."""
     from cluster.lifecycle.layout import folder_of

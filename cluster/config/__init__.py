@@ -1,1 +1,1 @@
-"""Typed configuration: one frozen tree, profiles as files, environment read in one place."""
+"""Typed configuration: one frozen tree, with profiles as files, and an environment that is read in one place."""

@@ -1,4 +1,4 @@
-"""Agents as files: one YAML file an agent, its name that of the file.
+"""Agents as files: one YAML file for each agent, which is named after the file.
 
 # agents/fernhollow.yaml
 company: Fernhollow Outfitters
@@ -32,67 +32,76 @@ DEFAULT_AGENT = "default"
 
 
 class KnowledgeSection(Section):
-    """Which data the agent answers from, and what decides that it does not have the answer."""
+    """Which data the agent answers from, and the thresholds below which it refuses."""
 
-    alias: str = Field(default="", description="Live collection; empty: services.milvus.alias.")
+    alias: str = Field(default="", description="Live collection. If empty, services.milvus.alias is used.")
     min_similarity: float = Field(
-        default=0.35, ge=-1.0, le=1.0, description="Least cosine similarity of a passage that may answer."
+        default=0.35, ge=-1.0, le=1.0, description="Minimum cosine similarity of a passage that may be used."
     )
     min_matched_terms: Fraction = Field(
-        default=0.0, description="Least share of the question's words in a passage that may answer."
+        default=0.0, description="Minimum share of the question's words in a passage that may be used."
     )
     min_evidence: float = Field(
         default=0.625,
         ge=-1.0,
         le=2.0,
-        description="Least sum of similarity and 0.3 times the matched share of words (ADR 0004).",
+        description="Minimum of similarity plus 0.3 times the matched share of words (ADR 0004).",
     )
 
 
 class PoolsSection(Section):
-    """The pools of each stage in the order in which they are tried; empty: the cluster's route."""
+    """The pools of each stage in the order in which they are tried. If empty, the cluster's route is used."""
 
     transcriber: Route | None = Field(
-        default=None, description="Order of the pools that recognise speech; null: the cluster's."
+        default=None, description="Order of the pools that recognise speech; null for the cluster's."
     )
     retriever: Route | None = Field(
-        default=None, description="Order of the pools that search the business data; null: the cluster's."
+        default=None, description="Order of the pools that search the business data; null for the cluster's."
     )
     language_model: Route | None = Field(
-        default=None, description="Order of the pools that write answers; null: the cluster's."
+        default=None, description="Order of the pools that write answers; null for the cluster's."
     )
-    synthesizer: Route | None = Field(default=None, description="Order of the pools that speak; null: the cluster's.")
+    synthesizer: Route | None = Field(
+        default=None, description="Order of the pools that speak; null for the cluster's."
+    )
 
     def as_routes(self) -> dict[Component, tuple[str, ...]]:
-        """Return the routes that are given."""
+        """Return the routes that the file gives."""
         return {stage: route for stage in STAGES if (route := getattr(self, stage.value)) is not None}
 
 
 class AgentFile(Section):
-    """What an agent's file may say."""
+    """The contents of an agent's file."""
 
-    company: str = Field(min_length=1, max_length=200, description="Name of the company, as it is spoken.")
+    company: str = Field(min_length=1, max_length=200, description="Name of the company as it is spoken.")
     tenant: str = Field(default=DEFAULT_TENANT, description="Tenant whose data is searched.")
     instructions: str = Field(
         default="",
         max_length=20_000,
-        description="What the agent is told of its task; empty: to answer the company's callers from its data.",
+        description="What the agent is told about its task. If empty, it is told to answer the company's callers"
+        " from its data.",
     )
-    language: str = Field(default="en", pattern="^en$", description="Language of the callers; there is English.")
-    voice: str = Field(default="", description="Voice by its name; empty: the voice of the synthesizer's pool.")
+    language: str = Field(
+        default="en", pattern="^en$", description="Language of the callers. Only English is supported."
+    )
+    voice: str = Field(
+        default="", description="Name of the voice. If empty, the voice of the synthesizer's pool is used."
+    )
     greeting: str = Field(
-        default="", max_length=500, description="Said when a call asks for an opening; empty: a greeting by company."
+        default="",
+        max_length=500,
+        description="Spoken when a call asks for an opening. If empty, a greeting in the name of the company.",
     )
     refusal: str = Field(
         default="I'm sorry, I don't have that information.",
         min_length=1,
         max_length=500,
-        description="Said when nothing in the data is near enough.",
+        description="Spoken when no passage in the data is close enough to the question.",
     )
     expected_words: str = Field(
         default="",
         max_length=400,
-        description="Names as callers say them, in a sentence, which a recogniser takes as said before.",
+        description="Names as callers pronounce them, in a sentence that the recogniser treats as just said.",
     )
     knowledge: KnowledgeSection = KnowledgeSection()
     pools: PoolsSection = PoolsSection()
@@ -121,7 +130,7 @@ def agents_folder(config: VoxrayConfig) -> Path:
 
 
 def agent_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that are agents, sorted; [] where there is no folder."""
+    """Return the agents' files in a folder, sorted, or [] if the folder does not exist."""
     return sorted(path for path in folder.glob("*") if path.suffix in _ENDINGS) if folder.is_dir() else []
 
 
@@ -129,7 +138,7 @@ def read_agent(file: Path) -> Agent:
     """Read one agent's file.
 
     Raises:
-        ConfigError: the file cannot be read, or says what an agent cannot be; names file, key and what is allowed.
+        ConfigError: the file cannot be read or has invalid contents. The message names file, key and what is allowed.
     """
     if not _NAME.fullmatch(file.stem):
         raise ConfigError(f"{file}: an agent's name is lower-case letters, digits, - and _, not {file.stem!r}")
@@ -152,7 +161,7 @@ def read_agents(folder: Path) -> dict[str, Agent]:
     """Return the agents of a folder by their names.
 
     Raises:
-        ConfigError: there is no agent, or one of the files is wrong.
+        ConfigError: there is no agent, or one of the files is invalid.
     """
     agents = {file.stem: read_agent(file) for file in agent_files(folder)}
     if not agents:
@@ -161,14 +170,14 @@ def read_agents(folder: Path) -> dict[str, Agent]:
 
 
 def default_agent(agents: Mapping[str, Agent], wanted: str) -> Agent:
-    """Return the agent of calls that name none.
+    """Return the agent for calls that name none.
 
     Args:
         agents: all agents by name.
-        wanted: `gateway.default_agent`; "" for the one called `default`, or the only one.
+        wanted: `gateway.default_agent`; "" selects the agent called `default`, or the only one.
 
     Raises:
-        UnknownAgentError: there is no such agent, or several and none is the default.
+        UnknownAgentError: there is no such agent, or there are several and none is the default.
     """
     name = wanted or (next(iter(agents)) if len(agents) == 1 else DEFAULT_AGENT)
     if name not in agents:
@@ -177,10 +186,10 @@ def default_agent(agents: Mapping[str, Agent], wanted: str) -> Agent:
 
 
 def agent_of(config: VoxrayConfig) -> Agent:
-    """Return the default agent of a configuration: whose tenant the commands act for when they are told none.
+    """Return the default agent of a configuration, for whose tenant commands act when they are given none.
 
     Raises:
-        ConfigError: no agent can be read, or none is the default.
+        ConfigError: no agent can be read, or there is no default.
     """
     try:
         return default_agent(read_agents(agents_folder(config)), config.gateway.default_agent)

@@ -1,6 +1,6 @@
-"""What no single key can get wrong: combinations that cannot work, told before anything starts.
+"""Detects combinations of valid keys that cannot work, before anything starts.
 
-Each rule is a generator of problems over the parsed tree; `RULES` lists them all.
+Each rule generates problems from the parsed tree. `RULES` lists all rules.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _engines(config: VoxrayConfig) -> Iterator[Problem]:
             yield Problem((*at, *key.split(".")), message)
         needs_gpu = config.profile == "nvidia" and spec.has_models and component is not Component.RETRIEVER
         if needs_gpu and not pool.replicas.num_gpus and not spec.needs_neuron and not pool.machine:
-            message = "the profile nvidia needs a GPU, or a fraction of one, for this engine (or say machine: gateway)"
+            message = "the profile nvidia needs a GPU, or a fraction of one, for this engine (or set machine: gateway)"
             yield Problem((*at, "replicas", "num_gpus"), message)
 
 
@@ -97,7 +97,7 @@ def _turn_times(config: VoxrayConfig) -> Iterator[Problem]:
             ("turn", "min_silence_ms"), f"must be at most turn.max_silence_ms, which is {turn.max_silence_ms}"
         )
     if turn.speculation_silence_ms > turn.max_silence_ms:
-        message = f"must be at most turn.max_silence_ms, which is {turn.max_silence_ms}: later than the turn's end"
+        message = f"must be at most turn.max_silence_ms, which is {turn.max_silence_ms}: the turn is over by then"
         yield Problem(("turn", "speculation_silence_ms"), message)
 
 
@@ -106,7 +106,7 @@ def _ingress(config: VoxrayConfig) -> Iterator[Problem]:
         message = "is open to other machines, so gateway.api_key_env must name the variable that holds the clients' key"
         yield Problem(("ingress", "host"), message)
     if config.ingress.drain_s > config.ingress.longest_call_s:
-        message = f"is longer than the longest call (ingress.longest_call_s = {config.ingress.longest_call_s})"
+        message = f"must be at most ingress.longest_call_s, which is {config.ingress.longest_call_s}"
         yield Problem(("ingress", "drain_s"), message)
     if config.gateway.max_calls > config.gateway.replicas.max_ongoing_requests:
         message = (
@@ -131,11 +131,11 @@ def _local_head_size(config: VoxrayConfig) -> Iterator[Problem]:
     smallest = [(replicas.min_replicas, replicas) for _, replicas in _replicas(config)]
     wanted_cores = sum(count * replicas.neuron_cores for count, replicas in smallest)
     if wanted_cores > config.ray.neuron_cores:
-        message = f"the smallest number of replicas asks for {wanted_cores} NeuronCores; they would wait for ever"
+        message = f"the smallest number of replicas asks for {wanted_cores} NeuronCores, which would wait for ever"
         yield Problem(("ray", "neuron_cores"), message)
     needed = sum(count * replicas.num_cpus for count, replicas in smallest)
     if needed > config.ray.num_cpus:
-        message = f"the smallest number of replicas asks for {needed:g} CPUs; they would wait for ever"
+        message = f"the smallest number of replicas asks for {needed:g} CPUs, which would wait for ever"
         yield Problem(("ray", "num_cpus"), message)
 
 
@@ -150,15 +150,15 @@ def _scaling(config: VoxrayConfig) -> Iterator[Problem]:
         is_counted = config.scaling.policy == "calls" or not spec_of_pool(Component.TRANSCRIBER, pool).is_streaming
         if not is_counted and replicas.max_replicas > replicas.min_replicas:
             message = (
-                "has no effect: streams are no requests to Ray Serve, whose rule would never add a replica. Set "
-                "scaling.policy to calls, or set min_replicas to the number that is wanted"
+                "has no effect: streams do not count as requests to Ray Serve, so its rule would never add a replica. "
+                "Set scaling.policy to calls, or set min_replicas to the number you want"
             )
             yield Problem(("pools", "transcriber", name, "replicas", "max_replicas"), message)
     if config.scaling.policy != "calls":
         return
     for path, replicas in _replicas(config):
         if (path[0] == "gateway" or replicas.max_replicas > replicas.min_replicas) and not replicas.calls:
-            message = "must say how many calls one replica holds (`voxray plan` does), for scaling.policy = calls"
+            message = "must be the number of calls one replica holds, for scaling.policy = calls (see `voxray plan`)"
             yield Problem((*path, "replicas", "calls"), message)
 
 
@@ -191,7 +191,7 @@ def _secrets(config: VoxrayConfig) -> Iterator[Problem]:
     }
     for path, (url, instead) in urls.items():
         if _holds_secret(url):
-            yield Problem(path, f"holds a password, and a file is no place for one: {instead}", hides_value=True)
+            yield Problem(path, f"holds a password, which does not belong in a file: {instead}", hides_value=True)
     names: dict[KeyPath, str] = {
         ("services", "redis", "password_env"): services.redis.password_env,
         ("services", "milvus", "token_env"): services.milvus.token_env,

@@ -1,8 +1,8 @@
-"""What the configuration knows of an engine: its settings as a type, and what stands around it.
+"""What the configuration knows about an engine: the type of its settings and its requirements.
 
-Engines live above this package (`deployments.engines`), one folder a family, each with one or more `EngineSpec`. Their
-registry is the one name of that package which is written here, as text: the configuration is parsed with the types of
-the engines that it names, so that each default stands with its engine, once.
+Engines live above this package (`deployments.engines`), with one folder per family and one or more `EngineSpec` in
+each. The registry is the only module of that package named here, as text. The configuration is parsed with the types of
+the engines it names, so that each default is defined once, with its engine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cluster.processor import Processor
 from pipelines.errors import Component
 
 REGISTRY = "deployments.engines.registry"
-# The engine of whatever names none; for each component, once.
+# The default engine of each component.
 DEFAULT_ENGINES: Mapping[Component, str] = {
     Component.SPEECH_DETECTOR: "silero",
     Component.TURN_DETECTOR: "smart-turn",
@@ -34,30 +34,35 @@ MemoryControl = Literal["vllm", "torch", "ctranslate2", "onnxruntime", "none"]
 
 
 class EngineSettings(Section):
-    """What every engine is told; each engine's own type adds its keys, and narrows `engine` to its name."""
+    """Settings of every engine. Each engine's own type adds keys and narrows `engine` to its name."""
 
     engine: str = Field(description="Name of the engine.")
     threads: int = Field(default=1, ge=1, description="Number of CPU threads that the engine computes with.")
     niceness: int = Field(
-        default=0, ge=0, le=19, description="How readily the replica gives up the CPU to other processes (`nice`)."
+        default=0, ge=0, le=19, description="How readily the replica yields the CPU to other processes (`nice`)."
     )
 
 
 class FittedSettings(EngineSettings):
-    """What an engine is told that callers wait for while it computes: its threads may be left to the processor."""
+    """Settings of an engine that callers wait for while it computes.
+
+    Its threads may be chosen to suit the processor.
+    """
 
     threads: int = Field(
-        default=0, ge=0, description="Number of CPU threads that the engine computes with; 0: what suits the processor."
+        default=0,
+        ge=0,
+        description="Number of CPU threads that the engine computes with; 0 chooses what suits the processor.",
     )
 
     def threads_on(self, processor: Processor) -> int:
-        """Return with how many threads it computes."""
+        """Return the number of threads that the engine computes with."""
         return self.threads or processor.threads
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """A model that an engine loads: which key of its settings names it, the name, and the kind it must have."""
+    """A model that an engine loads: the key that names it, its name, and the kind it must have."""
 
     key: str
     name: str
@@ -70,17 +75,17 @@ def _ignored(_timing: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineSite:
-    """Where an engine is opened.
+    """The surroundings in which an engine is opened.
 
     Attributes:
         models: directory of each model, by catalog name.
-        num_gpus: share of a GPU, or whole GPUs, that the process has.
-        neuron_cores: NeuronCores that the process has.
-        milvus_uri: where the vector store answers.
+        num_gpus: number of GPUs of the process, or its share of one.
+        neuron_cores: number of NeuronCores of the process.
+        milvus_uri: URI of the vector store.
         milvus_token: its token; "" for none.
         milvus_alias: name of the live collection.
         objects_url: the object store, a folder or an s3:// URL.
-        on_timing: called with the timing of each piece of work, where the engine measures it.
+        on_timing: called with the timing of each piece of work, if the engine measures it.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -107,22 +112,22 @@ def _no_problems(_pool: Any, _profile: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """One engine of one component, as its folder declares it.
+    """One engine of one component, as declared by its folder.
 
     Attributes:
-        component: what it does in a call.
-        name: by which the configuration chooses it.
-        settings: type of its part of the configuration.
-        open: makes the engine, not warmed up; imports its libraries only then.
+        component: the part that it plays in a call.
+        name: the name by which the configuration selects it.
+        settings: type of its settings.
+        open: creates the engine without warming it up, and imports its libraries only then.
         models: the models that it loads.
-        extra: extra of the project that brings its libraries; "" where the base has them.
+        extra: extra of the project that installs its libraries; "" if the base installation has them.
         runs_on_gpu: whether it computes on a GPU when its replica has one.
         needs_neuron: whether it needs NeuronCores.
-        is_streaming: of a recogniser: gateways are linked to it, instead of sending whole utterances.
-        memory_control: by which library its GPU memory is limited.
-        variables: what its replicas need in their environment.
-        problems: settings of a pool that cannot work together, as (key, message).
-        fit: what it computes with on a processor, by the keys of its settings, those that were left open included.
+        is_streaming: for a recogniser, whether gateways link to it instead of sending whole utterances.
+        memory_control: the library that limits its GPU memory.
+        variables: environment variables that its replicas need.
+        problems: yields settings of a pool that cannot work together, as (key, message).
+        fit: the effective settings on a processor by key, including those that were left open.
     """
 
     component: Component
@@ -141,29 +146,29 @@ class EngineSpec:
 
     @property
     def has_models(self) -> bool:
-        """Whether it loads weights; a scripted engine does not."""
+        """Whether the engine loads weights. A scripted engine does not."""
         return self.models is not _no_models
 
 
 def spec_of(component: Component, name: str) -> EngineSpec:
-    """Return the engine of a component by its name; LookupError when there is none."""
+    """Return the engine of a component by name. Raises LookupError if there is none."""
     found: EngineSpec = importlib.import_module(REGISTRY).spec_of(component, name)
     return found
 
 
 def engine_names(component: Component) -> tuple[str, ...]:
-    """Return the names of the engines that there are for a component."""
+    """Return the names of a component's engines."""
     names: tuple[str, ...] = importlib.import_module(REGISTRY).engine_names(component)
     return names
 
 
 def known_keys(component: Component) -> set[str]:
-    """Return the keys that any engine of a component may be told."""
+    """Return the keys that any engine of a component accepts."""
     return {key for name in engine_names(component) for key in spec_of(component, name).settings.model_fields}
 
 
 def checked_spec(component: Component, name: Any) -> EngineSpec:
-    """Return the engine of a component, or refuse the name as pydantic refuses a value."""
+    """Return the engine of a component, or refuse its name in the way pydantic refuses a value."""
     try:
         return spec_of(component, name)
     except LookupError:
@@ -172,12 +177,12 @@ def checked_spec(component: Component, name: Any) -> EngineSpec:
 
 
 def parsed_strictly(kind: type[Section], values: Mapping[str, Any]) -> Any:
-    """Parse plain data as the tree itself is parsed: by way of JSON, in which no text is a number."""
+    """Parse plain data like the tree itself: by way of JSON, in which text is never a number."""
     return kind.model_validate_json(to_json(values), strict=True)
 
 
 def default_settings(component: Component) -> EngineSettings:
-    """Return the settings of the engine that a component has where nothing is said."""
+    """Return the settings of a component's default engine."""
     found: EngineSettings = _settings(component, {})
     return found
 

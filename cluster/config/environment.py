@@ -5,7 +5,7 @@
     VOXRAY_STATE, VOXRAY_MODELS      short for VOXRAY__PATHS__STATE, VOXRAY__PATHS__MODELS
     VOXRAY__GATEWAY__MAX_CALLS=10    any key of the tree, sections joined by two underscores
 
-Secrets are ordinary variables whose *names* stand in the configuration (`api_key_env` and the like).
+Secrets are ordinary variables whose *names* are given in the configuration (`api_key_env` and the like).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KeyPath = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One variable that sets one key: which variable, which key, and the text it holds."""
+    """One variable that sets one key: the variable, the key and the text."""
 
     variable: str
     path: KeyPath
@@ -37,15 +37,15 @@ class Override:
 
 
 def process_environment() -> dict[str, str]:
-    """Return a copy of this process's environment; pass it on, and to child processes, instead of reading again."""
+    """Return a copy of this process's environment. Pass it on, also to child processes, instead of reading it again."""
     return dict(os.environ)
 
 
 def overrides_in(environment: Mapping[str, str]) -> list[Override]:
-    """Return the variables that set keys, sorted by name; empty ones count as not set.
+    """Return the variables that set keys, sorted by name. Empty ones count as not set.
 
     Raises:
-        ConfigError: a variable looks like an override but is not written like one.
+        ConfigError: a variable looks like an override but is malformed.
     """
     found: list[Override] = []
     for variable, text in sorted(environment.items()):
@@ -67,7 +67,7 @@ def secret(environment: Mapping[str, str], name: str, *, needed_by: str) -> str:
     """Return the secret that the variable `name` holds; "" when `name` is "" (no secret configured).
 
     Raises:
-        ConfigError: the variable is named but not set.
+        ConfigError: the named variable is not set.
     """
     if not name:
         return ""

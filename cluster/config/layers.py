@@ -1,4 +1,4 @@
-"""Layers of settings and how they are laid over each other, remembering where each value came from."""
+"""Layers of settings and how they are merged, keeping track of the origin of each value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Settings of one source. `origin` is how messages name it; relative paths in it start at `base`."""
+    """Settings from one source. `origin` is its name in messages, and relative paths in it start at `base`."""
 
     origin: str
     values: Tree
@@ -31,13 +31,13 @@ class Layer:
 
 @dataclass(slots=True)
 class MergedTree:
-    """The layers laid over each other, and for every value the origin and base of the layer that set it."""
+    """The merged layers, and for every value the origin and base of the layer that set it."""
 
     values: Tree = field(default_factory=dict)
     layers: dict[KeyPath, Layer] = field(default_factory=dict)
 
     def layer_of(self, path: KeyPath) -> Layer | None:
-        """Return the layer that set `path`, or the nearest key above it; None for a class default."""
+        """Return the layer that set `path` or the nearest key above it, or None for a class default."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.layers:
                 return self.layers[path[:length]]
@@ -45,7 +45,7 @@ class MergedTree:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that appears twice is an error; plain YAML keeps the last one without a word."""
+    """A YAML loader that refuses duplicate keys, of which plain YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -82,7 +82,7 @@ def read_layer(file: Path, *, origin: str | None = None) -> Layer:
 
 
 def layer_from(override: Override) -> Layer:
-    """Turn a variable into a layer; its text is read as YAML unless the key holds text.
+    """Turn a variable into a layer. Its text is read as YAML unless the key holds text.
 
     Raises:
         ConfigError: there is no such key, or the key is a whole section.
@@ -92,7 +92,7 @@ def layer_from(override: Override) -> Layer:
     for depth in range(len(override.path)):
         keys = keys_at(override.path[:depth])
         if keys is None:
-            raise ConfigError(f"{origin}: {'.'.join(override.path[:depth])} is a value, it has no keys below it")
+            raise ConfigError(f"{origin}: {'.'.join(override.path[:depth])} is a value and has no keys below it")
         if override.path[depth] not in keys and not is_open(override.path[:depth]):
             raise ConfigError(f"{origin}: unknown key {dotted}{suggestion(override.path[depth], keys)}")
     below = keys_at(override.path)
@@ -110,7 +110,7 @@ def layer_from(override: Override) -> Layer:
 
 
 def merge(layers: Iterable[Layer]) -> MergedTree:
-    """Lay `layers` over each other, the last on top. Sections are merged key by key; an empty section is no change."""
+    """Merge `layers`, of which later ones win. Sections are merged key by key; an empty section changes nothing."""
     merged = MergedTree()
     for layer in layers:
         _lay(merged, merged.values, layer, layer.values, ())
@@ -137,7 +137,7 @@ def _lay(merged: MergedTree, target: Tree, layer: Layer, values: Mapping[Any, An
 
 
 def _forget_former_engine(target: Tree, values: Mapping[Any, Any], path: KeyPath) -> None:
-    """Drop what lower layers tell another engine than the one that is chosen now: it need not be a key of this one."""
+    """Drop lower layers' settings for a different engine than the chosen one, which need not have the same keys."""
     component = component_at(path)
     if component is None or "engine" not in values or not target:
         return
@@ -149,9 +149,9 @@ def _forget_former_engine(target: Tree, values: Mapping[Any, Any], path: KeyPath
 
 
 def annotation_at(path: KeyPath) -> Any:
-    """Return the type of the key at `path`, None when there is no such key; an engine's own keys are known by its name.
+    """Return the type of the key at `path`, or None if there is no such key. An engine's keys depend on its name.
 
-    Keys that several engines of a stage have are taken to be of one type.
+    A key that several engines of a stage share is assumed to have one type.
     """
     expected: Any = VoxrayConfig
     for depth, key in enumerate(path):
@@ -167,7 +167,7 @@ def annotation_at(path: KeyPath) -> Any:
 
 
 def _sections_of(path: KeyPath, annotation: Any) -> list[type[Section]]:
-    """Return the sections that may stand at `path`: where an engine is chosen, those of all engines."""
+    """Return the sections that may occur at `path`. Where an engine is chosen, these are those of all engines."""
     component = component_at(path)
     if component is None:
         return [annotation] if is_section(annotation) else []
@@ -176,12 +176,12 @@ def _sections_of(path: KeyPath, annotation: Any) -> list[type[Section]]:
 
 
 def sections_at(path: KeyPath) -> list[type[Section]]:
-    """Return the sections that may stand at `path`."""
+    """Return the sections that may occur at `path`."""
     return _sections_of(path, annotation_at(path) if path else VoxrayConfig)
 
 
 def component_at(path: KeyPath) -> Component | None:
-    """Return the component whose engine is chosen at `path`; None where no engine is."""
+    """Return the component whose engine is chosen at `path`, or None if no engine is chosen there."""
     chosen = {3: "pools", 2: "gateway"}.get(len(path))
     if chosen is None or path[0] != chosen or path[1] not in set(Component):
         return None
@@ -190,12 +190,12 @@ def component_at(path: KeyPath) -> Component | None:
 
 
 def is_open(path: KeyPath) -> bool:
-    """Whether any name may stand below `path`: the pools of a stage have the names that the operator gives them."""
+    """Return whether any name may occur below `path`, as for the pools of a stage, which the operator names."""
     return len(path) == 2 and path[0] == "pools"
 
 
 def keys_at(path: KeyPath) -> list[str] | None:
-    """Return the keys that may stand at `path`; None when `path` is a value, or does not exist."""
+    """Return the keys that may occur at `path`, or None if `path` is a value or does not exist."""
     if is_open(path):
         return [DEFAULT_POOL]
     sections = sections_at(path)
@@ -203,12 +203,12 @@ def keys_at(path: KeyPath) -> list[str] | None:
 
 
 def is_section(annotation: Any) -> bool:
-    """Say whether a field of this type is a section of the tree."""
+    """Return whether a field of this type is a section of the tree."""
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def suggestion(key: str, keys: Iterable[str]) -> str:
-    """Return "; did you mean ...?", or the keys that exist when none is near."""
+    """Return "; did you mean ...?", or the existing keys when none is similar."""
     known = list(keys)
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; allowed here: {', '.join(known)}"

@@ -1,9 +1,9 @@
-"""From files and variables to one checked tree.
+"""Loads files and variables into one checked tree.
 
     class defaults  <  profile file  <  user's file (voxray.yaml)  <  environment
 
-Every layer only overrides; an unknown key, a wrong type or an impossible combination in any of them is a ConfigError
-that names the file or variable. Nothing is created and nothing is connected to.
+Each layer overrides those before it. An unknown key, a wrong type or an impossible combination in any of them is a
+ConfigError that names the file or variable. Nothing is created and no connection is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEFAULT_FILE = Path("voxray.yaml")
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """The tree, and for each key that is not a class default the name of the file or variable that set it."""
+    """The tree, and the file or variable that set each key that is not a class default."""
 
     config: VoxrayConfig
     origins: Mapping[KeyPath, str]
@@ -41,18 +41,18 @@ def load_config(profile: str | None, file: Path | None, environment: Mapping[str
     """Read the configuration of this installation.
 
     Args:
-        profile: the profile by name; None: the environment's, else the file's, else "embedded".
-        file: the user's file; None: VOXRAY_CONFIG, else voxray.yaml in the working directory if there is one.
+        profile: name of the profile; None uses the environment's, else the file's, else "embedded".
+        file: the user's file; None uses VOXRAY_CONFIG, else voxray.yaml in the working directory if it exists.
         environment: see `cluster.config.environment.process_environment`.
 
     Raises:
-        ConfigError: something is wrong; the message names file or variable, key, value, and what is allowed.
+        ConfigError: something is wrong. The message names file or variable, key, value, and what is allowed.
     """
     return load_with_origins(profile, file, environment).config
 
 
 def load_with_origins(profile: str | None, file: Path | None, environment: Mapping[str, str]) -> LoadedConfig:
-    """Read the configuration as `load_config` does, and tell where each value came from."""
+    """Read the configuration as `load_config` does, and also return the origin of each value."""
     variables = [layer_from(override) for override in overrides_in(environment)]
     user_file = _user_file(file, environment)
     user = [read_layer(user_file)] if user_file else []
@@ -72,7 +72,7 @@ def _user_file(file: Path | None, environment: Mapping[str, str]) -> Path | None
 
 
 def _chosen_profile(layers: list[Layer]) -> tuple[str, str]:
-    """Return the profile and who chose it; `layers` come strongest first."""
+    """Return the profile and the layer that chose it. `layers` come strongest first."""
     for layer in layers:
         name = layer.values.get("profile")
         if name is None:
@@ -87,7 +87,7 @@ def _chosen_profile(layers: list[Layer]) -> tuple[str, str]:
 
 def _parsed(merged: MergedTree) -> VoxrayConfig:
     try:
-        # By way of JSON, in which "strict" still lets text be a path but no text be a number.
+        # Parsing by way of JSON in strict mode still accepts text as a path, but never text as a number.
         config = VoxrayConfig.model_validate_json(json.dumps(merged.values, default=str), strict=True)
     except ValidationError as error:
         raise_for(problems_of(error), merged)
@@ -97,7 +97,7 @@ def _parsed(merged: MergedTree) -> VoxrayConfig:
 
 
 def _with_absolute_paths(config: VoxrayConfig, merged: MergedTree) -> VoxrayConfig:
-    """Let a relative path start at the folder of the file that says it (a variable's: at the working directory)."""
+    """Resolve relative paths against the folder of the file that gives them, or the working directory for variables."""
     updates: dict[str, Any] = {}
     for name in type(config.paths).model_fields:
         value = getattr(config.paths, name)

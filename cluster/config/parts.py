@@ -1,7 +1,7 @@
-"""What each process may read of the configuration, as types. What is not in a process's part, it cannot read.
+"""The parts of the configuration as types. A process can read only what is in its part.
 
-The parts travel as plain data in the arguments of Serve's applications (`cluster.render.serve_config`): a change of a
-part replaces the processes that read it, and no other.
+The parts travel as plain data in the arguments of Serve's applications (`cluster.render.serve_config`), so a change of
+a part replaces the processes that read it and no others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipelines.errors import Component
 
 
 class Addresses(Section):
-    """Where the services of a cluster answer; URLs without passwords."""
+    """Addresses of a cluster's services, as URLs without passwords."""
 
     redis_url: str = ""
     milvus_uri: str = ""
@@ -35,7 +35,7 @@ class Addresses(Section):
 
 
 class GatewayPart(Section):
-    """All that a gateway's process reads."""
+    """Everything that a gateway's process reads."""
 
     gateway: GatewaySettings = GatewaySettings()
     turn: TurnConfig = TurnConfig()
@@ -56,10 +56,10 @@ class GatewayPart(Section):
         """Take the part out of the tree.
 
         Args:
-            config: the tree.
-            agents_folder: absolute path of the agents' files, as the gateways see it.
-            addresses: where the services answer.
-            models: path of each model by its name; only those that a gateway loads itself are kept.
+            config: the configuration.
+            agents_folder: absolute path of the agents' files on the gateways' machines.
+            addresses: addresses of the services.
+            models: path of each model by name, of which only those that a gateway loads itself are kept.
         """
         told = GatewaySettings.model_validate(config.gateway.model_dump(include=set(GatewaySettings.model_fields)))
         used = {model.name for use in gateway_engines(told) for model in use.models}
@@ -79,12 +79,12 @@ class GatewayPart(Section):
 
     @property
     def site(self) -> EngineSite:
-        """Where the gateway's own engines are opened."""
+        """The surroundings in which the gateway's own engines are opened."""
         return EngineSite(models=self.models)
 
 
 class PoolPart(Section):
-    """All that a replica of a pool reads."""
+    """Everything that a replica of a pool reads."""
 
     component: Component
     pool: str
@@ -99,7 +99,7 @@ class PoolPart(Section):
     @model_validator(mode="before")
     @classmethod
     def _settings_of_the_engine(cls, values: Any) -> Any:
-        """Read the settings with the type of the engine that they name."""
+        """Parse the settings with the type of the engine that they name."""
         if isinstance(values, Mapping) and isinstance(values.get("settings"), Mapping):
             settings = values["settings"]
             spec = spec_of(Component(values["component"]), settings["engine"])
@@ -117,7 +117,7 @@ class PoolPart(Section):
         used = {use.name for use in spec.models(settings)}
         milvus = config.services.milvus
         is_retriever = component is Component.RETRIEVER
-        # Only what it uses: another address must not replace the replicas that never go there.
+        # Only the addresses it uses are included, since a changed address must not replace replicas that never use it.
         reached = Addresses(
             milvus_uri=addresses.milvus_uri if is_retriever else "",
             objects_url=addresses.objects_url if spec.needs_neuron else "",
@@ -140,7 +140,7 @@ class PoolPart(Section):
         return spec_of(self.component, self.settings.engine)
 
     def site(self, milvus_token: str, **more: Any) -> EngineSite:
-        """Return where the engine is opened.
+        """Return the surroundings in which the engine is opened.
 
         Args:
             milvus_token: the secret that `milvus_token_env` names.

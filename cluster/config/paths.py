@@ -1,4 +1,4 @@
-"""Where state and weights lie on this machine. Nothing is created here."""
+"""Resolves the folders of state and weights on this machine, without creating them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def resolve_paths(config: VoxrayConfig, *, start: Path | None = None) -> VoxrayP
     """Return the folders of this installation.
 
     Args:
-        config: its `paths` win where they are set.
-        start: where to look for the project from; None: the working directory.
+        config: the configuration, whose `paths` take precedence where set.
+        start: folder from which to look for the project; None uses the working directory.
     """
     state = config.paths.state or project_folder(start or Path.cwd()) / STATE_FOLDER
     models = config.paths.models or platformdirs.user_cache_path("voxray") / "models"
@@ -43,7 +43,7 @@ def resolve_paths(config: VoxrayConfig, *, start: Path | None = None) -> VoxrayP
 
 
 def _own_agents() -> Path:
-    """Return `agents` in the working directory, or where there is none the folder of the sample company's agent."""
+    """Return `agents` in the working directory, or the folder of the sample company's agent if it does not exist."""
     own = Path.cwd() / AGENTS_FOLDER
     return own if own.is_dir() else SAMPLE_AGENTS
 

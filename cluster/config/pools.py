@@ -1,12 +1,12 @@
-"""Pools: for each stage of a call the engines that serve it, by name. One pool is one Serve deployment.
+"""Pools: the engines that serve each stage of a call, by name. Each pool is one Serve deployment.
 
     pools:
       language_model:
         default: {engine: vllm, model: smollm2-135m-instruct}
         neuron:  {engine: neuron, model: llama-3-8b-instruct, replicas: {neuron_cores: 2}}
 
-What a pool may say is what its engine may be told (`EngineSettings` and its kin), and what Serve is told of it. Every
-stage has a pool `default`; it may be laid differently, or taken out with `default: null` where others serve the stage.
+A pool's keys are those of its engine (`EngineSettings` and its subclasses) and those for Serve. Every stage has a pool
+`default`, which may be changed, or removed with `default: null` if other pools serve the stage.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z
 
 
 class ReplicaConfig(Section):
-    """How the replicas of one deployment are laid on the cluster. Serve reads it, no replica does."""
+    """How the replicas of one deployment are placed on the cluster. It is read by Serve and not by replicas."""
 
     min_replicas: int = Field(default=1, ge=0, description="Smallest number of replicas.")
     max_replicas: int = Field(default=1, ge=1, description="Largest number of replicas.")
     num_cpus: float = Field(default=1.0, ge=0, description="Logical CPUs that Ray reserves for one replica.")
     num_gpus: float = Field(
-        default=0.0, ge=0, description="GPUs that Ray reserves for one replica; below 1 it is a share of one GPU."
+        default=0.0, ge=0, description="GPUs that Ray reserves for one replica. A value below 1 is a share of one GPU."
     )
     neuron_cores: int = Field(
-        default=0, ge=0, description="NeuronCores of one replica, in whole cores: Neuron cannot share one."
+        default=0, ge=0, description="NeuronCores of one replica, as a whole number because a core cannot be shared."
     )
-    max_ongoing_requests: int = Field(default=100, ge=1, description="Requests that one replica takes at a time.")
+    max_ongoing_requests: int = Field(
+        default=100, ge=1, description="Most requests that one replica handles at a time."
+    )
     surge_percent: int = Field(
         default=100,
         ge=0,
         le=100,
-        description="Share of the replicas that a roll-out may start before old ones stop; 0 where there is no room.",
+        description="Percentage of replicas that a roll-out may start before old ones stop; 0 where there is no room.",
     )
     calls: float = Field(
         default=0,
         ge=0,
-        description="Calls that one replica holds within the latency target; `voxray plan` tells the number.",
+        description="Calls that one replica can hold within the latency target, as computed by `voxray plan`.",
     )
     price_per_hour: float = Field(
         default=0, ge=0, description="Price of one replica, counted against scaling.ceiling_per_hour."
@@ -59,26 +61,26 @@ class ReplicaConfig(Section):
 
 
 class PoolConfig(EngineSettings):
-    """What every pool says; the pool of an engine has the keys of that engine besides."""
+    """The keys of every pool. The pool of an engine has the keys of that engine as well."""
 
     machine: str = Field(
         default="",
         pattern="^(gateway|nvidia|neuron)?$",
-        description="Kind of machines that it runs on; empty: those that have what its replicas reserve.",
+        description="Kind of machines that the pool runs on. If empty, those that have what its replicas reserve.",
     )
     replicas: ReplicaConfig = ReplicaConfig()
 
 
 @cache
 def pool_type(settings: type[EngineSettings]) -> Any:
-    """Return the type of a pool that runs an engine with these settings: a subclass of both."""
+    """Return the type of a pool whose engine has these settings, which is a subclass of both."""
     name = f"{settings.__name__.removesuffix('Settings')}Pool"
     bases: Any = (settings, PoolConfig)
     return create_model(name, __base__=bases, __doc__=settings.__doc__)
 
 
 def engine_settings_of(pool: PoolConfig, spec: EngineSpec) -> EngineSettings:
-    """Return the part of a pool that its replicas read."""
+    """Return the settings in a pool that its replicas read."""
     return spec.settings.model_validate(pool.model_dump(include=set(spec.settings.model_fields)))
 
 
@@ -90,7 +92,7 @@ def _pool(component: Component, value: Any) -> Any:
 
 
 def _with_default(value: Any) -> Any:
-    """Add the pool `default` where nothing is said of it; take out the pools that are null."""
+    """Add the pool `default` unless it is mentioned, and remove the pools that are null."""
     if not isinstance(value, Mapping):
         return value
     return {name: pool for name, pool in {DEFAULT_POOL: {}, **value}.items() if pool is not None}
@@ -133,7 +135,7 @@ class PoolsConfig(Section):
         return found
 
     def each(self) -> Iterator[tuple[Component, str, PoolConfig]]:
-        """Yield every pool, in the order of a call's way through the stages."""
+        """Yield every pool, in the order in which a call passes through the stages."""
         for component in STAGES:
             for name, pool in self.of(component).items():
                 yield component, name, pool
@@ -148,10 +150,10 @@ Route = Annotated[tuple[PoolName, ...], Field(min_length=1)]
 
 
 class RoutesConfig(Section):
-    """For each stage the pools that a call uses whose agent names none, in the order in which they are tried.
+    """The order in which each stage's pools are tried for calls whose agent names none.
 
-    The first that is awake and has lately answered in time gets the request; when it fails before it has said anything,
-    the next one does.
+    The first pool that is healthy and has recently answered in time gets the request. If it fails before any output,
+    the next one gets it.
     """
 
     transcriber: Route = Field(default=(DEFAULT_POOL,), description="Order of the pools that recognise speech.")
@@ -166,7 +168,7 @@ class RoutesConfig(Section):
 
 
 class FailoverConfig(Section):
-    """How a pool that failed is left alone, before it is asked again."""
+    """How long a failed pool is left alone before it is used again."""
 
     first_retry_s: float = Field(
         default=1.0, gt=0, description="Rest of a pool after a failure; it doubles with each failure in a row."

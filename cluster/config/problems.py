@@ -1,4 +1,4 @@
-"""How a wrong setting is told to the person who wrote it: source, key, value, and what is allowed."""
+"""Reports wrong settings to the person who wrote them: source, key, value, and what is allowed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUERY_SECRET = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the tree. `hides_value` keeps the value out of the message: it may be a secret."""
+    """One problem in the tree. `hides_value` keeps the value out of the message because it may be a secret."""
 
     path: KeyPath
     message: str
@@ -34,7 +34,7 @@ def masked(text: str) -> str:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Translate what pydantic found."""
+    """Translate the errors that pydantic found."""
     return [_problem_of(detail) for detail in error.errors()]
 
 
@@ -42,7 +42,7 @@ def _problem_of(detail: Mapping[str, Any]) -> Problem:
     path = tuple(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         keys = keys_at(path[:-1])
-        # The value of a misspelt key may be anything, a secret too.
+        # The value of a misspelt key may be anything, even a secret.
         return Problem(path, f"unknown key{suggestion(path[-1], keys) if keys else ''}", hides_value=True)
     if detail["type"] == "unknown_engine":
         return Problem((*path, "engine"), detail["msg"])
@@ -50,17 +50,21 @@ def _problem_of(detail: Mapping[str, Any]) -> Problem:
     if keys is not None:
         return Problem(path, f"is a section with the keys {', '.join(keys)}")
     if path[-1] == "[key]":
-        return Problem(path[:-1], "is no name of a pool: lower-case letters, digits and hyphens", hides_value=True)
+        return Problem(
+            path[:-1],
+            "is not a valid name of a pool, which has lower-case letters, digits and hyphens",
+            hides_value=True,
+        )
     return Problem(path, f"allowed: {allowed_at(path)}")
 
 
 def raise_for(problems: Iterable[Problem], merged: MergedTree, config: VoxrayConfig | None = None) -> None:
-    """Raise one ConfigError that names every problem, or return when there is none.
+    """Raise one ConfigError that names every problem. Does nothing when there is none.
 
     Args:
-        problems: what is wrong.
-        merged: the tree that was read, for the origin of each value.
-        config: the parsed tree, for the values that no layer set.
+        problems: the problems.
+        merged: the merged layers, for the origin of each value.
+        config: the parsed tree, for values that no layer set.
     """
     lines = [_line(problem, merged, config) for problem in problems]
     if not lines:
@@ -86,7 +90,7 @@ def _value_at(path: KeyPath, tree: Any) -> Any:
 
 
 def allowed_at(path: KeyPath) -> str:
-    """Describe in words what the key at `path` takes, for example "integer, at least 1"."""
+    """Describe in words what the key at `path` accepts, for example "integer, at least 1"."""
     for section in sections_at(path[:-1]):
         schema = section.model_json_schema()
         node = schema.get("properties", {}).get(path[-1])

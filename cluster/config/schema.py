@@ -1,6 +1,6 @@
-"""The configuration tree. Every default is written once: here, or in the type that uses it, to which this refers.
+"""The configuration tree. Every default is defined once: here, or in the type that uses it, to which this refers.
 
-Nothing here touches the world: no path is created, no address resolved, no environment read (see `environment.py`).
+Nothing here has side effects: no path is created, no address resolved and no environment read (see `environment.py`).
 """
 
 from __future__ import annotations
@@ -19,84 +19,90 @@ from pipelines.errors import Component
 from pipelines.hearing.linked_stream import LinkPatience
 from pipelines.session.settings import SessionSettings, TurnDetection, TurnDetectionKind
 
-# What the types of the product say of themselves is said there; here it is only made settable.
+# The product's own types are documented where they are defined. Here they are only made configurable.
 _PASSWORD = "Name of the variable that holds the password."
 _TURN, _LINK, _SCALING = TurnDetection(), LinkPatience(), ApplicationLimits({})
 
 
 class PathsConfig(Section):
-    """Where things lie."""
+    """Folders and files on this machine."""
 
     state: Path | None = Field(
-        default=None, description="Folder of what a local cluster keeps; null: beside the project."
+        default=None, description="Folder for the data of a local cluster; null for one beside the project."
     )
-    models: Path | None = Field(default=None, description="Folder of the weights; null: in the user's cache.")
+    models: Path | None = Field(
+        default=None, description="Folder of the model weights; null for one in the user's cache."
+    )
     catalog: Path | None = Field(
-        default=None, description="File with models of your own, laid over the catalog that ships."
+        default=None, description="File with your own models, which extends the shipped catalog."
     )
     agents: Path | None = Field(
         default=None,
-        description="Folder of the agents' files (docs/agents.md); null: `agents` in the working directory, else the"
+        description="Folder of the agents' files (docs/agents.md); null for `agents` in the working directory, else the"
         " sample company's.",
     )
     mirror: str = Field(
         default="",
         pattern=r"^(s3://[^/]+(/.*)?)?$",
-        description="Copy of the models that `voxray models mirror` has made (s3://BUCKET/PREFIX), from which all are"
-        " fetched; empty: each from its own source.",
+        description="Copy of the models made by `voxray models mirror` (s3://BUCKET/PREFIX), from which all are"
+        " fetched. If empty, each is fetched from its own source.",
     )
 
 
 class RayConfig(Section):
-    """The Ray cluster that this profile starts or joins."""
+    """The Ray cluster that Voxray starts or joins."""
 
     address: str = Field(
-        default="", description="Address of a Ray cluster that exists; empty: a local head is started on loopback."
+        default="", description="Address of an existing Ray cluster. If empty, a local head is started on loopback."
     )
     num_cpus: int = Field(
         default=16,
         ge=1,
-        description="Logical CPUs of a local head: more than there are, since replicas are mostly idle.",
+        description="Logical CPUs of a local head, which may exceed the real ones since replicas are mostly idle.",
     )
     object_store_bytes: int = Field(
         default=256 * 1024 * 1024, ge=80 * 1024 * 1024, description="Size of the object store of a local head."
     )
     neuron_cores: int = Field(
-        default=0, ge=0, description="NeuronCores that a local head claims to have, for a rehearsal."
+        default=0, ge=0, description="NeuronCores that a local head pretends to have, for rehearsals."
     )
-    dashboard_port: Port = Field(default=0, description="Port of a local head's dashboard; 0: a free one.")
+    dashboard_port: Port = Field(default=0, description="Port of a local head's dashboard; 0 for a free one.")
     dashboard_url: str = Field(
-        default="", description="URL of the head's REST API, for `voxray deploy` to a cluster that exists."
+        default="", description="URL of the head's REST API, for `voxray deploy` to an existing cluster."
     )
-    token_env: str = Field(default="", description="Name of the variable with the token of that cluster.")
+    token_env: str = Field(default="", description="Name of the variable with the token of an existing cluster.")
     start_timeout_s: float = Field(default=120, gt=0, description="Longest wait for a local head to start.")
     deploy_timeout_s: float = Field(
-        default=600, gt=0, description="Longest wait for the applications, from their submission until they serve."
+        default=600, gt=0, description="Longest wait for the applications from submission until they serve."
     )
 
 
 class IngressConfig(Section):
-    """The WebSocket and HTTP front. Port 0 picks a free one, kept between runs when still free."""
+    """The WebSocket and HTTP front end."""
 
     host: str = Field(default="127.0.0.1", description="Address that the ingress listens on.")
-    port: Port = Field(default=0, description="Port that the ingress listens on; 0: a free one, kept between starts.")
-    longest_call_s: int = Field(
-        default=3600, ge=60, description="Longest call: what goes waits this long for the calls that it holds."
+    port: Port = Field(
+        default=0, description="Port that the ingress listens on; 0 for a free one, which is kept between starts."
     )
-    drain_s: int = Field(default=30, ge=1, description="Time that a gateway which goes keeps its calls.")
+    longest_call_s: int = Field(
+        default=3600,
+        ge=60,
+        description="Longest duration of a call. Parts that shut down wait this long for their calls.",
+    )
+    drain_s: int = Field(default=30, ge=1, description="How long a gateway that is removed keeps its calls.")
 
 
 class RedisConfig(Section):
-    """Redis."""
+    """Redis, which holds live updates and the state of Ray's head."""
 
-    url: str = Field(default="", description="URL without a password; empty: a local server is started.")
+    url: str = Field(default="", description="URL without a password. If empty, a local server is started.")
     password_env: str = Field(default="", description=_PASSWORD)
 
 
 class MilvusConfig(Section):
     """Milvus, the vector store."""
 
-    uri: str = Field(default="", description="URI of the server; empty: a local milvus-lite is started.")
+    uri: str = Field(default="", description="URI of the server. If empty, a local milvus-lite is started.")
     token_env: str = Field(default="", description="Name of the variable that holds the token.")
     alias: str = Field(default="knowledge", description="Name of the live collection.")
 
@@ -104,14 +110,18 @@ class MilvusConfig(Section):
 class SqlConfig(Section):
     """The relational database."""
 
-    url: str = Field(default="", description="SQLAlchemy URL without a password; empty: SQLite in the state folder.")
+    url: str = Field(
+        default="", description="SQLAlchemy URL without a password. If empty, SQLite in the state folder is used."
+    )
     password_env: str = Field(default="", description=_PASSWORD)
 
 
 class ObjectsConfig(Section):
     """The object store."""
 
-    url: str = Field(default="", description="URL of a bucket (s3://...); empty: a folder in the state folder.")
+    url: str = Field(
+        default="", description="URL of a bucket (s3://...). If empty, a folder in the state folder is used."
+    )
 
 
 class ServicesConfig(Section):
@@ -125,74 +135,78 @@ class ServicesConfig(Section):
 
 
 class GatewaySettings(Section):
-    """What a gateway's process is told of itself."""
+    """Settings of a gateway's process."""
 
     speculate_up_to_calls: int = Field(
-        default=16, ge=0, description="A call that begins while more calls are open answers only when the turn is over."
+        default=16, ge=0, description="Calls that begin while more than this are open do not answer speculatively."
     )
     max_calls: int = Field(
-        default=200, ge=1, description="Most calls of one replica; further ones are refused with a reason."
+        default=200, ge=1, description="Most calls per replica. Further ones are refused with a reason."
     )
     speech_detector: SpeechDetectorSettings = Field(
-        default_factory=lambda: default_settings(Component.SPEECH_DETECTOR), description="Finds speech in the audio."
+        default_factory=lambda: default_settings(Component.SPEECH_DETECTOR),
+        description="Engine that detects speech in the audio.",
     )
     turn_detector: TurnDetectorSettings = Field(
         default_factory=lambda: default_settings(Component.TURN_DETECTOR),
-        description="Judges whether the caller has finished.",
+        description="Engine that judges whether the caller has finished.",
     )
     api_key_env: str = Field(
         default="",
-        description="Name of the variable with the bearer key that clients must show; empty: none (loopback only).",
+        description="Name of the variable with the bearer key that clients must present; "
+        "empty for none (loopback only).",
     )
-    idle_timeout_s: int = Field(default=900, ge=1, description="A socket without any message for this long is closed.")
+    idle_timeout_s: int = Field(
+        default=900, ge=1, description="Time without any message after which a socket is closed."
+    )
     default_agent: str = Field(
-        default="", description="Agent of the calls that name none; empty: the one called `default`, or the only one."
+        default="", description="Agent for calls that name none. If empty, the one called `default`, or the only one."
     )
 
 
 class GatewayConfig(GatewaySettings):
-    """The gateways: what they are told, and how they are laid on the cluster."""
+    """The gateways: their settings, and how they are placed on the cluster."""
 
     threads: int = Field(default=1, ge=1, description="Number of CPU threads for numerical libraries.")
     replicas: ReplicaConfig = ReplicaConfig(max_ongoing_requests=500)
 
 
 class TurnConfig(Section):
-    """Server defaults of turn taking; a client's session.update overrides what the protocol lets it."""
+    """Server defaults for turn detection. A client's session.update overrides what the protocol allows."""
 
     vad_threshold: Fraction = Field(
         default=_TURN.threshold, description="Probability from which a frame counts as speech."
     )
     prefix_padding_ms: int = Field(
-        default=_TURN.prefix_padding_ms, ge=0, le=5000, description="Audio before the first speech that is kept."
+        default=_TURN.prefix_padding_ms, ge=0, le=5000, description="Amount of audio kept from before the first speech."
     )
     min_speech_ms: int = Field(
-        default=_TURN.min_speech_ms, ge=32, description="Speech shorter than this is taken for noise."
+        default=_TURN.min_speech_ms, ge=32, description="Speech shorter than this counts as noise."
     )
     min_silence_ms: int = Field(
         default=_TURN.min_silence_ms,
         ge=32,
-        description="Earliest end of a turn: silence after which it ends when the turn model is sure.",
+        description="Silence after which a turn ends at the earliest, if the turn model is sure.",
     )
     max_silence_ms: int = Field(
         default=_TURN.max_silence_ms,
         ge=100,
-        description="Latest end of a turn: silence after which it ends, whatever the turn model says.",
+        description="Silence after which a turn ends at the latest, whatever the turn model says.",
     )
     silence_duration_ms: int = Field(
         default=_TURN.silence_duration_ms,
         ge=100,
-        description="Silence that ends a turn of clients that ask for server_vad, which has no turn model.",
+        description="Silence that ends a turn for clients that request server_vad, which has no turn model.",
     )
     speculation_silence_ms: int = Field(
         default=_TURN.speculation_silence_ms,
         ge=32,
-        description="Silence after which the speech is recognised and an answer is drafted, in case the turn is over.",
+        description="Silence after which speech is recognised and an answer drafted, in case the turn is over.",
     )
     completion_threshold: Fraction = Field(
         default=_TURN.completion_threshold, description="Probability from which the turn model counts as sure."
     )
-    max_utterance_s: int = Field(default=60, ge=5, description="Speech without an end is cut after this long.")
+    max_utterance_s: int = Field(default=60, ge=5, description="Length after which continuous speech is cut.")
 
     def session_settings(self) -> SessionSettings:
         """Return these defaults as a session understands them."""
@@ -211,60 +225,66 @@ class TurnConfig(Section):
 
 
 class StageLinkConfig(Section):
-    """The link between a gateway and a recogniser that streams (docs/speech-recognition.md, "Stage link")."""
+    """The link between a gateway and a streaming recogniser (docs/speech-recognition.md, "Stage link")."""
 
     tick_ms: int = Field(
         default=_LINK.tick_ms,
         ge=5,
         le=100,
-        description="Time for which the audio of all calls is collected before it is sent.",
+        description="How long the audio of all calls is collected before it is sent.",
     )
     answer_s: float = Field(
-        default=_LINK.answer_s, gt=0, description="An answer that is later than this is asked of another replica."
+        default=_LINK.answer_s, gt=0, description="Time after which an answer is requested from another replica."
     )
     wait_s: float = Field(
         default=_LINK.wait_s,
         gt=0,
-        description="Time after which a text is given up, whether no replica is there or several.",
+        description="Time after which a text is given up, whether several replicas were tried or there was none.",
     )
 
 
 class HearingConfig(Section):
-    """How a gateway has its callers' speech recognised."""
+    """How callers' speech is sent to recognisers."""
 
     partial_interval_ms: int = Field(
         default=700,
         ge=100,
-        description="New audio after which an utterance is sent again to a recogniser that takes whole utterances.",
+        description="Amount of new audio after which an utterance is sent again to a recogniser of whole utterances.",
     )
     link: StageLinkConfig = StageLinkConfig()
 
 
 class AnsweringConfig(Section):
-    """The limits that an answer keeps."""
+    """The limits of an answer."""
 
-    passages: int = Field(default=6, ge=1, le=50, description="Passages that one search brings.")
+    passages: int = Field(default=6, ge=1, le=50, description="Number of passages that one search returns.")
     retrieval_budget_ms: int = Field(
-        default=400, ge=10, description="Time for a search; then the caller hears that the records cannot be reached."
+        default=400,
+        ge=10,
+        description="Time for a search, after which the caller is told that the records cannot be reached.",
     )
-    max_tokens: int = Field(default=64, ge=1, description="Most tokens of an answer by the language model.")
+    max_tokens: int = Field(
+        default=64, ge=1, description="Most tokens that the language model may generate for an answer."
+    )
     first_clause_budget_ms: int = Field(
-        default=800, ge=50, description="Time for the model's first clause; then the passage's own sentence is spoken."
+        default=800,
+        ge=50,
+        description="Time for the model's first clause, after which the passage's own sentence is spoken.",
     )
 
 
 class KnowledgeConfig(Section):
-    """How business data come in (docs/ingest.md)."""
+    """How business data is indexed (docs/ingest.md)."""
 
     live_updates: bool = Field(
         default=False,
-        description="Whether `voxray up` starts the job that applies changes of single documents (400 MB of memory).",
+        description="Whether `voxray up` starts the job that applies live updates of documents (400 MB of memory).",
     )
     bulk_url: str = Field(
         default="",
         pattern=r"^(s3://[^/]+(/.*)?)?$",
-        description="Bucket and root path of Milvus's own object storage, by which large builds are imported; empty:"
-        " they are written row by row.",
+        description="Bucket and root path of Milvus's own object storage, through which large builds are imported. If"
+        " empty, they are written row by row.",
     )
 
 
@@ -282,57 +302,59 @@ class ScalingConfig(Section):
 
     policy: Literal["ray", "calls"] = Field(
         default="ray",
-        description="What decides on replicas: `ray` looks at each deployment's ongoing requests, `calls` has one"
-        " budget of calls for all.",
+        description="What decides the number of replicas: `ray` uses each deployment's ongoing requests, `calls` uses"
+        " one budget of calls for all.",
     )
     lead_s: float = Field(
         default=_SCALING.lead_s,
         ge=0,
-        description="Time from an order to a replica that serves, the start of its machine included.",
+        description="Time from ordering a replica until it serves, including the start of its machine.",
     )
     headroom: float = Field(
-        default=_SCALING.headroom, ge=0, description="Share of the expected calls that is kept free besides."
+        default=_SCALING.headroom, ge=0, description="Share of the expected calls for which extra room is kept free."
     )
     deviations: float = Field(
         default=_SCALING.deviations,
         ge=0,
-        description="Number of standard deviations of a Poisson count that is kept free for chance.",
+        description="Room kept free for chance, in standard deviations of a Poisson count.",
     )
     warm_calls: int = Field(
-        default=0, ge=0, description="Room for this many calls is kept free above all else, for what nothing foretells."
+        default=0,
+        ge=0,
+        description="Number of calls for which room is kept free on top of all else, for the unforeseeable.",
     )
     hold_s: float = Field(
-        default=_SCALING.hold_s, ge=0, description="Replicas stay for this long after the calls no longer need them."
+        default=_SCALING.hold_s, ge=0, description="How long replicas are kept after the calls no longer need them."
     )
     period_s: float = Field(default=_SCALING.period_s, gt=0, description="Time between two decisions.")
     ceiling_per_hour: float = Field(
-        default=0, ge=0, description="Most that all replicas together may cost an hour; 0: there is no ceiling."
+        default=0, ge=0, description="Maximum cost of all replicas together per hour; 0 for no ceiling."
     )
-    schedule: tuple[ScheduledCalls, ...] = Field(default=(), description="Calls that are known to come.")
+    schedule: tuple[ScheduledCalls, ...] = Field(default=(), description="Numbers of calls that are known in advance.")
     utc_offset_min: int = Field(
         default=0, ge=-720, le=840, description="Time zone of the schedule, in minutes east of UTC."
     )
     variant_idle_s: float = Field(
-        default=600, gt=0, description="A tenant's variant of a stage goes to zero when it was unused for this long."
+        default=600, gt=0, description="Time without use after which a tenant's variant of a stage is scaled to zero."
     )
     gpu_isolation: Literal["time-slice", "mps", "mig"] = Field(
-        default="time-slice", description="How replicas that share a GPU are kept apart."
+        default="time-slice", description="How replicas that share a GPU are isolated from each other."
     )
 
 
 class TelemetryConfig(Section):
-    """What processes say of themselves."""
+    """Logging of the processes."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least severity of the messages that are logged."
+        default="INFO", description="Minimum severity of logged messages."
     )
 
 
 class VoxrayConfig(Section):
-    """The whole tree."""
+    """The whole configuration tree."""
 
     profile: Literal["embedded", "nvidia", "inferentia", "scripted"] = Field(
-        default="embedded", description="Profile that the values rest on."
+        default="embedded", description="Profile that provides the base values."
     )
     paths: PathsConfig = PathsConfig()
     ray: RayConfig = RayConfig()

@@ -1,8 +1,8 @@
-"""The topology: which machines a cluster has, and the times that its parts give a call to end.
+"""The topology: the machines of a cluster, and how long its parts wait for calls to end.
 
-One description for all that is rendered (`cluster.render`): Kubernetes manifests, Ray's own autoscaler on EC2, the
-local head. Four pools are known, one image each; a pool with `max_nodes: 0` is left out. A time of 0 means: derived
-from `ingress.longest_call_s` and `ingress.drain_s` (`cluster.render.times`), which is what nearly everybody wants.
+It is one description for everything that is rendered (`cluster.render`): Kubernetes manifests, Ray's own autoscaler on
+EC2, and the local head. There are four pools with one image each, and a pool with `max_nodes: 0` is left out. A time of
+0 is derived from `ingress.longest_call_s` and `ingress.drain_s` (`cluster.render.times`), which suits nearly everybody.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from cluster.config.section import Section
 
 Accelerator = Literal["none", "nvidia", "neuron"]
 
-# A field that a kind of machine lays differently keeps its meaning.
+# These descriptions are shared by the kinds of machines, which differ only in their defaults.
 _ACCELERATOR = "Kind of accelerator that each machine has."
 _INSTANCE_TYPE = "AWS instance type of the machines."
-_CPUS = "CPUs of a machine that are offered to Ray; leave some of it to the system."
+_CPUS = "CPUs of a machine that are offered to Ray. Leave some to the system."
 _MEMORY = "Memory of the pod or the container, in GiB."
 _GPUS = "GPUs of a machine that are offered to Ray."
 _GPU_MEMORY = "Memory of one GPU, in GiB."
 _NEURON_CORES = "NeuronCores of a machine that are offered to Ray."
-_IS_SPOT = "Whether the machines are spot instances, which AWS may take back."
-_IDLE_TIMEOUT = "A machine that nothing uses goes after this long."
+_IS_SPOT = "Whether the machines are spot instances, which AWS may reclaim."
+_IDLE_TIMEOUT = "Time without use after which a machine is removed."
 
 
 class NodePoolConfig(Section):
-    """Machines of one kind. What a node offers to Ray is `cpus`, `gpus`, `neuron_cores`; the rest is for the system."""
+    """Machines of one kind. A node offers `cpus`, `gpus` and `neuron_cores` to Ray; the rest is for the system."""
 
     accelerator: Accelerator = Field(default="none", description=_ACCELERATOR)
     image: str = Field(
         default="",
-        description="Whole reference of the container image; empty: topology.image_repository/KIND:image_tag.",
+        description="Full reference of the container image. If empty, topology.image_repository/KIND:image_tag.",
     )
     instance_type: str = Field(default="", description=_INSTANCE_TYPE)
     min_nodes: int = Field(default=0, ge=0, description="Smallest number of machines.")
-    max_nodes: int = Field(default=0, ge=0, description="Largest number of machines; 0: the cluster has no such pool.")
+    max_nodes: int = Field(
+        default=0, ge=0, description="Largest number of machines; 0 means that the cluster has no such pool."
+    )
     cpus: int = Field(default=1, ge=1, description=_CPUS)
     memory_gib: int = Field(default=1, ge=1, description=_MEMORY)
     gpus: int = Field(default=0, ge=0, description=_GPUS)
@@ -48,7 +50,7 @@ class NodePoolConfig(Section):
 
 
 class GatewayPoolConfig(NodePoolConfig):
-    """Gateways, and engines without an accelerator."""
+    """Machines for gateways and for engines without an accelerator."""
 
     instance_type: str = Field(default="m7i.2xlarge", description=_INSTANCE_TYPE)
     cpus: int = Field(default=7, ge=1, description=_CPUS)
@@ -77,7 +79,7 @@ class NeuronPoolConfig(NodePoolConfig):
 
 
 class IngestPoolConfig(NodePoolConfig):
-    """Jobs on business data, on spot machines: they go on where they were, as calls could not."""
+    """Spot machines for jobs on business data, which can resume after an interruption, unlike calls."""
 
     instance_type: str = Field(default="m7i.xlarge", description=_INSTANCE_TYPE)
     cpus: int = Field(default=3, ge=1, description=_CPUS)
@@ -87,7 +89,7 @@ class IngestPoolConfig(NodePoolConfig):
 
 
 class HeadConfig(Section):
-    """The head's machine. It runs no replica but Serve's controller: its death must not end a call."""
+    """The head's machine. It runs Serve's controller but no replicas, so that its death cannot end a call."""
 
     instance_type: str = Field(default="m7i.xlarge", description=_INSTANCE_TYPE)
     cpus: int = Field(default=3, ge=1, description=_CPUS)
@@ -95,46 +97,48 @@ class HeadConfig(Section):
 
 
 class BalancerConfig(Section):
-    """The network load balancer before the cluster. A TLS listener's idle time-out is fixed by AWS at 350 s."""
+    """The network load balancer in front of the cluster. AWS fixes the idle timeout of a TLS listener at 350 s."""
 
-    listener: Literal["tls", "tcp"] = Field(default="tls", description="What the balancer itself speaks to clients.")
+    listener: Literal["tls", "tcp"] = Field(default="tls", description="Protocol that the balancer uses with clients.")
     port: int = Field(default=443, ge=1, le=65535, description="Port that clients connect to.")
     idle_timeout_s: int = Field(
-        default=350, ge=60, le=6000, description="The balancer drops a connection that is silent for this long."
+        default=350, ge=60, le=6000, description="Time of silence after which the balancer drops a connection."
     )
     node_port: int = Field(
         default=30800,
         ge=0,
         le=32767,
-        description="Port of Kubernetes nodes for calls from Terraform's balancer; 0: Kubernetes has its own balancer.",
+        description="Port of Kubernetes nodes for calls from Terraform's balancer; 0 if it has its own balancer.",
     )
     deregistration_s: int = Field(
         default=0,
         ge=0,
         le=3600,
-        description="Time that a machine which goes keeps its calls, at most 3600 s; 0: the longest call.",
+        description="How long a machine that is removed keeps its calls, at most 3600 s; 0 for the longest call.",
     )
-    certificate_arn: str = Field(default="", description="ARN of the certificate that the TLS listener shows.")
+    certificate_arn: str = Field(default="", description="ARN of the certificate that the TLS listener presents.")
     client_ping_s: int = Field(
         default=20,
         ge=1,
-        description="Time between two pings on an idle call; they are uvicorn's, which Serve leaves at 20 s.",
+        description="Time between two pings on an idle call, which uvicorn sends. Serve leaves it at 20 s.",
     )
 
 
 class PodTimesConfig(Section):
-    """How long Kubernetes waits for pods that end."""
+    """How long Kubernetes waits for pods to end."""
 
     termination_grace_s: int = Field(
-        default=0, ge=0, description="Time that a pod has to end; 0: what the slowest replica may take to drain."
+        default=0,
+        ge=0,
+        description="Time that a pod has to end; 0 for the time that the slowest replica may take to drain.",
     )
     cluster_deletion_delay_s: int = Field(
-        default=0, ge=0, description="Time that the old cluster stays after an upgrade; 0: the longest call."
+        default=0, ge=0, description="How long the old cluster is kept after an upgrade; 0 for the longest call."
     )
 
 
 class NetworkConfig(Section):
-    """Who may talk to the cluster, and to whom it may talk. Everything else is closed."""
+    """Which networks may connect to the cluster, and to which it may connect. Everything else is closed."""
 
     client_cidrs: tuple[str, ...] = Field(default=(), description="Networks from which clients may call.")
     service_cidrs: tuple[str, ...] = Field(
@@ -147,16 +151,19 @@ class NetworkConfig(Section):
 
 
 class SecretsConfig(Section):
-    """Names of Kubernetes secrets. The secret `environment` holds the variables that the tree names (`..._env`)."""
+    """Names of Kubernetes secrets.
+
+    The secret `environment` holds the variables named in the configuration (`..._env`).
+    """
 
     ray_token: str = Field(default="voxray-ray-token", description="Secret whose key auth_token holds Ray's token.")
     environment: str = Field(
-        default="voxray-environment", description="Secret that holds the variables which the tree names (..._env)."
+        default="voxray-environment", description="Secret with the variables named in the configuration (..._env)."
     )
 
 
 class TopologyConfig(Section):
-    """The machines of a cluster, and the times that its parts give a call to end."""
+    """The machines of a cluster, and how long its parts wait for calls to end."""
 
     name: str = Field(
         default="voxray", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$", description="Name of the cluster."
@@ -170,7 +177,7 @@ class TopologyConfig(Section):
     image_tag: str = Field(default="", description="Tag of the images.")
     models_folder: str = Field(
         default="/var/lib/voxray/models",
-        description="Folder of the weights on every node; it is filled before Ray starts.",
+        description="Folder of the weights on every node, which is filled before Ray starts.",
     )
     head: HeadConfig = HeadConfig()
     gateway: GatewayPoolConfig = GatewayPoolConfig()

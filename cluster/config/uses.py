@@ -1,4 +1,4 @@
-"""Which engines a configuration names, and which models they load."""
+"""Lists the engines that a configuration names and the models they load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.errors import Component
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """An engine that a configuration names, and where it does."""
+    """An engine named by a configuration, and the key that names it."""
 
     path: KeyPath
     settings: EngineSettings
@@ -22,7 +22,7 @@ class EngineUse:
 
     @property
     def models(self) -> tuple[ModelUse, ...]:
-        """The models that it loads."""
+        """The models that the engine loads."""
         return self.spec.models(self.settings)
 
 
@@ -41,16 +41,16 @@ def engine_uses(config: VoxrayConfig) -> Iterator[EngineUse]:
 
 
 def model_uses(config: VoxrayConfig) -> Iterator[tuple[KeyPath, ModelUse]]:
-    """Yield every model that a configuration's engines load, with the key that names it; scripted engines load none."""
+    """Yield every model that a configuration's engines load, with its key. Scripted engines load none."""
     for use in engine_uses(config):
         for model in use.models:
             yield (*use.path, model.key), model
 
 
 def embedding_model(config: VoxrayConfig) -> str:
-    """Return the encoder of the business data: the one of the first retriever pool that has one; "" for none.
+    """Return the encoder of the first retriever pool that has one, or "".
 
-    The jobs embed with it, so it must be that of the questions: the pool `default` comes first.
+    The jobs embed business data with it, so it must be the encoder of the questions. The pool `default` comes first.
     """
     pools = config.pools.of(Component.RETRIEVER)
     ordered = [pools[name] for name in sorted(pools, key=lambda name: name != DEFAULT_POOL)]
@@ -58,7 +58,7 @@ def embedding_model(config: VoxrayConfig) -> str:
 
 
 def jobs_encoder(config: VoxrayConfig) -> str:
-    """Return the encoder that jobs embed with: that of the questions; where nothing searches, the usual one."""
+    """Return the encoder that jobs embed with: that of the questions, or the default one where nothing searches."""
     return embedding_model(config) or _encoder_of(default_settings(Component.RETRIEVER))
 
 

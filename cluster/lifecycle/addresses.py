@@ -1,4 +1,4 @@
-"""Where a running cluster is to be found."""
+"""The addresses of a running cluster."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ClusterState:
     Attributes:
         http_url: base URL of the ingress, without a trailing slash.
         ws_url: the realtime WebSocket's URL.
-        redis_url: without the password.
-        milvus_uri: where Milvus answers.
+        redis_url: URL of Redis, without the password.
+        milvus_uri: URI of Milvus.
         sql_url: SQLAlchemy URL.
-        objects_url: folder or s3:// URL.
-        dashboard_url: Ray's dashboard, with the Jobs API.
+        objects_url: folder or s3:// URL of the object store.
+        dashboard_url: URL of Ray's dashboard, which includes the Jobs API.
         ray_address: HOST:PORT of the head.
         token_path: file with the token of the Ray cluster.
         state_folder: root of the state folder.
@@ -40,9 +40,9 @@ class ClusterState:
     state_folder: Path
 
     def ray_environment(self) -> dict[str, str]:
-        """Return the variables that a driver needs to join (`ray.init(address=...)`), or a client to submit jobs.
+        """Return the variables that a driver needs to join (`ray.init(address=...)`) or a client needs to submit jobs.
 
-        Set them before Ray is imported. Replicas and jobs find our packages by PYTHONPATH.
+        They must be set before Ray is imported. Replicas and jobs find our packages through PYTHONPATH.
         """
         return {
             **driver_environment(self.token_path, self.ray_address),

@@ -1,7 +1,8 @@
 """Brings a local cluster up and down.
 
-Order up: SQLite, Redis, Milvus, Ray head, weights, application. Order down: the reverse. `up` may be called at any
-time: it looks at what runs and does the rest. Everything that changes the cluster holds the state folder's lock.
+The order of `up` is SQLite, Redis, Milvus, Ray head, weights, application; `down` goes in reverse. `up` may be called
+at any time, since it checks what is running and does only the rest. Everything that changes the cluster holds the state
+folder's lock.
 """
 
 from __future__ import annotations
@@ -61,20 +62,20 @@ def up(
     before_deploy: Callable[[ClusterState], None] = lambda _state: None,
     import_path: str = IMPORT_PATH,
 ) -> ClusterState:
-    """Make the whole cluster run and serve; return its addresses. Does nothing where nothing is to do.
+    """Bring the whole cluster up and return its addresses. Does nothing for parts that are already up.
 
-    Interrupted (KeyboardInterrupt), it ends whatever this call has started. A failed deployment leaves the head
-    running, so that its logs can be read; call again after the repair, or `down`.
+    When interrupted (KeyboardInterrupt), it ends everything that this call has started. After a failed deployment the
+    head is left running, so that its logs can be read; call `up` again after the repair, or `down`.
 
     Args:
         config: the tree.
-        console: where the steps are shown; None: nowhere.
-        progress: told about downloads of weights.
-        before_deploy: called when the services, the head and the weights are there, to start what needs no more.
-        import_path: the application's builder.
+        console: console on which the steps are shown; None shows nothing.
+        progress: informed about downloads of weights.
+        before_deploy: called when services, head and weights are ready, to start whatever needs only these.
+        import_path: import path of the application's builder.
 
     Raises:
-        ServiceError: something did not come up; the message holds the reason and names the log.
+        ServiceError: something did not come up. The message gives the reason and names the log.
         ConfigError: the configuration cannot be run here.
         ExtraMissing: the packages of an engine are not installed.
     """
@@ -84,13 +85,13 @@ def up(
 
 
 def services_only(config: VoxrayConfig, console: Console | None = None) -> ClusterState:
-    """Make SQLite, Redis and Milvus run, without Ray; return their addresses. End them by `down`."""
+    """Start SQLite, Redis and Milvus without Ray, and return their addresses. `down` ends them."""
     bringup = _Bringup(with_resolved_paths(config), Steps(console or Console(quiet=True)))
     return bringup.run(bringup.services)
 
 
 def attach(config: VoxrayConfig) -> ClusterState | None:
-    """Return the addresses of the running cluster, or None when its head or a service does not run. Changes nothing."""
+    """Return the addresses of the running cluster, or None if its head or a service is not running. Changes nothing."""
     folder = folder_of(config)
     supervisor = Supervisor(folder, is_observer=True)
     layout = lay_out(config, folder, supervisor)
@@ -100,12 +101,12 @@ def attach(config: VoxrayConfig) -> ClusterState | None:
 
 
 def down(config: VoxrayConfig, console: Console | None = None, *, drain: bool = False) -> list[int]:
-    """End every process of the cluster; data stays. Return the pids that could not be ended (none, normally).
+    """End every process of the cluster and keep its data. Returns the pids that could not be ended, normally none.
 
     Args:
-        config: says which state folder.
-        console: where the steps are shown.
-        drain: let calls end first (at most `ingress.drain_s`), instead of cutting them.
+        config: the configuration, which names the state folder.
+        console: console on which the steps are shown.
+        drain: whether to let calls end first, for at most `ingress.drain_s`, instead of cutting them.
     """
     folder = folder_of(config)
     steps = Steps(console or Console(quiet=True))
@@ -129,7 +130,7 @@ def down(config: VoxrayConfig, console: Console | None = None, *, drain: bool = 
 
 
 class _Bringup:
-    """One run of `up`. Remembers what it has started, so that an interruption can undo exactly that."""
+    """One run of `up`. It remembers what it has started, so that an interruption can undo exactly that."""
 
     def __init__(self, config: VoxrayConfig, steps: Steps) -> None:
         self._config = config
@@ -186,7 +187,7 @@ class _Bringup:
 
     def _ensure(self, spec: ServiceSpec, timeout_s: float) -> bool:
         with self._steps.step(spec.name, "starting") as step:
-            # Registered before the start: an interruption may come at any moment of it.
+            # Registered before the start, because an interruption may come at any moment during it.
             is_running = find(self._supervisor.state.processes.get(spec.name)) is not None
             if not is_running:
                 self._started.append(spec)
@@ -230,7 +231,7 @@ class _Bringup:
             self._steps.tell("interrupted: ending what was started")
             for spec in reversed(self._started):
                 self._supervisor.stop(spec.name, spec.grace_s)
-            # The head's children end with it, but some (vLLM's workers) may need the sweep.
+            # The head's children end with it, but some (such as vLLM's workers) may need the sweep.
             self._end_orphans()
 
 
@@ -246,7 +247,7 @@ def _drain(config: VoxrayConfig, folder: StateFolder, supervisor: Supervisor, st
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM meanwhile: cleaning up takes seconds and must not be left half done."""
+    """Ignore Ctrl-C and SIGTERM during the block, because a clean-up takes seconds and must not be left half done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

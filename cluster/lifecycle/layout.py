@@ -1,4 +1,4 @@
-"""Which processes a configuration asks for, and where they listen."""
+"""Determines which processes a configuration requires, and where they listen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WILDCARDS = frozenset({"0.0.0.0", "::", "*", ""})
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The processes of one local cluster: `services` in starting order, the head (None: only the services), ports."""
+    """The processes of a local cluster: `services` in starting order, the head (None for services only) and ports."""
 
     services: tuple[ServiceSpec, ...]
     head: ServiceSpec | None
@@ -37,7 +37,7 @@ class Layout:
 
     @property
     def all(self) -> tuple[ServiceSpec, ...]:
-        """Every process to be supervised, in starting order."""
+        """All supervised processes, in starting order."""
         return (*self.services, *((self.head,) if self.head else ()))
 
 
@@ -47,7 +47,7 @@ def folder_of(config: VoxrayConfig) -> StateFolder:
 
 
 def lay_out(config: VoxrayConfig, folder: StateFolder, supervisor: Supervisor, *, has_head: bool = True) -> Layout:
-    """Choose ports and describe the processes; starts nothing, but remembers the ports.
+    """Choose ports and describe the processes. Nothing is started, but the ports are remembered.
 
     Raises:
         ConfigError: `ray.address` names a cluster that this command cannot deploy to.
@@ -75,7 +75,7 @@ def lay_out(config: VoxrayConfig, folder: StateFolder, supervisor: Supervisor, *
 def state_of(config: VoxrayConfig, folder: StateFolder, layout: Layout) -> ClusterState:
     """Return the addresses that clients use."""
     by_name = {spec.name: spec for spec in layout.all}
-    # A server on all interfaces is reached on loopback from here.
+    # From this machine, a server on all interfaces is reached through loopback.
     host = LOOPBACK if config.ingress.host in _WILDCARDS else config.ingress.host
     ingress = f"{host}:{layout.ports['ray.http']}" if layout.head else ""
     services = config.services
@@ -94,7 +94,7 @@ def state_of(config: VoxrayConfig, folder: StateFolder, layout: Layout) -> Clust
 
 
 def serve_addresses(state: ClusterState, layout: Layout, models: dict[str, str], agents_folder: Path) -> ServeAddresses:
-    """Return what the rendered Serve configuration needs of a running cluster."""
+    """Return the addresses that the rendered Serve configuration needs from a running cluster."""
     return ServeAddresses(
         redis_url=state.redis_url,
         milvus_uri=state.milvus_uri,
@@ -107,7 +107,7 @@ def serve_addresses(state: ClusterState, layout: Layout, models: dict[str, str],
 
 
 def with_resolved_paths(config: VoxrayConfig) -> VoxrayConfig:
-    """Return a copy whose paths are absolute: replicas have another working directory."""
+    """Return a copy with absolute paths, since replicas have a different working directory."""
     paths = resolve_paths(config)
     resolved = config.paths.model_copy(
         update={"state": Path(paths.state).resolve(), "models": paths.models, "agents": paths.agents}
@@ -116,13 +116,13 @@ def with_resolved_paths(config: VoxrayConfig) -> VoxrayConfig:
 
 
 def find_orphans(folder: StateFolder, known_pids: set[int]) -> list[psutil.Process]:
-    """Return processes of ours that belong to no remembered service: left by a crash or a lost state file."""
+    """Return our processes that belong to no remembered service, left by a crash or a lost state file."""
     return [process for process in find_marked(folder.run_id) if not _belongs(process, known_pids)]
 
 
 def _belongs(process: psutil.Process, known_pids: set[int]) -> bool:
-    # By session (each service leads one; HAProxy outlives the actor that started it), or by descent (vLLM's children
-    # may lead a session of their own).
+    # A process belongs to a service by session (each service leads one, and HAProxy outlives the actor that started it)
+    # or by descent (vLLM's children may lead their own sessions).
     try:
         return os.getsid(process.pid) in known_pids or any(parent.pid in known_pids for parent in process.parents())
     except (psutil.Error, OSError):

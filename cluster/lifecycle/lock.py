@@ -1,4 +1,4 @@
-"""One change at a time: the lock of a state folder."""
+"""The lock of a state folder, which allows one change at a time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SOON_S = 0.3
 
 @contextmanager
 def exclusive(run_folder: Path, what: str, wait_s: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a state folder; the kernel frees it when the process ends, however it ends.
+    """Hold the lock of a state folder. The kernel frees it when the process ends, however that happens.
 
     Args:
         run_folder: the `run` folder of the state folder.
-        what: what the holder does ("up"), shown to others who wait.
-        wait_s: how long to wait for another holder.
-        tell: called once, with who holds the lock, when it is not free at once.
+        what: what the holder is doing ("up"), shown to those who wait.
+        wait_s: how long to wait for another holder, in seconds.
+        tell: called once with the holder of the lock if it is not free at once.
 
     Raises:
-        LockHeldError: still held after `wait_s`.
+        LockHeldError: the lock is still held after `wait_s`.
     """
     lock = filelock.FileLock(run_folder / "lock", thread_local=False)
     holder_file = run_folder / "lock.json"

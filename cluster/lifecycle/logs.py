@@ -13,7 +13,7 @@ FOLLOW_POLL_S = 0.25
 
 
 def log_files(folder: StateFolder) -> dict[str, Path]:
-    """Return every log by the name that people use: services, then Serve's, then each deployment's newest replica."""
+    """Return every log by its common name: services first, then Serve's, then each deployment's newest replica."""
     found = {path.stem: path for path in sorted(folder.logs.glob("*.log"))}
     serve = folder.ray / "session_latest" / "logs" / "serve"
     for path in sorted(serve.glob("*.log"), key=lambda log: log.stat().st_mtime):
@@ -34,7 +34,7 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def follow(path: Path) -> Iterator[str]:
-    """Yield lines as they are written, from now on, for ever; goes on with the new file after a rotation."""
+    """Yield lines as they are written from now on, without end. After a rotation it continues with the new file."""
     file = path.open(encoding="utf-8", errors="replace")
     file.seek(0, 2)
     try:

@@ -1,4 +1,4 @@
-"""Fetches the weights that a configuration names, before anything is deployed that needs them."""
+"""Fetches the weights that a configuration names before anything that needs them is deployed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cluster.config.schema import VoxrayConfig
 
 
 def fetch_models(config: VoxrayConfig, progress: Progress | None) -> dict[str, str]:
-    """Return the path of each model that the configured engines need; download what is missing.
+    """Return the path of each model that the configured engines need, downloading missing ones.
 
     Raises:
         VoxrayError: a model is unknown, or cannot be fetched or verified.

@@ -1,4 +1,4 @@
-"""A cluster that runs, as `deploy`, `drain` and `rollback` need it: local, or somewhere else."""
+"""A running cluster, local or elsewhere, as `deploy`, `drain` and `rollback` need it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ LOCK_WAIT_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class RunningCluster:
-    """What is known of a running cluster.
+    """What is known about a running cluster.
 
     Attributes:
-        config: the tree, with paths that replicas can use.
-        dashboard_url: the head's REST API.
-        token: for it; "" for none.
-        http_url: the ingress; "" where this machine does not know it.
-        logs: the head's log folder, where it is on this machine.
-        history: what was deployed.
-        local: the supervisor and layout of a local cluster; None for another.
-        job_variables: what a job on the head needs in its environment.
+        config: the configuration, with paths that replicas can use.
+        dashboard_url: URL of the head's REST API.
+        token: token for the REST API; "" for none.
+        http_url: URL of the ingress; "" if this machine does not know it.
+        logs: the head's log folder, if it is on this machine.
+        history: the history of deployments.
+        local: supervisor and layout of a local cluster; None for other clusters.
+        job_variables: environment variables that a job on the head needs.
     """
 
     config: VoxrayConfig
@@ -53,7 +53,7 @@ class RunningCluster:
     job_variables: dict[str, str] = field(default_factory=dict)
 
     def rendered(self, import_path: str = IMPORT_PATH, progress: Progress | None = None) -> dict[str, Any]:
-        """Render the configuration for this cluster; weights that a local one lacks are fetched first."""
+        """Render the configuration for this cluster. Weights that a local cluster lacks are fetched first."""
         if self.local is None:
             return render_serve_config(self.config, configured_addresses(self.config), import_path=import_path)
         supervisor, layout = self.local
@@ -65,18 +65,18 @@ class RunningCluster:
         return render_serve_config(self.config, addresses, import_path=import_path, build=source_fingerprint())
 
     def remember(self, fingerprint: str) -> None:
-        """Tell `voxray up` what runs; it looks at nothing else before it deploys."""
+        """Record what is running for `voxray up`, which relies on that alone before it deploys."""
         if self.local is not None:
             self.local[0].remember_deployed(fingerprint)
 
 
 @contextmanager
 def running_cluster(config: VoxrayConfig, what: str, console: Console) -> Iterator[RunningCluster]:
-    """Find the cluster of a configuration and hold off other changes of it (of a local one) until the block ends.
+    """Find the cluster of a configuration and, if it is local, prevent other changes until the end of the block.
 
     Raises:
-        ServiceError: the local cluster does not run.
-        ConfigError: nothing says where the cluster is.
+        ServiceError: the local cluster is not running.
+        ConfigError: the configuration does not say where the cluster is.
     """
     if config.ray.address:
         yield _elsewhere(config)
@@ -85,7 +85,7 @@ def running_cluster(config: VoxrayConfig, what: str, console: Console) -> Iterat
     folder = folder_of(resolved)
     with exclusive(folder.run, what, LOCK_WAIT_S, Steps(console).tell):
         supervisor = Supervisor(folder)
-        # Ports as they are, whatever the configuration wants now: they can change with a restart only.
+        # Ports are taken as they are, whatever the configuration says now, since they change only with a restart.
         layout = lay_out(_without_ports(resolved), folder, supervisor)
         if layout.head is None or not supervisor.health(layout.head).is_ready:
             raise ServiceError("ray", f"no cluster of {folder.root} runs; `voxray up` starts one")
@@ -111,7 +111,7 @@ def head_of(config: VoxrayConfig) -> tuple[str, str]:
     """Return the REST address and the token of a cluster on other machines.
 
     Raises:
-        ConfigError: the configuration does not say them.
+        ConfigError: the configuration does not give them.
     """
     if not config.ray.dashboard_url:
         raise ConfigError(
@@ -129,5 +129,5 @@ def _elsewhere(config: VoxrayConfig) -> RunningCluster:
 
 
 def _job_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    # A job on the head has its token and switches; it lacks only the way to our packages.
+    # A job on the head already has its token and switches, and lacks only the path to our packages.
     return {"PYTHONPATH": environment["PYTHONPATH"]}

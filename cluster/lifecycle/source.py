@@ -1,4 +1,4 @@
-"""A fingerprint of the code that replicas run: when it changes, `up` must replace them."""
+"""Computes a fingerprint of the code that replicas run. When it changes, `up` must replace them."""
 
 from __future__ import annotations
 

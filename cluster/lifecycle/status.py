@@ -1,4 +1,4 @@
-"""What runs, where, and how it is: looks only, changes nothing."""
+"""Reports what is running, where, and its health, without changing anything."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOWN = "down"
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """One line of the table. `state` is "up", "down", or says what is wrong; None: not known or not applicable."""
+    """One line of the table. `state` is "up", "down" or a problem. None means unknown or not applicable."""
 
     name: str
     state: str
@@ -39,21 +39,21 @@ class StatusRow:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """The whole table, and the memory of all our processes (also of those that have no line of their own)."""
+    """The whole table, and the memory of all our processes, including those without a line."""
 
     rows: tuple[StatusRow, ...]
     total_pss_bytes: int
 
     @property
     def exit_code(self) -> int:
-        """0: all up. 3: nothing of ours runs. 4: some of it does not, or is not as it should be."""
+        """Exit code: 0 all is up, 3 nothing is running, 4 something is down or not as it should be."""
         if all(row.state == UP for row in self.rows):
             return 0
         return 4 if self.total_pss_bytes else 3
 
 
 def look(config: VoxrayConfig) -> ClusterStatus:
-    """Return how the cluster of a configuration is right now."""
+    """Return the current status of a configuration's cluster."""
     folder = folder_of(config)
     supervisor = Supervisor(folder, is_observer=True)
     layout = lay_out(config, folder, supervisor)
@@ -77,7 +77,7 @@ def look(config: VoxrayConfig) -> ClusterStatus:
 
 
 def look_elsewhere(dashboard_url: str, token: str) -> ClusterStatus:
-    """Return how the application of a cluster on other machines is; memory is not known from here."""
+    """Return the status of an application on other machines, whose memory is not known from here."""
     with ServeApi(dashboard_url, token) as api:
         answer = api.status()
     progress = read_progress(answer, answer.get("applications", {}))
@@ -91,7 +91,7 @@ def look_elsewhere(dashboard_url: str, token: str) -> ClusterStatus:
 def _with_rest(
     head: StatusRow, rows: Iterable[StatusRow], serve: list[StatusRow], memory: Mapping[int, int]
 ) -> StatusRow:
-    # Ray's side processes have no lines: their memory is shown at the head.
+    # Ray's side processes have no lines of their own, so their memory is counted at the head.
     elsewhere = sum(row.pss_bytes or 0 for row in (*rows, *serve) if row is not head)
     return StatusRow(head.name, head.state, head.pid, head.address, head.uptime_s, sum(memory.values()) - elsewhere)
 
@@ -161,7 +161,7 @@ def _replica_rows(name: str, state: str, details: Mapping[str, Any], memory: Map
 
 
 def _family(pid: int | None) -> list[int]:
-    """Return a process and its descendants (an engine's own processes count as its replica's)."""
+    """Return a process and its descendants, since an engine's processes count towards its replica."""
     if pid is None:
         return []
     try:

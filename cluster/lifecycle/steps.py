@@ -1,4 +1,4 @@
-"""Shows what `up` and `down` do, one line a step, with the time it took."""
+"""Shows what `up` and `down` are doing, with one line per step and the time it took."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATE_STYLES = {"HEALTHY": "green", "UNHEALTHY": "red", "DEPLOY_FAILED": "red"}
 
 
 class Step:
-    """A step in progress. `result` and `detail` are shown at its end; `update` shows a word meanwhile."""
+    """A step in progress. `result` and `detail` are shown at its end, and `update` shows a word in the meantime."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,11 +34,11 @@ class Steps:
 
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[Step]:
-        """Show that `name` is being worked on, then its result and its seconds; a failure is shown and passed on."""
+        """Show that `name` is in progress, then its result and duration. A failure is shown and re-raised."""
         step = Step(name)
         started = time.monotonic()
         try:
-            # Only one live display fits on a terminal: a step that draws its own gives no `doing`.
+            # A terminal can have only one live display, so a step that draws its own passes no `doing`.
             with self.console.status(f"{name}: {doing}") if doing and self.console.is_terminal else nullcontext():
                 yield step
         except BaseException:
@@ -47,7 +47,7 @@ class Steps:
         self._line(step.name, step.result, time.monotonic() - started, step.detail)
 
     def tell(self, text: str) -> None:
-        """Print a remark."""
+        """Print a remark to the console."""
         self.console.print(f"  {escape(text)}", soft_wrap=True)
 
     def _line(self, name: str, result: str, seconds: float, detail: str) -> None:
@@ -55,7 +55,7 @@ class Steps:
 
 
 def progress_table(progress: ApplicationProgress, seconds: dict[str, float]) -> Table:
-    """Return one line per deployment: state, replicas, seconds since the start or until it was healthy."""
+    """Return one line per deployment with its state, its replicas, and the seconds so far or until it was healthy."""
     table = Table.grid(padding=(0, 2))
     for line in progress.deployments:
         state = Text(line.state.lower(), style=_STATE_STYLES.get(line.state, "yellow"))

@@ -1,4 +1,4 @@
-"""Whether ports, addresses of services, and who may reach whom can be right. Nothing is connected to."""
+"""Checks whether ports, service addresses and network rules can be right, without connecting to anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from cluster.preflight.finding import Finding, Inspection, Rule
 from cluster.render.ports import NODE_PORTS
 
-# What a company's own network may use (RFC 1918, and the shared range of RFC 6598 that AWS offers beside it).
+# Addresses that a private network may use (RFC 1918, and the shared range of RFC 6598 that AWS also offers).
 _PRIVATE = tuple(
     ipaddress.IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
@@ -100,7 +100,7 @@ def _range_problems(key: str, cidr: str) -> Iterator[Finding]:
         yield Finding(
             "public-range",
             f"topology.network.{key} holds {cidr}, which is not within the private ranges",
-            "machines outside of the company's network are let in",
+            "machines outside the company's network are let in",
             "private ranges only",
         )
 

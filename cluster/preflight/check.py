@@ -1,4 +1,4 @@
-"""Runs all rules."""
+"""Runs all rules of the preflight."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RULES: tuple[Rule, ...] = (
 def inspect(
     config: VoxrayConfig, environment: Mapping[str, str], *, is_here: bool, is_running: bool = False
 ) -> list[Finding]:
-    """Return all that would go wrong, in the order of the rules.
+    """Return everything that would go wrong, in the order of the rules.
 
     Args:
         config: the tree.
-        environment: variables of this process.
-        is_here: the replicas will run on this machine, so models and secrets must be on it.
-        is_running: the cluster runs already, so its ports are taken, by itself.
+        environment: environment variables of this process.
+        is_here: whether the replicas will run on this machine, so that models and secrets must be on it.
+        is_running: whether the cluster is already running, so that its ports are taken by the cluster itself.
     """
     catalog = ModelCatalog.load(config, environment)
     inspection = Inspection(config, catalog, environment, is_here, (lambda _: True) if is_running else is_port_free)
@@ -38,10 +38,10 @@ def inspect(
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Return when there are none.
+    """Raise if there are any findings.
 
     Raises:
-        ConfigError: one message that names every finding with its fix.
+        ConfigError: there are findings. The message names each with its fix.
     """
     if not findings:
         return

@@ -1,4 +1,4 @@
-"""The optional parts of an installation, which pyproject.toml calls extras, and whether they are here."""
+"""Checks whether optional parts of the installation, the extras of pyproject.toml, are installed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ DISTRIBUTION = "voxray"
 
 
 class ExtraMissing(VoxrayError):
-    """Something was asked for whose packages are not installed."""
+    """A requested feature needs packages that are not installed."""
 
 
 def missing_packages(*extras: str) -> list[str]:
-    """Return the packages of these extras that are not installed, whatever the versions of those that are."""
+    """Return the packages of these extras that are not installed, ignoring versions."""
     return _not_installed(metadata.requires(DISTRIBUTION) or (), extras)
 
 
 def require_extras(*extras: str, needed_by: str) -> None:
-    """Return when all packages of these extras are installed.
+    """Raise unless all packages of these extras are installed.
 
     Args:
         extras: names of extras in pyproject.toml.
-        needed_by: what needs them, as the user knows it: a command, or a key with its value.
+        needed_by: what needs them in the user's terms: a command, or a key with its value.
 
     Raises:
-        ExtraMissing: some are not; the message says how to install them.
+        ExtraMissing: some are missing. The message says how to install them.
     """
     if missing := missing_packages(*extras):
         raise ExtraMissing(
@@ -38,7 +38,7 @@ def require_extras(*extras: str, needed_by: str) -> None:
 
 
 def how_to_install(*extras: str) -> str:
-    """Return the sentence that tells how the packages of these extras come."""
+    """Return the sentence that tells how to install the packages of these extras."""
     return f"`make develop` installs them; elsewhere: pip install 'voxray[{','.join(extras)}]'"
 
 
@@ -47,7 +47,7 @@ def _not_installed(requirements: Iterable[str], extras: Iterable[str]) -> list[s
     missing: list[str] = []
     for requirement in map(Requirement, requirements):
         marker = requirement.marker
-        # What is asked for without any extra is there in every installation.
+        # Requirements without an extra are part of every installation.
         if marker is None or marker.evaluate({"extra": ""}):
             continue
         if not any(marker.evaluate({"extra": extra}) for extra in wanted):

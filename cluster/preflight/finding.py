@@ -1,4 +1,4 @@
-"""What a preflight looks at, and what it finds."""
+"""The input of the preflight and its findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Finding:
     Attributes:
         rule: short name of the rule.
         problem: what is wrong, with the values.
-        consequence: what would happen.
+        consequence: what would happen as a result.
         fix: what to change.
     """
 
@@ -31,15 +31,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the rules look at. Nothing is connected to.
+    """The input of the rules, which connect to nothing.
 
     Attributes:
         config: the tree, which has passed its own checks.
-        catalog: the models, and which of them are on this machine.
-        environment: variables of this process.
-        is_here: the replicas will run on this machine (a local cluster, or a node that checks itself): then models and
-            secrets must be here. Else this is an operator's machine.
-        is_port_free: whether a TCP port of this machine can be taken.
+        catalog: the models, including which of them are on this machine.
+        environment: environment variables of this process.
+        is_here: whether the replicas will run on this machine (a local cluster, or a node that checks itself), so that
+            models and secrets must be here. Otherwise this is an operator's machine.
+        is_port_free: tells whether a TCP port of this machine is free.
     """
 
     config: VoxrayConfig

@@ -1,4 +1,4 @@
-"""Whether the replicas fit on the machines: their sizes, their number, and the memory of accelerators."""
+"""Checks whether the replicas fit on the machines, by size, number and accelerator memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cluster.preflight.finding import Finding, Inspection, Rule
 from cluster.render.environment import HAPROXY_MAX_CONNECTIONS
 from cluster.render.placement import Placed, deployments_of
 
-# What an engine needs beside its weights, as a share of them: activations, CUDA graphs, fragmentation.
+# Memory an engine needs besides its weights (activations, CUDA graphs, fragmentation), as a share of them.
 OVERHEAD = 1.15
 _NEURON_DEGREES = (2, 8)
 _WANTS = ("num_cpus", "num_gpus", "neuron_cores")
@@ -53,14 +53,14 @@ def _all_replicas_fit_on_all_machines(inspection: Inspection) -> Iterator[Findin
         for count in ("min_replicas", "max_replicas"):
             wanted = [placed.replicas for placed in members for _ in range(getattr(placed.replicas, count))]
             if any(_is_too_large(replica, pool) for replica in wanted):
-                continue  # told by the rule above
+                continue  # already reported by the rule above
             needed = machines_for(wanted, pool)
             if needed > pool.max_nodes:
                 yield Finding(
                     "too-few-nodes",
                     f"{count} of {', '.join(placed.name for placed in members)} need {needed} machines of the pool "
                     f"{name}, which has at most {pool.max_nodes}",
-                    "the last replicas wait for ever, and with the smallest number no roll-out ends",
+                    "the last replicas wait for ever, and even with the smallest numbers no roll-out ends",
                     f"topology.{name}.max_nodes: {needed}, or a smaller {count}",
                 )
                 break
@@ -77,9 +77,9 @@ def _rollouts_have_room(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(
                 "no-room-to-roll",
                 f"a roll-out of the smallest numbers of {', '.join(placed.name for placed in members)} needs {needed} "
-                f"machines of the pool {name}, old and new replicas beside each other, and it has at most "
+                f"machines of the pool {name}with old and new replicas side by side, and it has at most "
                 f"{pool.max_nodes}",
-                "new replicas wait for the old to go, which wait for the new: it never ends",
+                "new replicas wait for old ones to go, which wait for the new ones, so the roll-out never ends",
                 f"topology.{name}.max_nodes: {needed}, or surge_percent: 0 (a stage then pauses while it rolls)",
             )
 
@@ -93,11 +93,11 @@ def _smallest(members: list[Placed]) -> list[ReplicaConfig]:
 
 
 def machines_for(replicas: list[ReplicaConfig], pool: NodePoolConfig) -> int:
-    """Return how many machines hold the replicas, the large ones placed first (first fit decreasing)."""
+    """Return how many machines hold the replicas, placing large ones first (first fit decreasing)."""
     free: list[dict[str, float]] = []
     for replica in sorted(replicas, key=lambda item: [getattr(item, want) for want in reversed(_WANTS)], reverse=True):
         wanted = {want: float(getattr(replica, want)) for want in _WANTS}
-        # Sums of fractions such as 0.4 + 0.6 must fill a GPU exactly.
+        # A tolerance is needed, because fractions such as 0.4 + 0.6 must fill a GPU exactly.
         place = next((room for room in free if all(room[want] + 1e-6 >= wanted[want] for want in _WANTS)), None)
         if place is None:
             place = {want: float(getattr(pool, _OFFERS[want])) for want in _WANTS}
@@ -155,7 +155,7 @@ def _calls_are_on_machines_that_stay(inspection: Inspection) -> Iterator[Finding
             yield Finding(
                 "spot",
                 f"topology.{name}.is_spot is true",
-                "AWS takes the machine away with two minutes' notice, and calls are longer",
+                "AWS reclaims the machine with two minutes' notice, and calls are longer",
                 f"topology.{name}.is_spot: false; spot machines are for the pool ingest",
             )
 

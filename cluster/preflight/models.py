@@ -1,4 +1,4 @@
-"""Whether the weights, the images and the compiled engines can be there."""
+"""Checks whether weights, images and compiled engines can be available."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cluster.render.placement import deployments_of
 from pipelines.audio.pcm import PCM_16K
 from pipelines.errors import Component
 
-# 4 MiB is what one gRPC message between replicas holds; an utterance is sent whole.
+# A gRPC message between replicas holds 4 MiB, and an utterance is sent as a whole.
 MESSAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -121,7 +121,7 @@ def _images_are_named(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(
                 "image",
                 f"the image of the pool {pool} is {image!r}",
-                "nodes run another image than the one that was tested, or none",
+                "nodes run a different image than the tested one, or none",
                 f"topology.image_repository and topology.image_tag (not latest), or topology.{pool}.image",
             )
 

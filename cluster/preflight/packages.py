@@ -1,4 +1,4 @@
-"""Whether the packages of the configured engines are installed."""
+"""Checks whether the packages of the configured engines are installed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BASE = "embedded"
 
 
 def require_engine_packages(config: VoxrayConfig) -> None:
-    """Return when every package of the configured engines is installed on this machine.
+    """Raise unless every package of the configured engines is installed on this machine.
 
     Raises:
-        ExtraMissing: some are not; the message names the key, and how to install them.
+        ExtraMissing: some are missing. The message names the key and says how to install them.
     """
     for key, extra in _extras_of(config):
         require_extras(extra, needed_by=key)
@@ -24,7 +24,7 @@ def require_engine_packages(config: VoxrayConfig) -> None:
 
 def _extras_of(config: VoxrayConfig) -> Iterator[tuple[str, str]]:
     for use in engine_uses(config):
-        # What the embedded profile runs is in every installation, on a GPU machine by other packages of the same name.
+        # The engines of the embedded profile are part of every installation. GPU machines use other packages for them.
         if use.spec.extra not in ("", _BASE):
             yield f"{'.'.join(use.path)}.engine: {use.spec.name}", use.spec.extra
 

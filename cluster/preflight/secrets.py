@@ -1,4 +1,4 @@
-"""Whether secrets are named, and, on the machine that needs them, there. No secret is shown."""
+"""Checks whether secrets are named and, on the machine that needs them, set. No secret is shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _key_of_clients_is_not_guessable(inspection: Inspection) -> Iterator[Finding
         yield Finding(
             "weak-key",
             f"the clients' key in {name} has {len(key)} characters",
-            "strangers who try enough keys place calls",
+            "strangers who try enough keys can place calls",
             f"at least {SHORTEST_KEY} characters, made by a generator",
         )
 
@@ -44,8 +44,8 @@ def _secrets_are_different(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(
                 "shared-secret",
                 f"{name} and {seen[value]} hold the same secret",
-                "who learns one has both; a rotation of one breaks the other",
-                "a secret of its own for each",
+                "whoever learns one has both, and rotating one breaks the other",
+                "a separate secret for each",
             )
         seen.setdefault(value, name)
 

@@ -1,4 +1,4 @@
-"""Whether the times along a call's way fit: each outer part must have more patience than what is inside of it.
+"""Checks whether the times along a call's path fit: each outer part must wait longer than what is inside it.
 
 client ── balancer ── HAProxy ── gateway ── pod ── cluster
   ping  <  idle
@@ -34,7 +34,7 @@ def _tls_idle_is_what_aws_does(inspection: Inspection) -> Iterator[Finding]:
             "tls-idle",
             f"topology.balancer.idle_timeout_s is {balancer.idle_timeout_s}, and AWS fixes it at "
             f"{TLS_IDLE_TIMEOUT_S} s for a TLS listener",
-            "the balancer cuts at another time than this configuration reckons with",
+            "the balancer cuts at a different time than this configuration assumes",
             f"idle_timeout_s: {TLS_IDLE_TIMEOUT_S}, or listener: tcp (TLS then ends elsewhere)",
         )
 
@@ -98,7 +98,7 @@ def _old_cluster_outlives_its_calls(inspection: Inspection) -> Iterator[Finding]
             "cluster-deletion",
             f"KubeRay deletes the old cluster {times.cluster_deletion_s} s after an upgrade "
             f"(topology.pods.cluster_deletion_delay_s), and a call may last {times.longest_call_s} s",
-            "an upgrade cuts the calls that it promised to keep",
+            "an upgrade cuts calls that should be kept",
             f"topology.pods.cluster_deletion_delay_s: {times.longest_call_s} (or 0: derived)",
         )
 

@@ -1,7 +1,7 @@
-"""What a new configuration would do to a cluster that runs another: pure, from two rendered configurations.
+"""Computes from two rendered configurations what deploying one does to a cluster that runs the other. Pure.
 
-Serve replaces every replica of an application when its arguments change, a deployment's replicas when its actor options
-do, and applies the rest in place (`serve_config` says what stands where, for this reason).
+Serve replaces every replica of an application when the application's arguments change, and a deployment's replicas when
+its actor options change. It applies the rest in place, which is why `serve_config` places settings as it does.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 
 from cluster.render.placement import GATEWAY
 
-# Of the whole application: with any of them every replica is new.
+# Keys of the whole application. A change of any of them replaces every replica.
 _STRUCTURE = ("import_path", "args", "runtime_env", "route_prefix", "autoscaling_policy")
-# The same, although they stand in a deployment: Serve counts them to the application's version.
+# Keys of a deployment with the same effect, because Serve includes them in the application's version.
 _STRUCTURE_IN_DEPLOYMENTS = ("request_router_config", "deployment_actors")
 _NO_APPLICATION: Mapping[str, Any] = {"deployments": ()}
-# Serve takes them only when it starts.
+# Keys that Serve reads only when it starts.
 _AT_START = ("proxy_location", "http_options")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to one deployment: "replaced", "in place", "added" or "removed"; and which keys say so."""
+    """What happens to one deployment ("replaced", "in place", "added" or "removed"), and the keys that cause it."""
 
     deployment: str
     effect: str
@@ -32,13 +32,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All that a roll-out does.
+    """Everything that a roll-out does.
 
     Attributes:
-        deployments: those that change, by name.
-        keeps_calls: open calls stay where they are; else their gateways drain.
-        leaving: applications of engine pools that are removed; the calls that hold them must end first.
-        needs_restart: keys that Serve takes only at its start.
+        deployments: the deployments that change, by name.
+        keeps_calls: whether open calls stay where they are. Otherwise their gateways drain.
+        leaving: applications of removed engine pools, for which the calls that hold them must end first.
+        needs_restart: changed keys that Serve reads only when it starts.
     """
 
     deployments: tuple[Change, ...]

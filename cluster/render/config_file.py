@@ -1,4 +1,4 @@
-"""Files that nodes carry: the tree, for `voxray models fetch` before Ray starts there and for jobs, and the agents."""
+"""The files on nodes: the agents, and the tree for jobs and for `voxray models fetch` before Ray starts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CATALOG_FILE = "catalog.yaml"
 
 
 def agent_texts(config: VoxrayConfig) -> dict[str, str]:
-    """Return the agents' files by name, as they are.
+    """Return the unchanged agents' files by name.
 
     Raises:
-        ConfigError: one of them is wrong.
+        ConfigError: one of them is invalid.
     """
     folder = agents_folder(config)
     read_agents(folder)
@@ -23,11 +23,11 @@ def agent_texts(config: VoxrayConfig) -> dict[str, str]:
 
 
 def config_files(config: VoxrayConfig, folder: str) -> dict[str, str]:
-    """Return the files that a node reads its configuration from, by name: the tree, and own model entries, if any.
+    """Return the files from which a node reads its configuration, by name: the tree, and own model entries if any.
 
     Args:
         config: the tree.
-        folder: where the files lie on a node.
+        folder: folder of the files on a node.
     """
     own_entries = config.paths.catalog
     if own_entries is None:
@@ -37,9 +37,9 @@ def config_files(config: VoxrayConfig, folder: str) -> dict[str, str]:
 
 
 def _tree_text(config: VoxrayConfig, catalog: str | None) -> str:
-    """Return the tree as YAML; class defaults are left out, and so is what no node reads."""
+    """Return the tree as YAML, without class defaults and without what no node reads."""
     tree = config.model_dump(mode="json", exclude_defaults=True, exclude={"topology": True})
-    # The name of an engine decides which other keys there may be, so it stands there even where it is the default.
+    # An engine's name decides which other keys are valid, so it is written even where it is the default.
     for use in engine_uses(config):
         section = tree
         for key in use.path:

@@ -1,4 +1,4 @@
-"""Which image a pool's containers run, and which models they hold."""
+"""Determines which image a pool's containers run and which models they hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cluster.render.placement import deployments_of
 
 
 def image_of(config: VoxrayConfig, pool: str) -> str:
-    """Return the image reference of a pool; the head runs the one of the pool gateway."""
+    """Return the image reference of a pool. The head uses that of the pool gateway."""
     topology = config.topology
     named: str = getattr(topology, pool).image
     kind = "cpu" if pool in ("gateway", "ingest") else pool

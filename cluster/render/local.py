@@ -1,7 +1,7 @@
-"""What `voxray up` starts on this machine, as data: the head's environment and command, and Serve's configuration.
+"""Shows what `voxray up` starts on this machine: the head's environment and command, and Serve's configuration.
 
-For comparison with the other renders, and for people who would start it by other means. Nothing is started, and
-folders and ports are shown as `voxray up` would choose them.
+This is for comparison with the other renders, and for people who want to start it by other means. Nothing is started,
+and folders and ports are shown as `voxray up` would choose them.
 """
 
 from __future__ import annotations

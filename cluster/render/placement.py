@@ -1,4 +1,4 @@
-"""Which deployments a configuration has, in which Serve application each is, and on which machines it runs."""
+"""Lists the deployments of a configuration, with the Serve application and the machines of each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from cluster.config.schema import VoxrayConfig
 from cluster.config.topology import NodePoolConfig
 from pipelines.errors import Component
 
-# Of nodes, in Ray and in Kubernetes; Terraform gives it to its machines too.
+# Label of nodes in Ray and in Kubernetes, which Terraform also gives to its machines.
 POOL_LABEL = "voxray-pool"
-# What jobs on business data ask for, so that they run where no calls are.
+# Resource that jobs on business data request, so that they run where no calls are.
 INGEST_RESOURCE = "ingest"
 # The application of the gateways, which is what callers reach.
 APPLICATION = "voxray"
@@ -31,10 +31,10 @@ class Placed:
 
     Attributes:
         name: its name in Serve, in logs and in `voxray status`; "LanguageModel-neuron" of the pool neuron.
-        application: the Serve application that it is in; each pool has one of its own.
-        component: what it does.
-        replicas: how many there are, and what each reserves.
-        pool_name, pool: the engine pool; "" and None of the gateway.
+        application: its Serve application, of which each pool has its own.
+        component: the component that it implements.
+        replicas: the number of replicas, and what each reserves.
+        pool_name, pool: the engine pool; "" and None for the gateway.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Placed:
 
     @property
     def spec(self) -> EngineSpec | None:
-        """The engine; None of the gateway."""
+        """The pool's engine, or None for the gateway."""
         return spec_of_pool(self.component, self.pool) if self.pool is not None else None
 
     @property
     def machine(self) -> str:
-        """The kind of machines that it runs on: the pool's own word, or those that have what its replicas reserve."""
+        """The kind of machines it runs on: the pool's choice, or those that have what its replicas reserve."""
         if self.pool is not None and self.pool.machine:
             return self.pool.machine
         if self.replicas.neuron_cores:
@@ -60,25 +60,26 @@ class Placed:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """Where it stands in the configuration."""
+        """Path of the deployment in the configuration."""
         return ("pools", self.component.value, self.pool_name) if self.pool is not None else ("gateway",)
 
     @property
     def key(self) -> str:
-        """Where it stands in the configuration, as people write it."""
+        """Path of the deployment in the configuration, as people write it."""
         return ".".join(self.path)
 
 
 def deployment_name(component: Component, pool: str) -> str:
-    """Return the name of a pool's deployment, which people read in metrics and logs."""
+    """Return the name of a pool's deployment, as it appears in metrics and logs."""
     return SHELL_NAMES[component] if pool == DEFAULT_POOL else f"{SHELL_NAMES[component]}-{pool}"
 
 
 def placed_pool(component: Component, name: str, pool: PoolConfig) -> Placed:
     """Return the deployment of a pool.
 
-    A recogniser that streams has another application than one that does not: gateways reach them in different ways, so
-    a change from one to the other is a new pool in place of the old one, which the calls in progress keep.
+    A streaming recogniser has a different application than a non-streaming one, because gateways reach them in
+    different ways. A change from one to the other is therefore a new pool in place of the old one, which calls in
+    progress keep.
     """
     kind = "-streams" if spec_of_pool(component, pool).is_streaming else ""
     application = f"{component.value.replace('_', '-')}-{name}{kind}"
@@ -86,7 +87,7 @@ def placed_pool(component: Component, name: str, pool: PoolConfig) -> Placed:
 
 
 def deployments_of(config: VoxrayConfig) -> tuple[Placed, ...]:
-    """Return the deployments of a configuration, in the order of a call's way through them."""
+    """Return the deployments of a configuration, in the order in which a call passes through them."""
     return (
         Placed(GATEWAY, APPLICATION, Component.GATEWAY, config.gateway.replicas),
         *(placed_pool(component, name, pool) for component, name, pool in config.pools.each()),
@@ -94,7 +95,7 @@ def deployments_of(config: VoxrayConfig) -> tuple[Placed, ...]:
 
 
 def offered(name: str, pool: NodePoolConfig) -> dict[str, int]:
-    """Return what a node of a pool offers to Ray, by Ray's names; memory in bytes."""
+    """Return the resources that a node of a pool offers to Ray, by Ray's names, with memory in bytes."""
     amounts = {
         "CPU": pool.cpus,
         "GPU": pool.gpus,

@@ -1,4 +1,4 @@
-"""The TCP ports of a cluster's nodes: what network rules open, and what a configured port must not take."""
+"""The TCP ports of a cluster's nodes, which network rules open and which a configured port must not take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """A range, both ends included, and what listens there."""
+    """A range of ports with both ends included, and what listens there."""
 
     name: str
     first: int

@@ -1,12 +1,12 @@
-"""Ray's own autoscaler on EC2: the configuration that the head runs with.
+"""Renders the configuration of Ray's own autoscaler on EC2, which runs on the head.
 
-Terraform makes the machines' launch templates, and says which in its output `ray_cluster`: a YAML text with the keys of
-a Ray cluster file that machines decide (provider, node types with launch template, resources and labels). This adds
-what the topology says (how many machines), checks that both speak of the same machines, and writes the files of the
-nodes. No SSH: nodes join by themselves, from the user data of their launch templates.
+Terraform creates the machines' launch templates and names them in its output `ray_cluster`: a YAML text with those keys
+of a Ray cluster file that depend on machines (provider, and node types with launch template, resources and labels).
+This module adds the numbers of machines from the topology, checks that both describe the same machines, and writes the
+files of the nodes. SSH is not needed, since nodes join by themselves through the user data of their launch templates.
 
-The switches of the nodes reach them by Terraform too: `ray.auto.tfvars.json` is for its variable `environment`, and if
-the output `services` is in the file that is read, they are compared.
+The nodes' switches also reach them through Terraform: `ray.auto.tfvars.json` is for its variable `environment`. If the
+file that is read contains the output `services`, the switches are compared.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from pipelines.errors import ConfigError
 HEAD = "head"
 CONFIG_FOLDER = "/etc/voxray"
 SWITCHES_FILE = "ray.auto.tfvars.json"
-# Nodes start as many at a time as there are, so that a flash crowd does not wait for rounds.
+# All missing nodes start at the same time, so that a flash crowd does not wait for rounds.
 UPSCALING_SPEED = 10.0
-# By these a deployment finds a machine: the autoscaler must count on what the machine's `ray start` says.
+# Deployments find machines by these labels, so the autoscaler must expect what the machine's `ray start` announces.
 _COUNTED = ("CPU", "GPU", "neuron_cores", INGEST_RESOURCE)
 
 
@@ -46,7 +46,7 @@ class _Output(BaseModel):
 
 
 class NodeType(_Output):
-    """One kind of machine as Terraform made it; `node_config` is for Ray's AWS provider, and is passed on as it is."""
+    """One kind of machine created by Terraform. `node_config` is passed unchanged to Ray's AWS provider."""
 
     node_config: dict[str, Any]
     resources: dict[str, int] = {}
@@ -54,7 +54,7 @@ class NodeType(_Output):
 
 
 class RayClusterOutput(_Output):
-    """Terraform's output `ray_cluster`; `environment` is that of the nodes, where the output `services` told it."""
+    """Terraform's output `ray_cluster`. `environment` is that of the nodes, if the output `services` was given."""
 
     cluster_name: str
     head_node_type: str = HEAD
@@ -64,10 +64,10 @@ class RayClusterOutput(_Output):
 
 
 def read_terraform_output(file: Path) -> RayClusterOutput:
-    """Read what `terraform output -json` has written, or `terraform output -raw ray_cluster`.
+    """Read the output of `terraform output -json` or `terraform output -raw ray_cluster`.
 
     Raises:
-        ConfigError: the file cannot be read, or something needed is not in it.
+        ConfigError: the file cannot be read or lacks something needed.
     """
     try:
         content = _opened(yaml.safe_load(file.read_text(encoding="utf-8")))  # JSON is YAML
@@ -84,7 +84,7 @@ def read_terraform_output(file: Path) -> RayClusterOutput:
 
 
 def _opened(found: Any) -> Any:
-    """Return an output's value: taken out of Terraform's wrapper, and parsed where it is a YAML text."""
+    """Return an output's value, unwrapped from Terraform's envelope and parsed if it is YAML text."""
     if isinstance(found, dict) and "value" in found:
         found = found["value"]
     return yaml.safe_load(found) if isinstance(found, str) else found
@@ -94,7 +94,7 @@ def ray_ec2_config(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[st
     """Return Ray's cluster configuration (`ray-schema.json`), as plain data.
 
     Raises:
-        ConfigError: Terraform made no machines for a pool of the topology, other ones, or with other switches.
+        ConfigError: Terraform's machines for a pool of the topology are missing or different, or have other switches.
     """
     pools = config.topology.pools()
     if not pools:
@@ -103,7 +103,7 @@ def ray_ec2_config(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[st
     _refuse_other_switches(node_environment(config), terraform)
     head = terraform.node_types[terraform.head_node_type]
     types: dict[str, Any] = {
-        # CPU 0: no replica on the head; its death must not end a call.
+        # 0 CPUs keep replicas off the head, whose death must not end a call.
         terraform.head_node_type: {**_as_made(head), "resources": {**head.resources, "CPU": 0}, "max_workers": 0}
     }
     for name, pool in pools.items():
@@ -119,7 +119,7 @@ def ray_ec2_config(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[st
         "upscaling_speed": UPSCALING_SPEED,
         "idle_timeout_minutes": max(1, max(pool.idle_timeout_s for pool in pools.values()) // 60),
         "provider": terraform.provider,
-        "auth": {"ssh_user": "ray"},  # asked for by Ray's schema; nobody logs in
+        "auth": {"ssh_user": "ray"},  # required by Ray's schema, although nobody logs in
         "available_node_types": types,
         "head_node_type": terraform.head_node_type,
         **_no_commands(),
@@ -136,13 +136,13 @@ def render_ray_ec2(config: VoxrayConfig, terraform: RayClusterOutput) -> str:
 
 
 def node_environment_file(config: VoxrayConfig) -> str:
-    """Return the switches as an environment file (systemd, `docker --env-file`): nodes source it before `ray start`."""
+    """Return the switches as an environment file (systemd, `docker --env-file`), which nodes load before Ray."""
     switches = node_environment(config)
     return "".join(f"{name}={value}\n" for name, value in sorted(switches.items()))
 
 
 def terraform_switches(config: VoxrayConfig) -> str:
-    """Return the switches as a variable file of Terraform."""
+    """Return the switches as a Terraform variable file."""
     return json.dumps({"environment": node_environment(config)}, indent=2, sort_keys=True) + "\n"
 
 
@@ -150,9 +150,9 @@ def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, s
     """Return all files, by name.
 
     `ray.yaml` (the head's autoscaler), `voxray.yaml` (the tree, for `voxray models fetch` and jobs on nodes),
-    `models-POOL.txt` (what a machine of a pool fetches before Ray starts), `catalog.yaml` (own entries, if there are),
-    `serve.yaml` (what `voxray deploy` submits), `agents/NAME.yaml`, `ray.auto.tfvars.json` and `ray.env` (the switches,
-    for Terraform and for machines of one's own), `start-POOL.sh` (for machines of one's own).
+    `models-POOL.txt` (models that a machine of a pool fetches before Ray starts), `catalog.yaml` (the operator's own
+    entries, if any), `serve.yaml` (what `voxray deploy` submits), `agents/NAME.yaml`, `ray.auto.tfvars.json` and
+    `ray.env` (the switches, for Terraform and for self-managed machines), `start-POOL.sh` (for self-managed machines).
     """
     pools = config.topology.pools()
     files = {
@@ -168,7 +168,10 @@ def node_files(config: VoxrayConfig, terraform: RayClusterOutput) -> dict[str, s
 
 
 def start_script(config: VoxrayConfig, pool: str) -> str:
-    """Return the script that makes a machine a node: weights first, then Ray, which does not return."""
+    """Return the script that turns a machine into a node.
+
+    It fetches weights and then runs Ray, which does not return.
+    """
     models = () if pool == HEAD else models_of(config, pool)
     fetch = [f"voxray models fetch {' '.join(models)}"] if models else []
     lines = [
@@ -188,7 +191,7 @@ def start_script(config: VoxrayConfig, pool: str) -> str:
 
 
 def _gcs_exports(config: VoxrayConfig) -> list[str]:
-    """Return what makes the head's state survive it: a new head finds the cluster as it was, and calls go on."""
+    """Return the settings that preserve the head's state, so that a new head finds the cluster as it was."""
     return [
         f"export RAY_REDIS_ADDRESS={shlex.quote(redis_address(config))}",
         f"export RAY_external_storage_namespace={config.topology.name}",
@@ -201,7 +204,7 @@ def start_command(config: VoxrayConfig, pool: str, *, head_address: str = "$RAY_
     Args:
         config: the tree.
         pool: the pool's name, or "head".
-        head_address: HOST of the head, or a shell variable that holds it.
+        head_address: host of the head, or a shell variable that holds it.
     """
     if pool == HEAD:
         options = [
@@ -268,7 +271,7 @@ def _refuse_other_switches(wanted: Mapping[str, str], terraform: RayClusterOutpu
 
 
 def _no_commands() -> dict[str, Any]:
-    """Return the empty command lists: Ray would fill in its own, which need SSH."""
+    """Return empty command lists, since Ray would otherwise fill in its own, which need SSH."""
     names = (
         "initialization_commands",
         "setup_commands",

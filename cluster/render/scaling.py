@@ -1,7 +1,7 @@
-"""The parts of a Serve configuration that say how many replicas there are: fixed, by Ray's rule, or by our policy.
+"""The parts of a Serve configuration that set the numbers of replicas: fixed, by Ray's rule, or by our policy.
 
 With `scaling.policy: calls` the gateways' application gets `autoscaling.ray_adapter:CallsPolicy` and each pool's
-`PoolPolicy`, and Serve's own delays are set to nothing: the policy holds what it has decided by itself.
+`PoolPolicy`, and Serve's own delays are set to zero, because the policy itself holds its decisions.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pipelines.errors import Component
 
 POLICY = "autoscaling.ray_adapter:CallsPolicy"
 POOL_POLICY = "autoscaling.ray_adapter:PoolPolicy"
-# Metrics are pushed every 2 s (`lifecycle.head`) and the last one counts; Serve wants to look back for more than 10 s.
+# Metrics are pushed every 2 s (`lifecycle.head`) and the last one counts, but Serve requires a window of over 10 s.
 LOOK_BACK_S = 12
 _MIB = 2**20
 
 
 def replica_range(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
-    """Return the fixed number of a deployment, or the bounds within which it scales."""
+    """Return the fixed number of a deployment's replicas, or the bounds within which it scales."""
     replicas = placed.replicas
     if not _is_scaled(config, placed):
         return {"num_replicas": replicas.min_replicas}
     bounds: dict[str, Any] = {
         "min_replicas": replicas.min_replicas,
         "max_replicas": replicas.max_replicas,
-        # Leave room: a replica that is full refuses, and a new one takes time to come.
+        # Leave room, since a full replica refuses requests and a new one takes time to start.
         "target_ongoing_requests": max(1, replicas.max_ongoing_requests * 7 // 10),
     }
     if config.scaling.policy == "calls":
@@ -38,7 +38,7 @@ def replica_range(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
 
 
 def application_policy(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
-    """Return the `autoscaling_policy` of a deployment's application; nothing where Ray's own rule scales, or none."""
+    """Return the `autoscaling_policy` of a deployment's application, or nothing unless our policy scales it."""
     if config.scaling.policy != "calls" or not _is_scaled(config, placed):
         return {}
     if placed.pool is not None:
@@ -63,7 +63,7 @@ def _policy(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_scaled(config: VoxrayConfig, placed: Placed) -> bool:
-    """Whether Serve's policy sees a deployment; it sees the gateways even in a fixed number, since they count calls."""
+    """Return whether Serve's policy sees a deployment. It always sees the gateways, since they count calls."""
     replicas = placed.replicas
     counts_calls = placed.pool is None and config.scaling.policy == "calls"
     return replicas.min_replicas < replicas.max_replicas or counts_calls
@@ -73,7 +73,7 @@ def _share(placed: Placed) -> dict[str, Any]:
     replicas = placed.replicas
     signals = {} if placed.pool is None else dict(TARGETS[placed.component.value])
     if placed.component is Component.LANGUAGE_MODEL:
-        # Requests beyond the engine's batch wait; an engine that has no batch is never full.
+        # Requests beyond the engine's batch wait. An engine without batches is never full.
         signals["in_flight"] = float(getattr(placed.pool, "max_num_seqs", replicas.max_ongoing_requests))
     return {
         "calls_per_replica": replicas.calls,
@@ -83,7 +83,7 @@ def _share(placed: Placed) -> dict[str, Any]:
 
 
 def sharing_variables(config: VoxrayConfig, replicas: ReplicaConfig) -> dict[str, str]:
-    """Return what the MPS daemon is told of a replica that shares a GPU: its memory, and its part of the processors."""
+    """Return the MPS settings of a replica that shares a GPU: its memory and its share of the processors."""
     if config.scaling.gpu_isolation != "mps" or not 0 < replicas.num_gpus < 1:
         return {}
     variables = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(max(1, round(replicas.num_gpus * 100)))}

@@ -1,8 +1,8 @@
 """The Ray Serve configuration (a ServeDeploySchema) of a profile.
 
-One application holds the gateways, and each engine pool is an application of its own: Serve replaces every replica of
-an application when its arguments change, and no replica of another. So each setting stands where its change costs
-least:
+One application holds the gateways, and each engine pool is a separate application, because Serve replaces every replica
+of an application when its arguments change and no replica of any other. Each setting is therefore placed where changing
+it costs least:
 
 | stands in | holds | a change |
 |---|---|---|
@@ -11,9 +11,10 @@ least:
 | `args` of a pool's application | what a replica of the pool reads (`PoolPart`) | replaces that pool's replicas |
 | `args` of the gateways' application | what a gateway reads (`GatewayPart`) | replaces the gateways |
 
-The code's fingerprint is in the arguments of all of them. Agents are in none: they are files (`cluster.config.agents`).
+The code's fingerprint is in the arguments of all of them. Agents are in none, because they are files
+(`cluster.config.agents`).
 
-Pure and deterministic: the same configuration and addresses render the same text, byte for byte.
+This module is pure and deterministic: the same configuration and addresses render the same text, byte for byte.
 """
 
 from __future__ import annotations
@@ -36,24 +37,24 @@ from cluster.render.times import call_times
 from cluster.render.yaml_text import yaml_text
 
 IMPORT_PATH = "deployments.app:build"
-# Where machines find the agents' files, unless whoever renders says otherwise.
+# Default path of the agents' files on machines.
 NODE_AGENTS_FOLDER = "/etc/voxray/agents"
 POOL_IMPORT_PATH = "deployments.pool_app:build"
-# Weights come from the catalog only: a library that would look on the network is a defect, and a delay.
+# Weights come only from the catalog. A library that looks for them on the network is a defect and causes delays.
 _ENGINE_VARIABLES = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServeAddresses:
-    """What is known only once services run and weights are fetched.
+    """What is known only once services are running and weights are fetched.
 
     Attributes:
-        redis_url: without a password.
-        milvus_uri: where Milvus answers.
+        redis_url: URL of Redis, without a password.
+        milvus_uri: URI of Milvus.
         sql_url: SQLAlchemy URL.
-        objects_url: folder or s3:// URL.
+        objects_url: folder or s3:// URL of the object store.
         http_port: port of the ingress.
-        agents_folder: folder of the agents' files as gateways see it.
+        agents_folder: folder of the agents' files on the gateways' machines.
         models: path of each model by its catalog name; empty where nodes fetch models themselves.
     """
 
@@ -67,7 +68,7 @@ class ServeAddresses:
 
     @property
     def services(self) -> Addresses:
-        """The addresses of the services alone."""
+        """The addresses of only the services."""
         return Addresses(
             redis_url=self.redis_url,
             milvus_uri=self.milvus_uri,
@@ -83,9 +84,9 @@ def render_serve_config(
 
     Args:
         config: the tree.
-        addresses: see there.
-        import_path: builder of the gateways' application.
-        build: fingerprint of the code; a change makes Serve replace the replicas. Empty: left out.
+        addresses: the addresses and paths to render.
+        import_path: import path of the builder of the gateways' application.
+        build: fingerprint of the code, whose change makes Serve replace the replicas. Left out if empty.
     """
     return {
         "proxy_location": "EveryNode" if config.ray.address else "HeadOnly",
@@ -118,14 +119,14 @@ def _application(
 
 
 def part_of(config: VoxrayConfig, placed: Placed, addresses: ServeAddresses) -> GatewayPart | PoolPart:
-    """Return what the replicas of a deployment read."""
+    """Return the part that the replicas of a deployment read."""
     if placed.pool is None:
         return GatewayPart.of(config, addresses.agents_folder, addresses.services, addresses.models)
     return PoolPart.of(config, placed.component, placed.pool_name, addresses.services, addresses.models)
 
 
 def live_settings(config: VoxrayConfig, *, accepts_calls: bool = True) -> dict[str, Any]:
-    """Return the gateway's `user_config`: what may change under calls in progress."""
+    """Return the gateway's `user_config`, which may change while calls are in progress."""
     return {
         "accepts_calls": accepts_calls,
         "offer": {
@@ -161,7 +162,7 @@ def fingerprint(rendered: Mapping[str, Any]) -> str:
 
 
 def configured_addresses(config: VoxrayConfig, agents_folder: str = NODE_AGENTS_FOLDER) -> ServeAddresses:
-    """Return the addresses that the configuration alone gives; what a local start would choose shows as port 0.
+    """Return the addresses given by the configuration alone. Those that a local start would choose have port 0.
 
     Args:
         config: the tree.
@@ -180,7 +181,7 @@ def configured_addresses(config: VoxrayConfig, agents_folder: str = NODE_AGENTS_
 
 
 def node_models(config: VoxrayConfig) -> dict[str, str]:
-    """Return where each model lies on the nodes of a cluster, by name: `voxray models fetch` puts it there."""
+    """Return the path of each model on the nodes of a cluster by name, as used by `voxray models fetch`."""
     paths = config.paths.model_copy(update={"models": Path(config.topology.models_folder)})
     catalog = ModelCatalog.load(config.model_copy(update={"paths": paths}), {})
     return {name: str(catalog.place(name)) for name in names_used_by(config)}
@@ -194,9 +195,10 @@ def _deployment(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
         **replica_range(config, placed),
         **({"user_config": live_settings(config)} if is_gateway else {}),
         "max_ongoing_requests": placed.replicas.max_ongoing_requests,
-        # The gateway keeps its sockets for the drain; the others only finish what runs.
+        # The gateway keeps its sockets during the drain, whereas the others only finish current requests.
         "graceful_shutdown_timeout_s": times.gateway_shutdown_s if is_gateway else times.engine_shutdown_s,
-        # Old replicas answer until the new ones are ready; else a stage with one replica would be missing meanwhile.
+        # Old replicas answer until the new ones are ready. Otherwise a stage with one replica would be missing
+        # meanwhile.
         "max_surge_percent": placed.replicas.surge_percent,
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
@@ -207,7 +209,7 @@ def _deployment(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
 def _actor_options(config: VoxrayConfig, placed: Placed) -> dict[str, Any]:
     replicas = placed.replicas
     threads = config.gateway.threads if placed.pool is None else placed.pool.threads
-    # 0: the replica decides, by the processor of its machine.
+    # With 0 the replica decides by the processor of its machine.
     variables = {**({"OMP_NUM_THREADS": str(threads)} if threads else {}), **sharing_variables(config, replicas)}
     if placed.spec is not None:
         variables |= {**_ENGINE_VARIABLES, **placed.spec.variables}

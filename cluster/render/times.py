@@ -1,7 +1,7 @@
-"""The times along a call's way, outermost first: client, balancer, HAProxy, gateway replica, pod, cluster.
+"""The times along a call's path, outermost first: client, balancer, HAProxy, gateway replica, pod, cluster.
 
-Each outer part must have more patience than what is inside of it, or it cuts a call that could have gone on. What the
-topology leaves at 0 is derived here; `cluster.preflight.times` judges the result.
+Each outer part must wait longer than what is inside it, or it would cut a call that could continue. Times that are 0 in
+the topology are derived here, and `cluster.preflight.times` checks the result.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 from cluster.config.schema import VoxrayConfig
 
-# Time a replica gets beyond the drain, to end what it still does.
+# Time that a replica gets beyond the drain to finish its work.
 SHUTDOWN_MARGIN_S = 10
-# What Kubernetes needs beyond the replica: the pod's own ending, and Ray's.
+# Time that Kubernetes needs beyond the replica, for the shutdown of the pod and of Ray.
 POD_MARGIN_S = 30
 LONGEST_DEREGISTRATION_S = 3600  # AWS's limit
-TLS_IDLE_TIMEOUT_S = 350  # AWS's, not to be changed
+TLS_IDLE_TIMEOUT_S = 350  # fixed by AWS
 
 
 @dataclass(frozen=True, slots=True)
 class CallTimes:
-    """All in seconds.
+    """The times along a call's path, all in seconds.
 
     Attributes:
         client_ping_s: how often something crosses an idle call.
@@ -52,7 +52,7 @@ class CallTimes:
 
 
 def call_times(config: VoxrayConfig) -> CallTimes:
-    """Return the times of a configuration, derived where the topology says 0."""
+    """Return the times of a configuration, derived where they are 0 in the topology."""
     longest_call_s, drain_s = config.ingress.longest_call_s, config.ingress.drain_s
     balancer, pods = config.topology.balancer, config.topology.pods
     gateway_shutdown_s = drain_s + SHUTDOWN_MARGIN_S

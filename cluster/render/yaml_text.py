@@ -1,4 +1,4 @@
-"""YAML as people read it: text of several lines as a block, and nothing replaced by a reference to elsewhere."""
+"""Writes readable YAML: multi-line text as blocks, and no anchors or references."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Local services: Redis, Milvus and SQLite on loopback, started and watched by `supervisor.Supervisor`."""
+"""The local services Redis, Milvus and SQLite on loopback, started and watched by `supervisor.Supervisor`."""

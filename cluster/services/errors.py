@@ -1,4 +1,4 @@
-"""Failures of starting, stopping or reaching what the cluster is made of."""
+"""Failures to start, stop or reach the parts of a cluster."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pipelines.errors import VoxrayError
 
 
 class ServiceError(VoxrayError):
-    """A local service, the Ray head or the deployed application is not as it must be.
+    """A local service, the Ray head or the deployed application is not in the required state.
 
     Attributes:
-        service: which one ("redis", "milvus", "ray", "serve").
-        log: the file that tells more, or None.
+        service: the part that failed ("redis", "milvus", "ray" or "serve").
+        log: the log file with details, or None.
     """
 
     def __init__(self, service: str, message: str, *, log: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Services that somebody else runs: never started, only asked whether they answer."""
+"""Probes services that somebody else runs. They are never started, only asked whether they answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the state of one local cluster lives.
+"""The layout of the state folder of one local cluster.
 
     STATE/
       run/      state.json, the lock, generated files (redis.conf, haproxy wrapper, rendered Serve configuration)
@@ -7,7 +7,8 @@
       redis/    append-only file        milvus/   collections
       voxray.sqlite                     objects/  the local object store
 
-Ray's own files go to a short folder in the system's temporary folder: a Unix socket's path may not exceed 107 bytes.
+Ray's own files go to a folder with a short path below the system's temporary folder, because the path of a Unix socket
+may not exceed 107 bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class StateFolder:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal digest of the path: what tells two clusters of one machine apart."""
+        """Hexadecimal digest of the path, which distinguishes two clusters on one machine."""
         return hashlib.sha256(os.fsencode(self.root)).hexdigest()
 
     @property
@@ -75,7 +76,7 @@ class StateFolder:
 
     @property
     def ray(self) -> Path:
-        """Ray's temporary folder; not created here."""
+        """Ray's temporary folder, which is not created here."""
         return Path(tempfile.gettempdir()) / f"vx{os.getuid()}-{self.digest[:8]}"
 
     def log(self, name: str) -> Path:
@@ -84,10 +85,10 @@ class StateFolder:
 
 
 def open_state_folder(root: Path) -> StateFolder:
-    """Create the folders (0700: transcripts and tokens live there) and return their paths.
+    """Create the folders (mode 0700, since they hold transcripts and tokens) and return their paths.
 
     Raises:
-        ConfigError: the folder cannot be made, or is not ours.
+        ConfigError: the folder cannot be created or belongs to another user.
     """
     folder = StateFolder(root.expanduser().resolve())
     try:
@@ -100,10 +101,11 @@ def open_state_folder(root: Path) -> StateFolder:
 
 
 def make_private(path: Path) -> Path:
-    """Create a folder in a place that others can write to, and make sure that nobody else made it first.
+    """Create a folder in a place that others can write to, and make sure that nobody else created it first.
 
     Raises:
-        ConfigError: it exists and is a link, another user's, or open to others; or its path is too long for sockets.
+        ConfigError: it exists and is a link, belongs to another user or is open to others, or its path is too long for
+            sockets.
     """
     if len(os.fsencode(path)) > LONGEST_RAY_FOLDER_BYTES:
         raise ConfigError(

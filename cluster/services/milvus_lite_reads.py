@@ -1,19 +1,19 @@
-"""Faster reads for the local milvus-lite, with the same results.
+"""Faster reads for the local milvus-lite, with identical results.
 
-milvus-lite 3.2 asks of every row, in Python and at every search, whether it is the newest version of its key and not
-deleted; it scores BM25 posting by posting in Python too. At 20,000 rows that is 20 to 60 ms a search, of which a caller
-waits for two. Segments never change once written, so what was found out about them holds until a segment, or a
-deletion, is added: it is remembered here. Scores are summed with numpy.
+For every row and at every search, milvus-lite 3.2 checks in Python whether the row is the newest version of its key and
+not deleted. It also scores BM25 posting by posting in Python. With 20,000 rows this takes 20 to 60 ms per search, and a
+caller waits for two. Segments never change once written, so what is known about them holds until a segment or a
+deletion is added, and is remembered here. Scores are summed with numpy.
 
-Rows that are not flushed yet are in no segment. They are few; they are searched as milvus-lite does, and hide the
-versions in segments that they replace.
+Rows that are not flushed yet are in no segment. There are few of them, so they are searched as milvus-lite does. They
+hide the versions in segments that they replace.
 
-A flush returns before the index of what was flushed is built (20 s for a graph of 20,000 rows), and milvus-lite says
-"loaded" all the while; searches by meaning then compare every row, beside a build that takes all cores. Here a
-collection is loaded when its indexes are built, which is what whoever switches an alias waits for, and a build leaves
-half of the cores to the searches.
+A flush returns before the index of the flushed rows is built (20 s for a graph of 20,000 rows), and milvus-lite reports
+"loaded" all the while. Searches by meaning then compare every row while the build takes all cores. Here a collection
+counts as loaded only when its indexes are built, which is what anyone who switches an alias waits for, and a build
+leaves half of the cores to searches.
 
-`install` changes the classes of this process, and only of the milvus-lite version that this was written and tested for
+`install` patches the classes in this process, and only for the milvus-lite version that this was written and tested for
 (`tests/contract/test_milvus_lite_reads.py` compares every result with the original's).
 """
 
@@ -34,7 +34,7 @@ Mask = NDArray[np.bool_]
 
 
 def install() -> bool:
-    """Put the faster reads in place; return False, and change nothing, for another version of milvus-lite."""
+    """Install the faster reads. For any other version of milvus-lite, change nothing and return False."""
     if version("milvus-lite") != MILVUS_LITE:
         return False
     from milvus_lite.engine import collection
@@ -70,7 +70,7 @@ def _leave_cores_to_searches() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Masks of a set of segments. `marks` refer to arrays that live as long as their segments do."""
+    """The masks of a set of segments. `marks` refer to arrays that live as long as their segments."""
 
     marks: tuple[weakref.ref[Any], ...]
     deleted: dict[Any, int]
@@ -78,7 +78,7 @@ class _Known:
 
 
 class LiveRows:
-    """Remembers which rows of a set of segments are live: newest of their key, and not deleted."""
+    """Remembers which rows of a set of segments are live, that is the newest of their key and not deleted."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], _Known] = {}
@@ -87,14 +87,14 @@ class LiveRows:
         """Return one mask per segment.
 
         Args:
-            segments: all that may hold versions of the same keys.
-            deleted: by key, the sequence number of its deletion; a version before it is gone.
+            segments: all segments that may hold versions of the same keys.
+            deleted: sequence number of the deletion by key. Versions before it are gone.
         """
         key = tuple(id(segment.seqs) for segment in segments)
         known = self._known.get(key)
         if known and known.deleted == deleted and _is_of(known.marks, segments):
             return known.masks
-        # Of segments that are gone nothing needs to be known; their addresses may come again.
+        # Forget segments that are gone, because their addresses may be reused.
         self._known = {k: v for k, v in list(self._known.items()) if all(mark() is not None for mark in v.marks)}
         masks = _live_masks(segments, deleted)
         self._known[key] = _Known(tuple(weakref.ref(s.seqs) for s in segments), dict(deleted), masks)
@@ -125,9 +125,9 @@ def _live_masks(segments: Sequence[Any], deleted: dict[Any, int]) -> tuple[Mask,
 
 
 def _unflushed(memtable: Any) -> dict[Any, int] | None:
-    """Return, by key, the sequence number below which the versions in segments are gone: replaced or deleted since.
+    """Return, by key, the sequence number below which versions in segments have been replaced or deleted.
 
-    None when a deletion is of one partition only, which nothing here knows how to apply.
+    Returns None if a deletion concerns only one partition, which is not supported here.
     """
     from milvus_lite.constants import ALL_PARTITIONS
 
@@ -140,7 +140,7 @@ def _unflushed(memtable: Any) -> dict[Any, int] | None:
 
 
 def _without(segment: Any, live: Mask, gone: dict[Any, int]) -> Mask:
-    """Return the mask without the rows that are gone; the remembered one is not changed."""
+    """Return the mask without the rows that are gone, leaving the remembered one unchanged."""
     rows = [
         row for pk, seq in gone.items() if (row := segment.pk_to_row.get(pk)) is not None and segment.seqs[row] <= seq
     ]
@@ -152,7 +152,7 @@ def _without(segment: Any, live: Mask, gone: dict[Any, int]) -> Mask:
 
 
 def _dense_search(rows: LiveRows, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a replacement of milvus-lite's `execute_search_with_index`, which is called by keywords alone."""
+    """Return a replacement of milvus-lite's `execute_search_with_index`, which is called by keyword only."""
 
     def search(**asked: Any) -> Any:
         gone = _unflushed(asked["memtable"])
@@ -177,13 +177,13 @@ def _dense_search(rows: LiveRows, original: Callable[..., Any]) -> Callable[...,
 
 
 def _collect(found: list[list[tuple[float, int, int]]], place: int, nearest: tuple[Any, Any]) -> None:
-    """Add what a segment's index found, padding left out, to the candidates of each query."""
+    """Add the rows found by a segment's index, without padding, to the candidates of each query."""
     for hits, ids, distances in zip(found, *nearest, strict=True):
         hits += [(float(distance), place, int(row)) for row, distance in zip(ids, distances, strict=True) if row >= 0]
 
 
 def _merged(flushed: list[list[Any]], unflushed: list[list[Any]], top_k: int) -> list[list[Any]]:
-    """Return the best of both for each query. A key that was written between two looks counts by its new version."""
+    """Return the best of both for each query. A key that was written in between counts by its new version."""
     merged: list[list[Any]] = []
     for old, new in zip(flushed, unflushed, strict=True):
         keys = {hit["id"] for hit in new}
@@ -199,7 +199,7 @@ def _nearest(segment: Any, queries: NDArray[np.float32], mask: Mask, asked: dict
     index = segment.indexes.get(field)
     if index is None:
         index = BruteForceIndex.build(segment.vector_data(field)[0], asked["metric_type"])
-    # No mask is not the same as one that is all true: a graph index then searches without a selector.
+    # No mask differs from a mask that is all true, because a graph index then searches without a selector.
     valid = None if mask.all() else mask
     found: tuple[Any, Any] = index.search(queries, asked["top_k"], valid_mask=valid, params=asked["search_params"])
     return found
@@ -226,7 +226,8 @@ def _sparse_search(rows: LiveRows, original: Callable[..., Any]) -> Callable[...
     def search(self: Any, **asked: Any) -> Any:
         from milvus_lite.engine.projection import build_projection_plan, project_record
 
-        # Before the segments: a row that is flushed meanwhile is then seen twice, and merged, instead of missed.
+        # These are searched before the segments, so that a row flushed meanwhile is seen twice and merged instead of
+        # missed.
         gone, pending = _unflushed(self._memtable), self._memtable.active_record_snapshots()
         if asked["partition_names"] or gone is None:
             return original(self, **asked)
@@ -258,7 +259,7 @@ def _sparse_search(rows: LiveRows, original: Callable[..., Any]) -> Callable[...
 def _unflushed_hits(
     collection: Any, records: list[tuple[Any, dict[str, Any]]], queries: Any, compiled: Any, asked: dict[str, Any]
 ) -> list[list[Any]]:
-    """Search rows that are in no segment yet: few, so their index is built anew, as milvus-lite does."""
+    """Search rows that are in no segment yet. There are few, so their index is rebuilt, as in milvus-lite."""
     from milvus_lite.analyzer.sparse import bytes_to_sparse
     from milvus_lite.index.sparse_factory import create_sparse_index
     from milvus_lite.search.filter.eval.python_backend import _eval_row
@@ -290,7 +291,7 @@ def _search_sparse_index(index: Any, queries: Any, top_k: int, mask: Mask) -> tu
 
 
 def _sparse_index(collection: Any, segment: Any, field: str, metric: str) -> Any:
-    """Return the segment's index of a sparse field, built at the first search, as milvus-lite does."""
+    """Return the segment's index of a sparse field, which is built at the first search as in milvus-lite."""
     from milvus_lite.analyzer.sparse import bytes_to_sparse
     from milvus_lite.index.sparse_factory import create_sparse_index, sparse_index_matches
 
@@ -308,9 +309,9 @@ def _sparse_index(collection: Any, segment: Any, field: str, metric: str) -> Any
 def bm25_search(
     self: Any, query_sparse_vectors: list[dict[int, float]], top_k: int, valid_mask: Mask | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Replace `SparseInvertedIndex.search`: the same scores, summed with numpy; equal scores in the order of rows.
+    """Replace `SparseInvertedIndex.search`, with the same scores summed by numpy and ties in the order of rows.
 
-    What a term gives to a document does not depend on the query; it is computed when the term is first asked for.
+    A term's contribution to a document does not depend on the query, so it is computed only once, on first use.
     """
     from milvus_lite.index.sparse_common import empty_results, validate_mask
 
@@ -334,7 +335,7 @@ def bm25_search(
 
 
 def _gains(index: Any, term: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows that hold a term, and the BM25 score that it gives to each for a query weight of 1."""
+    """Return the rows that contain a term, and its BM25 score in each for a query weight of 1."""
     cache: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = index.__dict__.setdefault("_gains", {})
     if term not in cache:
         posting = index._posting_lists.get(term) or []

@@ -1,10 +1,10 @@
-"""The local Milvus: milvus-lite as a server process, so that several clients can share it.
+"""Runs milvus-lite as a server process, so that several clients can share it.
 
-`python -m cluster.services.milvus_server` is that process: milvus-lite's own server, but ended cleanly by SIGTERM (its
-command line knows only SIGINT), so that it writes its segments out and the next start finds them flushed.
+`python -m cluster.services.milvus_server` is that process. It is milvus-lite's own server, but it ends cleanly on
+SIGTERM (the original handles only SIGINT), so that it writes its segments and the next start finds them flushed.
 
-After every start all collections are in the state "released" and refuse to be searched, aliases included; somebody must
-load them. The supervisor does, before the service counts as started.
+After every start all collections, aliases included, are in the state "released" and refuse searches until they are
+loaded. The supervisor loads them before the service counts as started.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LIST_COLLECTIONS = "/milvus.proto.milvus.MilvusService/ShowCollections"
 def is_milvus_ready(port: int, host: str = LOOPBACK) -> bool:
     """Return whether a Milvus lists its collections.
 
-    Speaks gRPC with an empty request instead of using pymilvus, which takes a second to import and prints a page of
+    It sends an empty gRPC request instead of using pymilvus, which takes a second to import and prints a page of
     traceback for each refused connection.
     """
     if not is_port_open(port, host):
@@ -42,7 +42,7 @@ def is_milvus_ready(port: int, host: str = LOOPBACK) -> bool:
 
 
 def load_collections(uri: str) -> list[str]:
-    """Load every collection of a server that has just started; return their names."""
+    """Load every collection of a server that has just started, and return their names."""
     from pymilvus import MilvusClient
 
     client = MilvusClient(uri, grpc_options=GRPC_OPTIONS)
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from milvus_lite.adapter.grpc.server import run_server
 
     if not milvus_lite_reads.install():
-        print(f"milvus-lite is not {milvus_lite_reads.MILVUS_LITE}: its own, slower reads stay", flush=True)  # noqa: T201
+        print(f"milvus-lite is not {milvus_lite_reads.MILVUS_LITE}: its own, slower reads are used", flush=True)  # noqa: T201
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--port", type=int, required=True)

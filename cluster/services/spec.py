@@ -1,4 +1,4 @@
-"""What the supervisor must know of a service."""
+"""What the supervisor needs to know about a service."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class ServiceSpec:
     """One server process.
 
     Attributes:
-        name: key in the state file and stem of the log's name.
-        argv: command line; the first item is an absolute path.
-        address: what clients are told.
-        port: the port it listens on, on loopback.
-        is_ready: true when the service answers its own protocol on `port`; must not raise nor take over a second.
-        env: added to the cluster's common environment.
-        prepare: writes generated files; called before every start.
+        name: key in the state file, and stem of the log's file name.
+        argv: command line, whose first item is an absolute path.
+        address: the address given to clients.
+        port: the port on loopback that it listens on.
+        is_ready: returns whether the service answers its protocol on `port`. Must neither raise nor take over a second.
+        env: variables added to the cluster's common environment.
+        prepare: called before every start to write generated files.
         after_start: called once the service answers, before it counts as started.
         cwd: working folder.
-        grace_s: time between SIGTERM and SIGKILL.
+        grace_s: time between SIGTERM and SIGKILL, in seconds.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The local SQL database: a file. It needs no process, only to be there, whole, and in WAL mode."""
+"""The local SQL database, a file that needs no process but must exist, be intact and be in WAL mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def prepare_sqlite(path: Path) -> None:
     """Create the database if needed and switch it to WAL, so that readers never wait for the recorder.
 
     Raises:
-        ServiceError: the file is not a database, is damaged, or cannot be written.
+        ServiceError: the file is not a database, is damaged, or is not writable.
     """
     problem = _check(path, is_wal_set=True)
     if problem:
@@ -25,7 +25,7 @@ def prepare_sqlite(path: Path) -> None:
 
 
 def is_sqlite_ready(path: Path) -> bool:
-    """Return whether the file exists and is a sound database."""
+    """Return whether the file exists and is an intact database."""
     return path.exists() and not _check(path, is_wal_set=False)
 
 

@@ -1,4 +1,4 @@
-"""What a run remembers for the next one: ports, processes, the deployed configuration. One JSON file, written whole."""
+"""What a run remembers for the next one: ports, processes and the deployed configuration, in one JSON file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Plain facts of the last run. Nothing here is trusted: a process is looked up, a port is tried, before use."""
+    """Plain facts about the last run. They are not trusted: processes are looked up and ports are tried before use."""
 
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class RunState:
         return dataclasses.replace(self, ports={**self.ports, **ports})
 
     def with_process(self, name: str, record: ProcessRecord | None) -> RunState:
-        """Return a copy that remembers `record` under `name`, or forgets the name when it is None."""
+        """Return a copy that remembers `record` under `name`, or forgets the name if the record is None."""
         processes = {key: value for key, value in self.processes.items() if key != name}
         if record is not None:
             processes[name] = record
@@ -43,7 +43,7 @@ def parse_state(text: str) -> RunState:
     """Read a state file's text.
 
     Raises:
-        ValueError: it is not a state file of this version.
+        ValueError: the text is not a state file of this version.
     """
     data: Any = json.loads(text)
     if not isinstance(data, dict) or data.get("version") != VERSION:
@@ -60,10 +60,10 @@ def parse_state(text: str) -> RunState:
 
 
 def load_state(path: Path, *, is_observer: bool = False) -> tuple[RunState, str]:
-    """Return the state and a remark for people ("" when all is well).
+    """Return the state and a remark for the operator, which is "" when all is well.
 
-    A file that cannot be read is put aside (`.corrupt`), not deleted: the next run starts from nothing, and the sweep
-    finds the processes by their marker. An observer leaves it where it is.
+    An unreadable file is not deleted but renamed to `.corrupt`. The next run starts from nothing, and the sweep finds
+    the processes by their marker. An observer leaves the file where it is.
     """
     try:
         return parse_state(path.read_text(encoding="utf-8")), ""
@@ -78,7 +78,7 @@ def load_state(path: Path, *, is_observer: bool = False) -> tuple[RunState, str]
 
 
 def save_state(path: Path, state: RunState) -> None:
-    """Replace the file in one step: a reader, or a crash, sees the old one or the new one."""
+    """Replace the file atomically, so that a reader or a crash sees either the old or the new one."""
     body = {
         "version": VERSION,
         "ports": state.ports,
@@ -89,7 +89,7 @@ def save_state(path: Path, state: RunState) -> None:
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file of exactly `mode` by rename: it is never half there, nor readable to others for a moment."""
+    """Write a file with exactly `mode` by renaming, so that it is never incomplete or briefly readable by others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -1,6 +1,6 @@
-"""Starts, checks and stops the processes of one local cluster, and remembers them in its state file.
+"""Starts, checks and stops the processes of one local cluster and records them in its state file.
 
-Not safe for two processes at once: the caller holds the state folder's lock (`cluster.lifecycle.lock`).
+It is not safe for two processes at once, so the caller must hold the state folder's lock (`cluster.lifecycle.lock`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """How a service is right now. `process` is None when it does not run; `is_ready` implies that it answers."""
+    """The current state of a service. `process` is None when it is not running; `is_ready` means that it answers."""
 
     name: str
     address: str
@@ -37,11 +37,11 @@ class ServiceHealth:
 
 
 class Supervisor:
-    """The processes of one state folder. Reads the state file once, writes it at every change.
+    """Manages the processes of one state folder. It reads the state file once and writes it at every change.
 
     Args:
         folder: the state folder.
-        is_observer: never write; for callers that only look, and so need not hold the lock.
+        is_observer: whether to never write, for callers that only look and so need not hold the lock.
     """
 
     def __init__(self, folder: StateFolder, *, is_observer: bool = False) -> None:
@@ -51,13 +51,13 @@ class Supervisor:
 
     @property
     def state(self) -> RunState:
-        """What is remembered now."""
+        """The current state."""
         return self._state
 
     def choose_ports(self, names: list[str], fixed: dict[str, int]) -> dict[str, int]:
         """Return a port for each name and remember it.
 
-        A port of a live process of ours stays as it is; `fixed` ports are the configuration's, taken as given.
+        The port of a live process is kept. `fixed` ports come from the configuration and are taken as given.
         """
         held = {name: port for name, port in self._state.ports.items() if self._holds(name)}
         free_names = [name for name in names if name not in held and name not in fixed]
@@ -79,13 +79,13 @@ class Supervisor:
         return ServiceHealth(spec.name, spec.address, process, process is not None and spec.is_ready())
 
     def ensure(self, spec: ServiceSpec, timeout_s: float) -> bool:
-        """Make the service run and answer; return whether it had to be started.
+        """Ensure that the service is running and answers. Returns whether it had to be started.
 
-        A process that runs but does not answer within 5 s is replaced. If the start fails or is interrupted, the
-        process is ended before the exception leaves.
+        A process that does not answer within 5 s is replaced. If the start fails or is interrupted, the process is
+        ended before the exception is raised.
 
         Raises:
-            ServiceError: it did not come up; the message holds the end of its log.
+            ServiceError: the service did not come up. The message contains the end of its log.
         """
         health = self.health(spec)
         if health.process is not None:
@@ -98,7 +98,7 @@ class Supervisor:
         return True
 
     def stop(self, name: str, grace_s: float = 10.0) -> bool:
-        """End a service; return whether it ran."""
+        """End a service, and return whether it was running."""
         process = find(self._state.processes.get(name))
         if process is not None:
             end(process, grace_s)
@@ -138,7 +138,7 @@ class Supervisor:
 
 
 def rotate(log: Path, kept: int = LOGS_KEPT) -> None:
-    """Move NAME.log to NAME.log.1, and so on; at most `kept` old ones stay."""
+    """Rename NAME.log to NAME.log.1 and so on, keeping at most `kept` old logs."""
     for number in range(kept, 0, -1):
         older = log.with_name(f"{log.name}.{number}")
         newer = log if number == 1 else log.with_name(f"{log.name}.{number - 1}")
@@ -147,7 +147,7 @@ def rotate(log: Path, kept: int = LOGS_KEPT) -> None:
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """Return the last lines of a log, indented for people; "" when there is none."""
+    """Return the last lines of a log, indented for display, or "" if there is none."""
     try:
         with log.open(encoding="utf-8", errors="replace") as file:
             return "".join(f"  | {line.rstrip()}\n" for line in deque(file, maxlen=lines)).rstrip()

@@ -313,7 +313,7 @@ def test_wrong_entry_is_refused_with_file_name_and_key(tmp_path: Path) -> None:
             "models: {ear: {kind: speech, licence: {spdx: MIT}, files: ['../x'], source: {type: s3}}}",
             "inside the model",
         ),
-        ("models: {ear: {kind: speech, licence: {spdx: MIT}, source: {type: s3}}}", "`files` is listed"),
+        ("models: {ear: {kind: speech, licence: {spdx: MIT}, source: {type: s3}}}", "must be given"),
         ("models: [", "cannot be read as a catalog"),
     ]:
         file.write_text(text)

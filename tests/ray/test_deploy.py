@@ -246,7 +246,7 @@ def test_deploy_that_does_not_come_up_is_undone(state: ClusterState, state_folde
     broken = _config(state_folder, **BROKEN_VOICE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "inspect", lambda *_args, **_options: [])
-        with pytest.raises(ServiceError, match="number 3, which was in force before, is so again"):
+        with pytest.raises(ServiceError, match="number 3, which was active before, is active again"):
             operations.deploy(broken, CONSOLE)
     assert _deployed(state) == before
     assert call.ask("Did you notice?")

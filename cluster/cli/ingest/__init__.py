@@ -1,1 +1,1 @@
-"""`voxray ingest` and `voxray erase`: business data in, and a person's data out."""
+"""`voxray ingest` and `voxray erase`: indexes business data and erases personal data."""

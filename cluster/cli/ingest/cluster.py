@@ -1,4 +1,4 @@
-"""The running cluster as the ingest commands see it: where its stores are, and its jobs."""
+"""The running cluster as seen by the ingest commands: the addresses of its stores, and its jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KIND, FOLLOWER = "voxray-ingest", "follow"
 
 @dataclass(frozen=True, slots=True)
 class IngestCluster:
-    """A running cluster, and the options that tell the jobs' modules where everything is."""
+    """A running cluster, and the options that tell the jobs' modules the addresses of its services."""
 
     config: VoxrayConfig
     state: ClusterState
@@ -37,7 +37,7 @@ class IngestCluster:
 
     @property
     def tenant(self) -> str:
-        """The tenant of commands that are told none: that of the default agent."""
+        """The default agent's tenant, for commands that are given none."""
         return agent_of(self.config).tenant
 
     def store_arguments(self, tenant: str | None) -> list[str]:
@@ -55,11 +55,11 @@ class IngestCluster:
         return arguments
 
     def jobs(self) -> JobsApi:
-        """Open the cluster's jobs."""
+        """Open a client of the cluster's jobs."""
         return JobsApi(self.state.dashboard_url, self.state.token())
 
     def submit(self, program: Program, arguments: list[str], *, name: str, tenant: str | None) -> str:
-        """Start a program as a Ray job; return its id."""
+        """Start a program as a Ray job and return its id."""
         job = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         command = program.command(*arguments, *self.store_arguments(tenant))
         if name == "ingest":
@@ -71,19 +71,19 @@ class IngestCluster:
         return job
 
     def follower(self) -> JobState | None:
-        """Return the running job that applies live updates, None when there is none."""
+        """Return the running job that applies live updates, or None."""
         with self.jobs() as jobs:
             mine = (state for state in jobs.all() if is_follower(state) and not state.has_ended)
             return next(mine, None)
 
     def ensure_follower(self) -> tuple[str, bool]:
-        """Have live updates applied by a job on the cluster; return its id, and whether it was started now."""
+        """Ensure that a job applies live updates. Returns its id, and whether it was just started."""
         if running := self.follower():
             return running.job, False
         return self.submit(Program.FOLLOW, [], name=FOLLOWER, tenant=None), True
 
     def ask(self, action: str, arguments: list[str], tenant: str | None) -> dict[str, Any]:
-        """Run an administrative action here; return its answer. Its failure ends this command with its code."""
+        """Run an administrative action here and return its answer. If it fails, this command ends with its code."""
         command = Program.ADMIN.command(action, *arguments, *self.store_arguments(tenant))
         ended = subprocess.run(command, env=self.environment(), stdout=subprocess.PIPE, text=True, check=False)
         if ended.returncode:
@@ -92,12 +92,12 @@ class IngestCluster:
         return answer
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which a module of the jobs joins the cluster."""
+        """Return the environment that lets a module of the jobs join the cluster."""
         return {**process_environment(), **self.state.ray_environment()}
 
 
 def check_dataset(source: Path) -> None:
-    """Say what is wrong with a dataset's description, before anything is started for it; ends this command then."""
+    """Check a dataset's description before anything is started for it. If it is wrong, say why and end the command."""
     command = Program.CHECK_DATASET.command(str(source.resolve()))
     checked = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if checked.returncode:
@@ -105,7 +105,7 @@ def check_dataset(source: Path) -> None:
 
 
 def is_follower(state: JobState) -> bool:
-    """Return whether a job applies live updates, and does not index a dataset."""
+    """Return whether a job applies live updates rather than indexing a dataset."""
     return (state.metadata.get("kind"), state.metadata.get("name")) == (KIND, FOLLOWER)
 
 
@@ -113,7 +113,7 @@ def open_cluster(profile: str | None, file: Path | None) -> IngestCluster:
     """Find the running cluster.
 
     Raises:
-        ConfigError: it does not run, or the configuration is wrong.
+        ConfigError: the cluster is not running, or the configuration is wrong.
     """
     environment = process_environment()
     config = config_of(profile, file)

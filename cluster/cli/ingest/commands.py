@@ -1,7 +1,7 @@
-"""`voxray ingest`: put business data into the running cluster's vector store, and see what became of it.
+"""`voxray ingest`: puts business data into the running cluster's vector store and shows what became of it.
 
-Exit codes of a run: 0 done, 2 wrong input, 3 a store or engine failed (run it again, it goes on where it was), 4 the
-data are not good enough to go live, 5 another job works on the collection, 130 interrupted.
+Exit codes of a run: 0 done, 2 wrong input, 3 a store or engine failed (run it again to resume), 4 the data is not good
+enough to go live, 5 another job works on the collection, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ _STOP_WAIT_S = 30
 _INTERRUPTED = 130
 
 SourceArgument = Annotated[Path, typer.Argument(help="Dataset: a YAML file (docs/ingest.md), or a folder of files.")]
-TenantOption = Annotated[str | None, typer.Option(help="Whose data, unless the dataset says; default: the agent's.")]
+TenantOption = Annotated[
+    str | None, typer.Option(help="Tenant of the data, unless the dataset names one. Default: the agent's.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Build a new version even when nothing has changed.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobArgument = Annotated[str, typer.Argument(help="Id of the job; default: the newest.")]
+JobArgument = Annotated[str, typer.Argument(help="Id of the job. Default: the newest.")]
 
 
 @app.callback()
@@ -56,7 +58,7 @@ def run(
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Index a dataset from this process, without a job: for small data."""
+    """Index a small dataset in this process, without a job."""
     check_dataset(source)
     cluster = open_cluster(profile, file)
     command = Program.REINDEX.command("--in-process", "--source", str(source.resolve()))
@@ -71,11 +73,11 @@ def submit(  # noqa: PLR0917 - one argument per command-line option
     tenant: TenantOption = None,
     force: ForceOption = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job's end.")] = False,
-    if_due: Annotated[bool, typer.Option("--if-due", help="Only when the dataset's schedule says so.")] = False,
+    if_due: Annotated[bool, typer.Option("--if-due", help="Run only if the dataset's schedule says so.")] = False,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Index a dataset by a job on the cluster; the live version answers calls until the new one is complete."""
+    """Index a dataset with a job on the cluster. The live version answers calls until the new one is complete."""
     check_dataset(source)
     cluster = open_cluster(profile, file)
     if if_due:
@@ -95,7 +97,7 @@ def submit(  # noqa: PLR0917 - one argument per command-line option
 def status(
     job: JobArgument = "", as_json: JsonOption = False, profile: ProfileOption = None, file: FileOption = None
 ) -> None:
-    """Show how far a job is and how live updates are, and wait for nothing."""
+    """Show the progress of a job and the state of live updates without waiting."""
     cluster = open_cluster(profile, file)
     with cluster.jobs() as jobs:
         state = _job(jobs, job) if job else _newest(jobs)
@@ -111,14 +113,14 @@ def status(
 
 @app.command()
 def changes(  # noqa: PLR0917 - one argument per command-line option
-    retry: Annotated[bool, typer.Option("--retry", help="Try them again, as new changes.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Submit them again as new changes.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Forget them.")] = False,
     tenant: TenantOption = None,
     as_json: JsonOption = False,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """List the live updates that the store would not take, with the reason of each."""
+    """List the live updates that the store refused, each with its reason."""
     if retry and forget:
         raise ConfigError("give either --retry or --forget, not both")
     cluster = open_cluster(profile, file)
@@ -141,7 +143,7 @@ def logs(
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Print what a job has printed."""
+    """Print the output of a job."""
     cluster = open_cluster(profile, file)
     with cluster.jobs() as jobs:
         state = _job(jobs, job)
@@ -153,7 +155,7 @@ def logs(
 
 @app.command()
 def cancel(job: JobArgument = "", profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Stop a job. What it has built stays unfinished: the next run of the same dataset goes on from there."""
+    """Stop a job. Its unfinished version is kept, and the next run of the same dataset resumes it."""
     with open_cluster(profile, file).jobs() as jobs:
         state = _job(jobs, job)
         if state.has_ended:
@@ -166,7 +168,7 @@ def cancel(job: JobArgument = "", profile: ProfileOption = None, file: FileOptio
                 typer.echo(f"{state.job}: stopped")
                 return
             time.sleep(1)  # noqa: TID251 - another process gives no event to wait for
-    typer.echo(f"{state.job}: asked to stop; it has not ended yet")
+    typer.echo(f"{state.job}: was asked to stop, but has not ended yet")
     raise typer.Exit(1)
 
 
@@ -194,14 +196,14 @@ def diff(
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Show what a run would change: new, changed and removed documents. Changes nothing."""
+    """Show which documents a run would add, change and remove, without changing anything."""
     check_dataset(source)
     answer = open_cluster(profile, file).ask("diff", ["--source", str(source.resolve())], tenant)
     if as_json:
         typer.echo(json.dumps(answer, indent=1))
         return
     if not answer["same_description"]:
-        typer.echo("the dataset's description (or the model) has changed: a run makes everything anew")
+        typer.echo("the dataset's description or the model has changed, so a run rebuilds everything")
     for mark, key in (("+", "new"), ("~", "changed"), ("-", "removed")):
         for name in answer[key]:
             typer.echo(f"{mark} {name}")
@@ -216,26 +218,28 @@ def rollback(
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Take a tenant's last run back, in one step; other tenants' data stay as they are."""
+    """Undo a tenant's last run in one step. Other tenants' data is not affected."""
     cluster = open_cluster(profile, file)
     if not yes:
-        typer.confirm(f"Take back the last run of tenant {tenant or cluster.tenant}?", abort=True)
+        typer.confirm(f"Undo the last run of tenant {tenant or cluster.tenant}?", abort=True)
     typer.echo(cluster.ask("rollback", [], tenant)["done"])
 
 
 @app.command()
 def expire(tenant: TenantOption = None, profile: ProfileOption = None, file: FileOption = None) -> None:
-    """Delete the documents whose time is over. Every run does so too."""
+    """Delete expired documents. Every run does so too."""
     typer.echo(f"{open_cluster(profile, file).ask('expire', [], tenant)['expired_rows']} passages had expired")
 
 
 @app.command("follow")
 def follow_changes(
-    detach: Annotated[bool, typer.Option("--detach", help="As a job on the cluster, until it is cancelled.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run as a job on the cluster until it is cancelled.")
+    ] = False,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Apply live updates (PUT and DELETE of single documents) as they come."""
+    """Apply live updates (PUT and DELETE of single documents) as they arrive."""
     cluster = open_cluster(profile, file)
     if detach:
         job, is_new = cluster.ensure_follower()
@@ -253,20 +257,20 @@ def _job(jobs: JobsApi, job: str) -> JobState:
 
 
 def _newest(jobs: JobsApi) -> JobState | None:
-    """Return the newest job that indexes a dataset: the follower is no such job, and runs for ever."""
+    """Return the newest job that indexes a dataset, which excludes the follower, since it runs for ever."""
     mine = (s for s in jobs.all() if s.metadata.get("kind") == KIND and not is_follower(s))
     return next(mine, None)
 
 
 def _watch(cluster: IngestCluster, job: str) -> int:
-    """Show a job to its end; return its exit code. Ctrl-C ends the watching, not the job."""
+    """Show a job until its end and return its exit code. Ctrl-C ends the watching but not the job."""
     console = Console(stderr=True)
     try:
         with cluster.jobs() as jobs:
             state = follow(jobs, job, console)
             text = told(jobs.logs(job)).strip()
     except KeyboardInterrupt:
-        goes_on = f"the job goes on: `voxray ingest logs -f {job}` shows it, `voxray ingest cancel {job}` stops it"
+        goes_on = f"the job continues: `voxray ingest logs -f {job}` shows it, `voxray ingest cancel {job}` stops it"
         console.print(goes_on, soft_wrap=True)
         return _INTERRUPTED
     if state.status == "SUCCEEDED":

@@ -1,4 +1,4 @@
-"""`voxray erase`: remove a person's documents from every version, undo file and change log; give a receipt."""
+"""`voxray erase`: removes a person's documents from every version, undo file and change log, and gives a receipt."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cluster.cli.ingest.cluster import open_cluster
 from cluster.cli.options import FileOption, ProfileOption
 from pipelines.errors import ConfigError
 
-SubjectOption = Annotated[str, typer.Option(help="Id of the person, as the data name it.")]
-TenantOption = Annotated[str | None, typer.Option(help="Whose data; default: the agent's tenant.")]
-OutOption = Annotated[Path | None, typer.Option(help="Write the receipt to this file too.")]
+SubjectOption = Annotated[str, typer.Option(help="Id of the person, as given in the data.")]
+TenantOption = Annotated[str | None, typer.Option(help="Tenant of the data. Default: the agent's.")]
+OutOption = Annotated[Path | None, typer.Option(help="Also write the receipt to this file.")]
 VerifyOption = Annotated[Path | None, typer.Option(help="Check this receipt instead of erasing.")]
 
 
@@ -26,7 +26,7 @@ def erase(  # noqa: PLR0917 - one argument per command-line option
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Erase a person's documents and vectors everywhere, for good; or check a receipt of an erasure."""
+    """Erase a person's documents and vectors everywhere and permanently, or check the receipt of an erasure."""
     if bool(subject) == (verify is not None):
         raise ConfigError("give --subject ID to erase a person, or --verify RECEIPT to check a receipt")
     cluster = open_cluster(profile, file)

@@ -1,4 +1,4 @@
-"""How a running ingest job looks on a terminal."""
+"""Shows a running ingest job on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL_S = 1.0
 
 
 def progress_of(log: str) -> dict[str, Any]:
-    """Return the last progress that a job has printed, {} before the first."""
+    """Return the last progress that a job has printed, or {} before the first."""
     start = log.rfind(PROGRESS_MARK)
     if start < 0:
         return {}
@@ -33,12 +33,12 @@ def progress_of(log: str) -> dict[str, Any]:
 
 
 def told(log: str) -> str:
-    """Return a job's log without its lines of progress and without what Ray says of starting it."""
+    """Return a job's log without its lines of progress and without Ray's messages about starting it."""
     return "\n".join(line for line in log.splitlines() if not _IS_NO_NEWS.match(line))
 
 
 def described(progress: dict[str, Any]) -> str:
-    """Say one moment of a job in words."""
+    """Describe one moment of a job in words."""
     if not progress.get("phase"):
         return "starting"
     text = f"{progress['phase']}: {_counts(progress)}"
@@ -50,7 +50,7 @@ def described(progress: dict[str, Any]) -> str:
 
 
 def described_job(state: JobState, progress: dict[str, Any]) -> str:
-    """Say how a job is; one that has ended has no present."""
+    """Describe the state of a job. A job that has ended has no current step."""
     if state.has_ended:
         said = f"{state.job}: {state.status.lower()}"
         said += f" while {progress['phase']}" if progress.get("phase") else ""
@@ -59,16 +59,16 @@ def described_job(state: JobState, progress: dict[str, Any]) -> str:
 
 
 def described_updates(answer: dict[str, Any], follower: str) -> str:
-    """Say how live updates are: who applies them, how many wait, how many the store would not take."""
+    """Describe the state of live updates: who applies them, how many wait, and how many the store refused."""
     if not answer["live_updates"]:
-        return "live updates: none, for want of a Redis"
+        return "live updates: none, because there is no Redis"
     by = f"applied by {follower}" if follower else "no follower: `voxray ingest follow --detach` starts one"
     text = f"live updates: {answer['waiting']} waiting, {answer['set_aside']} set aside; {by}"
     return f"{text}; `voxray ingest changes` shows why" if answer["set_aside"] else text
 
 
 def follow(jobs: JobsApi, job: str, console: Console) -> JobState:
-    """Show a job until it has ended; return how it ended."""
+    """Show a job until it has ended, and return how it ended."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(30), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
@@ -93,7 +93,7 @@ def _moments(jobs: JobsApi, job: str) -> Iterator[tuple[JobState, dict[str, Any]
 
 
 def jobs_table(answer: dict[str, Any], running: list[JobState]) -> Table:
-    """Make the table of a tenant's jobs, running ones first."""
+    """Return the table of a tenant's jobs, running ones first."""
     table = Table(title=f"jobs of tenant {answer['tenant']} on {answer['alias']}", title_justify="left")
     for column in ("job", "state", "mode", "documents", "embedded", "set aside", "took"):
         table.add_column(column)
@@ -112,7 +112,7 @@ def jobs_table(answer: dict[str, Any], running: list[JobState]) -> Table:
 
 
 def versions_table(answer: dict[str, Any]) -> Table:
-    """Make the table of an alias's versions."""
+    """Return the table of an alias's versions."""
     table = Table(title=f"versions of {answer['alias']}", title_justify="left")
     for column in ("version", "state", "passages"):
         table.add_column(column)

@@ -1,1 +1,1 @@
-"""`voxray bench`, `eval`, `retrieve` and `asr`: how good and how fast the product is."""
+"""`voxray bench`, `eval`, `retrieve` and `asr`: measure how good and how fast the product is."""

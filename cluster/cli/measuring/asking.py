@@ -1,4 +1,4 @@
-"""Ways to ask an evaluation question: of the running cluster, written or spoken, or of engines in a child process."""
+"""Ways to ask an evaluation question: of the running cluster (written or spoken), or of engines in a child process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMEOUT_S = 60.0
 
 @asynccontextmanager
 async def ask_over_http(http_url: str, api_key: str = "", *, is_spoken: bool = False) -> AsyncIterator[Ask]:
-    """Give an `ask` that posts to the cluster's REST API; spoken ones go through its voice and its recogniser first.
+    """Provide an `ask` that posts to the cluster's REST API. Spoken questions pass through voice and recogniser first.
 
     The `ask` raises EngineError when the cluster refuses or cannot be reached.
     """
@@ -51,7 +51,7 @@ async def _heard(client: httpx.AsyncClient, question: str) -> str:
 
 @asynccontextmanager
 async def ask_in_child(arguments: Sequence[str]) -> AsyncIterator[Ask]:
-    """Give an `ask` that a child process serves, a JSON line each way; the child ends with the context.
+    """Provide an `ask` served by a child process with one JSON line each way. The child ends with the context.
 
     The `ask` raises EngineError when the child has ended.
     """

@@ -1,4 +1,4 @@
-"""`voxray asr`: measure recognisers on recordings; make a corpus and train the small streaming recogniser."""
+"""`voxray asr`: measures recognisers on recordings, makes a corpus, and trains the small streaming recogniser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ app = typer.Typer(
     help="Measure speech recognition; train the small streaming recogniser (docs/speech-recognition.md).",
 )
 
-FolderOption = Annotated[Path | None, typer.Option(help="Of the training; default: asr-training in the state folder.")]
+FolderOption = Annotated[
+    Path | None, typer.Option(help="Folder of the training. Default: asr-training in the state folder.")
+]
 
 
 @app.callback()
@@ -40,28 +42,32 @@ def asr() -> None:
 def evaluate(  # noqa: PLR0917 - one argument per command-line option
     manifest: Annotated[Path, typer.Argument(help="NeMo manifest: JSON Lines with audio_filepath and text.")],
     engine: Annotated[str, typer.Option(help="whisper, nemo or both.")] = "whisper",
-    model: Annotated[Path | None, typer.Option(help="A .nemo file; default: the one that ships.")] = None,
-    chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120; may be given again.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A .nemo file. Default: the one that ships.")] = None,
+    chunk_ms: Annotated[list[int] | None, typer.Option(help="80, 160, 560 or 1120. May be repeated.")] = None,
     language_model: Annotated[
         list[str] | None,
-        typer.Option(help="Of the NeMo model: auto (its name with .lm), none, or a file; may be given again."),
+        typer.Option(
+            help="Language model for NeMo: auto (the model's name with .lm), none, or a file. May be repeated."
+        ),
     ] = None,
     whisper: Annotated[str, typer.Option(help="Catalog name of a Whisper model.")] = "whisper-tiny",
     prompt: Annotated[
-        str | None, typer.Option(help="Words that Whisper is told to expect; default: the agent's, as in calls.")
+        str | None, typer.Option(help="Words that Whisper is told to expect. Default: the agent's, as in calls.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of an engine.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads of an engine.")] = 1,
     streams: Annotated[int, typer.Option(min=1, help="Recordings at once.")] = 16,
-    live: Annotated[int, typer.Option(min=0, help="Recordings heard at the pace of speech, for latency.")] = 20,
-    limit: Annotated[int, typer.Option(min=0, help="Only the first recordings; 0 for all.")] = 0,
-    max_broken: Annotated[float, typer.Option(min=0, max=1, help="Share of unusable lines that is still good.")] = 0.02,
+    live: Annotated[
+        int, typer.Option(min=0, help="Number of recordings that are played in real time to measure latency.")
+    ] = 20,
+    limit: Annotated[int, typer.Option(min=0, help="Use only this many recordings; 0 for all.")] = 0,
+    max_broken: Annotated[float, typer.Option(min=0, max=1, help="Share of unusable lines that is tolerated.")] = 0.02,
     out: Annotated[Path, typer.Option(help="Folder for asr-eval.json and asr-eval.svg.")] = Path("."),
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Recognise recordings as calls would: word error rate by condition, latency, cost; a report and a plot."""
+    """Recognise recordings as calls would, and report word error rate by condition, latency and cost."""
     if engine not in ("nemo", "whisper", "both"):
-        raise typer.BadParameter(f"'{engine}' is none of nemo, whisper, both")
+        raise typer.BadParameter(f"'{engine}' is not one of nemo, whisper, both")
     config = _config(profile, file)
     arguments = [str(manifest), "--threads", str(threads), "--streams", str(streams), "--live", str(live)]
     arguments += ["--limit", str(limit), "--max-broken", str(max_broken), "--out", str(out)]
@@ -78,16 +84,18 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 @app.command()
 def corpus(  # noqa: PLR0917 - one argument per command-line option
     folder: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
-    piper_minutes: Annotated[float, typer.Option(min=0, help="Planned speech of each voice, in minutes.")] = 330,
-    kokoro_minutes: Annotated[float, typer.Option(min=0, help="The same; Kokoro is the slowest by far.")] = 80,
+    piper_minutes: Annotated[float, typer.Option(min=0, help="Minutes of speech to synthesize per voice.")] = 330,
+    kokoro_minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes of speech per Kokoro voice, by far the slowest.")
+    ] = 80,
     espeak_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 340,
     pico_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 220,
-    processes: Annotated[int, typer.Option(min=1, help="Voices that speak at the same time.")] = 2,
-    seed: Annotated[int, typer.Option(help="Another seed draws other sentences for training.")] = 7,
+    processes: Annotated[int, typer.Option(min=1, help="Number of voices that are synthesized in parallel.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed that selects the sentences for training.")] = 7,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Synthesize a corpus in the domain of the sample company; goes on where it was interrupted."""
+    """Synthesize a corpus in the domain of the sample company, resuming where it was interrupted."""
     config = _config(profile, file)
     catalog = _catalog(config)
     minutes = {"piper": piper_minutes, "kokoro": kokoro_minutes, "espeak": espeak_minutes, "pico": pico_minutes}
@@ -104,12 +112,14 @@ def corpus(  # noqa: PLR0917 - one argument per command-line option
 def train(  # noqa: PLR0917 - one argument per command-line option
     corpora: Annotated[list[Path] | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
     folder: FolderOption = None,
-    start_from: Annotated[Path | None, typer.Option(help="Begin with the weights of the training there.")] = None,
-    minutes: Annotated[float, typer.Option(min=0, help="Wall time, over all resumed parts.")] = 90,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
+    start_from: Annotated[Path | None, typer.Option(help="Folder of a training whose weights to start from.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Total wall time, over all resumed parts.")] = 90,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the folder's last checkpoint.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="One thread each.")] = 2,
-    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster where the processor can.")] = False,
-    out: Annotated[Path | None, typer.Option(help="The .nemo; default: model.nemo in the folder.")] = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Compute in bfloat16, which is faster on processors that support it.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The .nemo file. Default: model.nemo in the folder.")] = None,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
@@ -127,9 +137,11 @@ def train(  # noqa: PLR0917 - one argument per command-line option
 def language_model(  # noqa: PLR0917 - one argument per command-line option
     texts: Annotated[
         list[Path] | None,
-        typer.Argument(help="What callers may say, a sentence a line; default: the sample company's."),
+        typer.Argument(help="What callers may say, one sentence per line. Default: the sample company's."),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="The recogniser's .nemo; default: the one that ships.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The recogniser's .nemo file. Default: the one that ships.")
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="File to write, for `language_model` of a pool with NeMo; .arpa for text.")
     ] = Path("language.lm"),
@@ -137,7 +149,7 @@ def language_model(  # noqa: PLR0917 - one argument per command-line option
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Learn from texts what callers may say, for a NeMo recogniser with CTC."""
+    """Build a language model of what callers may say from texts, for a NeMo recogniser with CTC."""
     catalog = _catalog(_config(profile, file))
     arguments = [*map(str, texts or []), "--model", str(model or catalog.fetch(_NEMO) / f"{_NEMO}.nemo")]
     arguments += ["--out", str(out), "--order", str(order)]
@@ -148,11 +160,11 @@ def language_model(  # noqa: PLR0917 - one argument per command-line option
 @app.command()
 def export(
     folder: FolderOption = None,
-    out: Annotated[Path | None, typer.Option(help="The .nemo; default: model.nemo in the folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The .nemo file. Default: model.nemo in the folder.")] = None,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Write the averaged weights of a training, running or ended, as a .nemo file."""
+    """Write the averaged weights of a running or finished training as a .nemo file."""
     state = _state(_config(profile, file))
     arguments = ["export", "--folder", str(folder or state / "asr-training")]
     _run(Program.SPEECH_TRAINING, [*arguments, *(["--out", str(out)] if out else [])])
@@ -172,12 +184,12 @@ def _state(config: VoxrayConfig) -> Path:
 
 
 def _run(program: Program, arguments: list[str]) -> None:
-    """Run the engines in a process of their own; its exit code is ours."""
+    """Run the engines in a separate process, and end with its exit code."""
     environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(program.command(*arguments), env=environment)
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        # The terminal has told the child too; it cleans up and ends.
+        # The terminal has interrupted the child too, which cleans up and ends.
         code = child.wait()
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""`voxray bench`: measure, write one JSON file and one Markdown table."""
+"""`voxray bench`: measures, and writes one JSON file and one Markdown table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cluster.config.schema import VoxrayConfig
 
 DEFAULT_CALLS, DEFAULT_LOAD = "1,2,4", "20,60,100,140"
-# What a server without a turn model does: wait for half a second of silence, then begin.
+# The settings of a server without a turn model, which answers after half a second of silence.
 _FIXED_SILENCE: dict[str, Any] = {
     "type": "realtime",
     "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}},
@@ -30,22 +30,26 @@ _FIXED_SILENCE: dict[str, Any] = {
 
 def bench(  # noqa: PLR0917  each is a command-line option, given by name
     out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.md.")] = Path(".voxray/bench"),
-    turns: Annotated[int, typer.Option(min=1, help="Spoken turns of each run with real engines.")] = 50,
-    calls: Annotated[str | None, typer.Option(help=f"Calls at once, one run each. [default: {DEFAULT_CALLS}]")] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Number of spoken turns in each run with real engines.")] = 50,
+    calls: Annotated[
+        str | None, typer.Option(help=f"Numbers of concurrent calls, one run each. [default: {DEFAULT_CALLS}]")
+    ] = None,
     load: Annotated[
         str | None,
-        typer.Option(help=f"Calls on one gateway core, one run each; starts no cluster. [default: {DEFAULT_LOAD}]"),
+        typer.Option(
+            help=f"Numbers of calls on one gateway core, one run each and without cluster. [default: {DEFAULT_LOAD}]"
+        ),
     ] = None,
     load_seconds: Annotated[float, typer.Option(min=2, help="Length of each load run.")] = 25,
     load_recording: Annotated[
-        Path | None, typer.Option(help="Question (WAV) of the load runs; without, the configured voice speaks one.")
+        Path | None, typer.Option(help="Question (WAV) for the load runs. Default: the configured voice speaks one.")
     ] = None,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Measure voice-to-voice latency with real engines, and how many calls a gateway core holds with scripted ones.
+    """Measure voice-to-voice latency with real engines, and the calls that a gateway core holds with scripted ones.
 
-    With --calls only the first is measured, with --load only the second, which starts no cluster.
+    With --calls only the latency is measured. With --load only the gateway is measured, without a cluster.
     """
     from cluster.bench.figures import Report
     from cluster.caller.questions import speak_without_cluster
@@ -105,7 +109,7 @@ def _measure_calls(config: VoxrayConfig, calls: list[int], turns: int, progress:
 def _measure_load(
     config: VoxrayConfig, recording: Recording, calls: list[int], seconds: float, progress: Progress
 ) -> list[LoadFigures]:
-    """Gateway on the last core, callers on the others."""
+    """Measure with the gateway on the last core and the callers on the others."""
     import os
 
     from cluster.bench.gateway_load import gateway_process, measure_load

@@ -1,4 +1,4 @@
-"""`voxray eval`: ask the sample questions; print the share answered right, wrong and refused."""
+"""`voxray eval`: asks the sample questions and prints the share answered right, wrong and refused."""
 
 from __future__ import annotations
 
@@ -33,13 +33,19 @@ SAMPLE_QUESTIONS = Path(__file__).resolve().parents[3] / "ingest_jobs" / "sample
 _COLOURS = {Verdict.RIGHT: "green", Verdict.WRONG: "red", Verdict.REFUSED: "yellow"}
 
 QuestionsOption = Annotated[Path, typer.Option(help="JSON Lines file of questions with expected facts.")]
-SpokenOption = Annotated[bool, typer.Option("--spoken", help="Speak each question and recognise it before asking.")]
+SpokenOption = Annotated[
+    bool, typer.Option("--spoken", help="Synthesize and recognise each question before asking it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 InProcessOption = Annotated[
-    bool, typer.Option("--in-process", help="Load the engines in a process of their own; only Milvus must run.")
+    bool,
+    typer.Option("--in-process", help="Load the engines in a separate process, so that only Milvus must be running."),
 ]
 ExtractiveOption = Annotated[
-    bool, typer.Option("--extractive", help="With --in-process: the passage's best sentence, no language model.")
+    bool,
+    typer.Option(
+        "--extractive", help="With --in-process: answer with the passage's best sentence, without a language model."
+    ),
 ]
 
 
@@ -52,7 +58,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Ask questions with known answers; print how many were answered right, wrong, and refused."""
+    """Ask questions with known answers, and print how many were answered right, wrong and refused."""
     config = config_of(profile, file)
     asked = load_questions(questions)
     if (state := attach(config)) is None:
@@ -70,7 +76,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 
 
 def report(results: Sequence[Judged]) -> dict[str, Any]:
-    """Return the whole evaluation as plain data: counts and shares, in all and by kind, and every answer."""
+    """Return the whole evaluation as plain data: counts and shares, overall and by kind, and every answer."""
     return {
         "all": _counts(tally(results)),
         "by_kind": {kind: _counts(counted) for kind, counted in by_kind(results).items()},
@@ -114,7 +120,7 @@ def _child_arguments(config: VoxrayConfig, state: ClusterState, *, is_extractive
 async def _evaluated(
     questions: Sequence[EvalQuestion], asking: AbstractAsyncContextManager[Ask], console: Console
 ) -> list[Judged]:
-    """Ask all questions behind a progress line."""
+    """Ask all questions while showing a progress line."""
     done = 0
     with console.status(f"asking {len(questions)} questions") as status:
 

@@ -1,4 +1,4 @@
-"""`voxray retrieve`: search the business data as a call does, see why a passage was found, and measure the search."""
+"""`voxray retrieve`: searches the business data as a call does, explains results, and measures the search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class QuestionGroup(typer.core.TyperGroup):
     """A group whose first argument may be a question: `voxray retrieve "..."` is `voxray retrieve ask "..."`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Put the command `ask` in front of what is no command's name."""
+        """Insert the command `ask` before a first argument that is not the name of a command."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = ["ask", *args]
         return super().parse_args(ctx, args)
@@ -41,13 +41,13 @@ app = typer.Typer(
     help='Search the business data: voxray retrieve "How much is shipping?" --explain',
 )
 
-TenantOption = Annotated[str | None, typer.Option(help="Whose data is searched; default: the agent's tenant.")]
-MilvusOption = Annotated[str, typer.Option(help="URI of a Milvus; default: the running cluster's.")]
+TenantOption = Annotated[str | None, typer.Option(help="Tenant whose data is searched. Default: the agent's.")]
+MilvusOption = Annotated[str, typer.Option(help="URI of a Milvus. Default: the running cluster's.")]
 VersionOption = Annotated[
     str, typer.Option(help="Search this version (`voxray ingest list` names them) instead of the live one.")
 ]
 RerankOption = Annotated[
-    str | None, typer.Option(help='Catalog name of a cross-encoder, "" for none; default: as configured.')
+    str | None, typer.Option(help='Catalog name of a cross-encoder, "" for none. Default: as configured.')
 ]
 
 
@@ -61,11 +61,11 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
     question: Annotated[str, typer.Argument(help="What a caller would ask.")],
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores and times of each stage.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=50, help="Passages at most.")] = 6,
-    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
-    updated_from: Annotated[str, typer.Option(help="Only data of this date or newer, as 2026-01-31.")] = "",
-    updated_until: Annotated[str, typer.Option(help="Only data of this date or older.")] = "",
+    source: Annotated[list[str] | None, typer.Option(help="Search only this source. May be repeated.")] = None,
+    updated_from: Annotated[str, typer.Option(help="Search only data of this date or later, as 2026-01-31.")] = "",
+    updated_until: Annotated[str, typer.Option(help="Search only data of this date or earlier.")] = "",
     where: Annotated[
-        list[str] | None, typer.Option(help="Condition on a field of the dataset, as price<=100; may be given again.")
+        list[str] | None, typer.Option(help="Condition on a field of the dataset, as price<=100. May be repeated.")
     ] = None,
     stage: Annotated[str, typer.Option(help="hybrid, meaning or words.")] = "hybrid",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
@@ -76,7 +76,7 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Search for a question; print the passages with source and date, and with --explain why they were found."""
+    """Search for a question and print the passages with source and date. --explain shows why they were found."""
     config = config_of(profile, file)
     arguments = ["ask", *_place(config, milvus, version), *_engines(config, tenant, rerank)]
     arguments += ["--limit", str(limit), "--stage", stage]
@@ -90,11 +90,9 @@ def ask(  # noqa: PLR0917 - one argument per command-line option
 @app.command("eval")
 def evaluate(  # noqa: PLR0917 - one argument per command-line option
     questions: Annotated[Path, typer.Argument(help="JSON Lines file of questions (docs/retrieval.md).")],
-    data: Annotated[
-        Path | None, typer.Option(help="Index this folder in a Milvus of its own and measure there.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Index this folder in a separate Milvus and measure there.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for retrieval.json and the plot retrieval.svg.")] = Path("."),
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the encoder.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads of the encoder.")] = 1,
     tenant: TenantOption = None,
     version: VersionOption = "",
     milvus: MilvusOption = "",
@@ -102,7 +100,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:
-    """Measure recall, MRR, nDCG and latency of each stage; write a report and a plot."""
+    """Measure recall, MRR, nDCG and latency of each stage, and write a report and a plot."""
     config = config_of(profile, file)
     place = ["--data", str(data)] if data else _place(config, milvus, version)
     arguments = ["eval", *place, *_engines(config, tenant, rerank), "--threads", str(threads)]
@@ -111,15 +109,15 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 
 @app.command("make-set")
 def make_set(
-    folder: Annotated[Path, typer.Argument(help="Where the set is written: data/ and questions.jsonl.")],
-    documents: Annotated[int, typer.Option(min=1, help="Documents made of package documentation.")] = 2000,
+    folder: Annotated[Path, typer.Argument(help="Folder to which data/ and questions.jsonl are written.")],
+    documents: Annotated[int, typer.Option(min=1, help="Number of documents made from package documentation.")] = 2000,
 ) -> None:
-    """Make the evaluation set: documentation texts of installed packages and the sample company's data."""
+    """Make the evaluation set from the documentation of installed packages and the sample company's data."""
     _run(["make-set", "--sample", str(SAMPLE_DATA), "--documents", str(documents), str(folder)])
 
 
 def _place(config: VoxrayConfig, milvus: str, version: str) -> list[str]:
-    """Return the arguments that say where the data is: the given Milvus, the configured one, or the cluster's."""
+    """Return the arguments that locate the data: the given Milvus, the configured one, or the cluster's."""
     uri = milvus or config.services.milvus.uri
     if not uri:
         if (state := attach(config)) is None:
@@ -139,13 +137,13 @@ def _engines(config: VoxrayConfig, tenant: str | None, rerank: str | None) -> li
 
 
 def _run(arguments: list[str]) -> None:
-    """Run the engines in a process of their own; its exit code is ours."""
+    """Run the engines in a separate process, and end with its exit code."""
     command = Program.RETRIEVAL.command(*arguments)
     environment = {**process_environment(), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
     child = subprocess.Popen(command, env=environment)
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        # The terminal has told the child too; it cleans up and ends.
+        # The terminal has interrupted the child too, which cleans up and ends.
         code = child.wait()
     raise typer.Exit(code)

@@ -1,1 +1,1 @@
-"""`voxray plan`, `profile`, `simulate` and `compare`: how much hardware a number of calls needs."""
+"""`voxray plan`, `profile`, `simulate` and `compare`: determine how much hardware a number of calls needs."""

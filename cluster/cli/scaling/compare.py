@@ -1,4 +1,4 @@
-"""`voxray compare`: the scaling policy against Ray Serve's default, at any target, over many days."""
+"""`voxray compare`: compares the scaling policy with Ray Serve's default at many targets and over many days."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ TARGETS = "0.7,0.75,0.8,0.85,0.9,0.95"
 
 
 def compare(  # noqa: PLR0917 - one argument per command-line option
-    traces: Annotated[str, typer.Option(help="Made traces, with commas.")] = TRACES,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Days of each trace: seeds 1 to this.")] = 10,
-    peak: Annotated[int, typer.Option(min=1, max=200_000, help="Calls at once at the busiest time.")] = 3000,
+    traces: Annotated[str, typer.Option(help="Names of generated traces, separated by commas.")] = TRACES,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of days per trace, with seeds from 1.")] = 10,
+    peak: Annotated[int, typer.Option(min=1, max=200_000, help="Concurrent calls at the busiest time.")] = 3000,
     hours: Annotated[float, typer.Option(min=0.1, max=168, help="Length of a day.")] = 24,
     slo: Annotated[str, typer.Option(help="Latency target that replicas are planned for.")] = "800ms",
-    devices: Annotated[str, typer.Option(help="Devices of the plan, with commas.")] = "l40s",
-    targets: Annotated[str, typer.Option(help="Ray's targets, as shares of a replica's calls.")] = TARGETS,
-    processes: Annotated[int, typer.Option(min=1, max=64, help="Days that are simulated at a time.")] = 2,
+    devices: Annotated[str, typer.Option(help="Devices of the plan, separated by commas.")] = "l40s",
+    targets: Annotated[
+        str, typer.Option(help="Ray's targets as shares of a replica's calls, separated by commas.")
+    ] = TARGETS,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Number of days simulated in parallel.")] = 2,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.json and the plot.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compare with Ray's default at every target: misses at the same cost, cost at the same misses, with intervals.
+    """Compare with Ray's default at every target: misses at equal cost and cost at equal misses, with intervals.
 
-    Exits with 1 when the policy is not better on some trace.
+    Ends with exit code 1 if the policy is not better on some trace.
     """
     from autoscaling.simulator.comparison import DayRequest
     from cluster.cli.scaling.simulate import numbers, planned_scenario
@@ -44,7 +46,7 @@ def compare(  # noqa: PLR0917 - one argument per command-line option
     scenario = planned_scenario(peak, slo, devices)
     asked = tuple(sorted(numbers(targets)))
     if len(asked) < 2:
-        raise typer.BadParameter("a frontier needs two targets of Ray's at least", param_hint="--targets")
+        raise typer.BadParameter("a frontier needs at least two of Ray's targets", param_hint="--targets")
     requests = [
         DayRequest(name, seed, peak, hours, scenario, asked) for name in _traces(traces) for seed in range(1, seeds + 1)
     ]
@@ -65,7 +67,7 @@ def _traces(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in GENERATORS:
-            raise typer.BadParameter(f"'{name}' is none of {', '.join(GENERATORS)}", param_hint="--traces")
+            raise typer.BadParameter(f"'{name}' is not one of {', '.join(GENERATORS)}", param_hint="--traces")
     return names
 
 

@@ -1,4 +1,4 @@
-"""`voxray plan`: machines, packing and cost for a number of calls."""
+"""`voxray plan`: plans machines, packing and cost for a number of calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipelines.errors import ConfigError
 if TYPE_CHECKING:
     from autoscaling.planning import Plan, PlanRequest, StagePlan
 
-# A plan needs no service; the profile wants their addresses all the same.
+# A plan needs no services, but the profile requires their addresses all the same.
 _ANY_ADDRESS = {
     "VOXRAY__SERVICES__REDIS__URL": "rediss://redis.invalid:6379/0",
     "VOXRAY__SERVICES__MILVUS__URI": "https://milvus.invalid:19530",
@@ -31,18 +31,21 @@ _ANY_ADDRESS = {
     "VOXRAY__SERVICES__OBJECTS__URL": "s3://invalid/objects",
 }
 DeviceOption = Annotated[
-    str, typer.Option(help="Devices that may be used, with commas: l4,l40s; cpu machines always may. Empty: all.")
+    str,
+    typer.Option(help="Devices that may be used, separated by commas: l4,l40s. CPU machines always may. Default: all."),
 ]
 
 
 def plan(  # noqa: PLR0917 - one argument per command-line option
     calls: Annotated[int, typer.Option(min=1, help="Calls at once.")] = 500,
-    slo: Annotated[str, typer.Option(help="Voice to voice, p95, the end-of-turn wait included: 500ms or 0.8s.")] = (
+    slo: Annotated[str, typer.Option(help="Voice-to-voice p95 including the end-of-turn wait: 500ms or 0.8s.")] = (
         "800ms"
     ),
-    headroom: Annotated[float, typer.Option(min=0, max=5, help="Share of the calls that is kept free.")] = HEADROOM,
+    headroom: Annotated[
+        float, typer.Option(min=0, max=5, help="Share of the calls that is kept free as a reserve.")
+    ] = HEADROOM,
     devices: DeviceOption = "",
-    isolation: Annotated[Isolation, typer.Option(help="How GPUs are shared, where they can be.")] = (
+    isolation: Annotated[Isolation, typer.Option(help="How GPUs are shared where that is possible.")] = (
         Isolation.TIME_SLICE
     ),
     machines: Annotated[Path, typer.Option(help="Catalog of machines and prices (JSON).")] = MACHINES_FILE,
@@ -52,7 +55,7 @@ def plan(  # noqa: PLR0917 - one argument per command-line option
     profile: Annotated[str, typer.Option(help="Profile whose engines are planned.")] = "nvidia",
     file: Annotated[Path | None, typer.Option("--file", help="Settings file.")] = None,
 ) -> None:
-    """Plan the machines for a number of calls within a latency target; print packing, cost, and what was assumed."""
+    """Plan machines for a number of calls within a latency target, and print packing, cost and assumptions."""
     from autoscaling.engine_profile import ProfileError, load_profiles
     from autoscaling.machines import load_machines
     from autoscaling.planning import NoPlan, PlanRequest, make_plan
@@ -76,7 +79,7 @@ def plan(  # noqa: PLR0917 - one argument per command-line option
 
 
 def planned_config(profile: str, file: Path | None) -> VoxrayConfig:
-    """Return the configuration that is planned for; addresses of services may be missing."""
+    """Return the configuration to plan for, in which addresses of services may be missing."""
     from cluster.config.environment import process_environment
     from cluster.config.loading import load_config
 
@@ -85,12 +88,12 @@ def planned_config(profile: str, file: Path | None) -> VoxrayConfig:
 
 
 def engines_of(config: VoxrayConfig) -> dict[str, str]:
-    """Return the model of each stage; the gateway's own work counts too."""
+    """Return the model of each stage. The gateway's own work counts as a stage."""
     return {"gateway": "gateway", **stage_models(config)}
 
 
 def milliseconds(text: str) -> float:
-    """Read a time as an operator writes it."""
+    """Parse a time as an operator writes it, and return it in ms."""
     for suffix, factor in (("ms", 1.0), ("s", 1000.0)):
         number = text.strip().removesuffix(suffix)
         if text.strip().endswith(suffix):
@@ -99,11 +102,11 @@ def milliseconds(text: str) -> float:
                     return value
             except ValueError:
                 break
-    raise typer.BadParameter(f"'{text}' is no time; write 500ms or 0.8s")
+    raise typer.BadParameter(f"'{text}' is not a time; write 500ms or 0.8s")
 
 
 def settings_of(found: Plan) -> dict[str, Any]:
-    """Return the plan as settings, to be laid over a settings file."""
+    """Return the plan as settings that override those of a settings file."""
     sections: dict[str, Any] = {"scaling": {"gpu_isolation": str(found.request.isolation)}}
     for stage in found.stages:
         if stage.stage == "gateway":
@@ -129,7 +132,7 @@ def _section(stage: StagePlan) -> dict[str, Any]:
 
 
 def only_devices(catalog: Any, devices: str) -> Any:
-    """Return the catalog with the devices that the operator lets us use."""
+    """Return the catalog restricted to the devices that the operator allows."""
     from dataclasses import replace
 
     names = {name.strip() for name in devices.split(",") if name.strip()}
@@ -222,7 +225,7 @@ def _print_stages(found: Plan, console: Console) -> None:
         )  # fmt: skip
     console.print(table)
     if any(stage.memory and not stage.memory.is_enforced for stage in found.stages):
-        console.print("* nothing enforces this limit with time slices; --isolation mps does", style="dim")
+        console.print("* time slicing does not enforce this limit; --isolation mps does", style="dim")
 
 
 def _use(found: Plan, pattern: Any) -> tuple[str, str]:
@@ -236,7 +239,7 @@ def _use(found: Plan, pattern: Any) -> tuple[str, str]:
 def _print_assumptions(found: Plan, request: PlanRequest, prices: str, console: Console) -> None:
     console.print("\nassumed", style="bold")
     console.print(f"  a draft begins after {request.silence_ms:.0f} ms of silence; hops take {request.hops_ms:.0f} ms")
-    console.print("  no replica is loaded beyond 75% of what its engine sustains; `calls` is for each replica")
+    console.print("  no replica is loaded beyond 75% of what its engine sustains; `calls` is per replica")
     console.print(f"  prices: {prices}", highlight=False, soft_wrap=True)
     sources: Mapping[str, str] = {s.option.profile.engine: s.option.profile.source for s in found.stages}
     for engine, source in sources.items():

@@ -1,4 +1,4 @@
-"""`voxray profile`: measure an engine on this machine; the result is what `voxray plan` plans with."""
+"""`voxray profile`: measures an engine on this machine, for `voxray plan` to use."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from cluster.config.schema import VoxrayConfig
 
 STAGES = ("transcriber", "retriever", "language_model", "synthesizer")
-# Where `voxray plan --profiles` finds them.
+# The folder in which `voxray plan --profiles` finds profiles.
 PROFILES_FOLDER = Path(".voxray/profiles")
 
 
 def profile_command(
     engine: Annotated[str, typer.Argument(help="A stage (transcriber, retriever, language_model, synthesizer), "
-                                               "or the model that a stage is configured with.")],
+                                               "or the model configured for a stage.")],
     seconds: Annotated[float, typer.Option(min=1, help="At each load.")] = 10,
     out: Annotated[Path, typer.Option(help="Folder for the profile (JSON).")] = PROFILES_FOLDER,
     profile: ProfileOption = None,
     file: FileOption = None,
 ) -> None:  # fmt: skip
-    """Measure memory, and latency against load, of one engine on this machine; write its profile for `voxray plan`."""
+    """Measure the memory of an engine and its latency under load, and write its profile for `voxray plan`."""
     from cluster.caller.questions import speak_without_cluster
     from cluster.preflight.packages import require_engine_packages
     from pipelines.audio.pcm import PCM_24K
@@ -66,10 +66,10 @@ def profile_command(
 
 
 def stage_of(engine: str, config: VoxrayConfig) -> str:
-    """Return the stage that an operator means.
+    """Return the stage that an operator names by stage or model.
 
     Raises:
-        ConfigError: no stage is called so or has this model, or it is scripted.
+        ConfigError: no stage has this name or model, or the stage is scripted.
     """
     models = stage_models(config)
     if engine == "gateway":
@@ -77,14 +77,14 @@ def stage_of(engine: str, config: VoxrayConfig) -> str:
     stage = next((name for name in STAGES if engine in (name, models.get(name))), None)
     if stage is None:
         known = ", ".join([*STAGES, *models.values()])
-        raise ConfigError(f"'{engine}' is no stage and no configured model; known: {known}")
+        raise ConfigError(f"'{engine}' is neither a stage nor a configured model; known: {known}")
     if stage not in models:
-        raise ConfigError(f"{stage} is scripted in this configuration; there is no engine to measure")
+        raise ConfigError(f"{stage} is scripted in this configuration, so there is no engine to measure")
     return stage
 
 
 def stage_models(config: VoxrayConfig) -> dict[str, str]:
-    """Return the model of each stage, of the first pool of its route; a scripted stage has none."""
+    """Return the model of the first pool in each stage's route. A scripted stage has none."""
     models: dict[str, str] = {}
     for path, model in model_uses(config):
         if path[0] == "pools" and path[2] == config.routes.of(Component(path[1]))[0]:
@@ -101,7 +101,7 @@ def _part(stage: str, config: VoxrayConfig) -> dict[str, Any]:
 
 
 def _measured(request: dict[str, Any], folder: Path, console: Console) -> dict[str, Any]:
-    """Run the measuring process and follow its lines; return the profile."""
+    """Run the measuring process, show its progress, and return the profile."""
     file = folder / "request.json"
     file.write_text(json.dumps(request), encoding="utf-8")
     log = folder / "log.txt"

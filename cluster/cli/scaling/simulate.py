@@ -1,4 +1,4 @@
-"""`voxray simulate`: a day of calls against the scaling policy, before it meets one."""
+"""`voxray simulate`: replays a day of calls against the scaling policy."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def simulate(  # noqa: PLR0917 - one argument per command-line option
     trace: Annotated[
         str, typer.Option(help="poisson, daily, flash-crowd, opening-hours; or a recorded trace (FILE.jsonl).")
     ] = "daily",
-    peak: Annotated[int, typer.Option(min=1, max=200_000, help="Calls at once at the busiest time.")] = 3000,
-    hours: Annotated[float, typer.Option(min=0.1, max=168, help="Length of a made trace.")] = 24,
-    seed: Annotated[int, typer.Option(help="Of the made trace.")] = 1,
+    peak: Annotated[int, typer.Option(min=1, max=200_000, help="Concurrent calls at the busiest time.")] = 3000,
+    hours: Annotated[float, typer.Option(min=0.1, max=168, help="Length of a generated trace.")] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of the generated trace.")] = 1,
     slo: Annotated[str, typer.Option(help="Latency target that replicas are planned for.")] = "800ms",
-    devices: Annotated[str, typer.Option(help="Devices of the plan, with commas.")] = "l40s",
+    devices: Annotated[str, typer.Option(help="Devices of the plan, separated by commas.")] = "l40s",
     ray_targets: Annotated[
-        str, typer.Option(help="Ray's default policy beside it: its targets, as shares of a replica's calls.")
+        str, typer.Option(help="Also simulate Ray's default policy at these targets, as shares of a replica's calls.")
     ] = "0.7,0.8",
     sweep: Annotated[
-        list[str] | None, typer.Option(help=f"Try several values, as headroom=0,0.05. Of: {', '.join(SWEPT)}.")
+        list[str] | None, typer.Option(help=f"Try several values, as headroom=0,0.05. Names: {', '.join(SWEPT)}.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for simulation.json and plots.")] = None,
     save_trace: Annotated[Path | None, typer.Option(help="Write the trace as JSON Lines here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Replay calls against the policy on planned machines: refused and late calls, cost, beside the oracle and Ray."""
+    """Replay calls against the policy on planned machines, and compare misses and cost with an oracle and Ray."""
     from autoscaling.simulator.traces import save_trace as write_trace
 
     calls = _trace(trace, peak, seed, hours)
@@ -113,7 +113,7 @@ def _tried(
 
 
 def numbers(text: str) -> list[float]:
-    """Read numbers with commas between them."""
+    """Parse numbers separated by commas."""
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -121,7 +121,7 @@ def numbers(text: str) -> list[float]:
 
 
 def _sweeps(texts: Sequence[str]) -> list[dict[str, float]]:
-    """Return every combination of the swept values; one empty one when nothing is swept."""
+    """Return every combination of the swept values, or one empty combination when nothing is swept."""
     axes: list[list[tuple[str, float]]] = []
     for text in texts:
         name, _, values = text.partition("=")

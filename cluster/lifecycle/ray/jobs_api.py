@@ -16,7 +16,7 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """A job as Ray knows it. `status` is Ray's word; `exit_code` None: none was reported."""
+    """A job as known to Ray. `status` is Ray's term, and `exit_code` is None if none was reported."""
 
     job: str
     status: str
@@ -31,7 +31,7 @@ class JobState:
 
 
 class JobsApi:
-    """A client of one cluster's jobs. Blocking; not shared between threads. Close it, or use it in a `with`."""
+    """A blocking client of one cluster's jobs, for use by one thread. Close it, or use it in a `with` statement."""
 
     def __init__(self, dashboard_url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -44,7 +44,7 @@ class JobsApi:
         self._client.close()
 
     def submit(self, job: str, entrypoint: str, variables: Mapping[str, str], metadata: Mapping[str, str]) -> None:
-        """Start `entrypoint`, a shell command, on the cluster under the id `job`."""
+        """Start the shell command `entrypoint` on the cluster under the id `job`."""
         body = {
             "submission_id": job,
             "entrypoint": entrypoint,
@@ -54,7 +54,7 @@ class JobsApi:
         self._call("POST", _PATH, body)
 
     def state(self, job: str) -> JobState | None:
-        """Return a job, None when Ray does not know it (any more: its records end with the cluster)."""
+        """Return a job, or None if Ray does not know it. Ray's records end with the cluster."""
         answer = self._call("GET", f"{_PATH}{job}", allow_missing=True)
         return None if answer is None else _state(answer.json())
 
@@ -66,12 +66,12 @@ class JobsApi:
         return sorted(states, key=lambda state: -state.started_at_s)
 
     def logs(self, job: str) -> str:
-        """Return what a job has printed so far."""
+        """Return the output of a job so far."""
         answer = self._call("GET", f"{_PATH}{job}/logs", allow_missing=True)
         return "" if answer is None else str(answer.json().get("logs") or "")
 
     def stop(self, job: str) -> None:
-        """Ask a job to end. Returns at once."""
+        """Ask a job to end, without waiting."""
         self._call("POST", f"{_PATH}{job}/stop")
 
     def _call(

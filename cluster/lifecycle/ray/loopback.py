@@ -1,8 +1,9 @@
 """Keeps the replicas' own gRPC servers on loopback.
 
-With `RAY_SERVE_USE_GRPC_BY_DEFAULT` every replica serves calls of other replicas on `[::]:0`, without a password and
-with pickled arguments: who reaches the port can run code. Serve has no option for the address. Ray calls
-`keep_on_loopback` in every worker before the actor is made (the head's environment names it as worker set-up hook).
+With `RAY_SERVE_USE_GRPC_BY_DEFAULT` every replica serves calls from other replicas on `[::]:0`, without a password and
+with pickled arguments, so whoever reaches the port can run code. Serve has no option for the address. Ray calls
+`keep_on_loopback` in every worker before the actor is created, because the head's environment names it as the worker
+set-up hook.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _FUNCTION = "add_port_to_grpc_server"
 def keep_on_loopback() -> None:
     """Make this process bind gRPC servers that ask for all interfaces to 127.0.0.1 instead.
 
-    Does nothing on successive calls. Raises if Ray no longer has the function that it replaces: a cluster that listens
-    wider than promised must not start.
+    Does nothing on successive calls. Raises if Ray no longer has the function that it replaces, because a cluster must
+    not start if it would listen more widely than promised.
     """
     import importlib
 
@@ -36,12 +37,12 @@ def keep_on_loopback() -> None:
 
     add_port.is_loopback_only = True  # type: ignore[attr-defined]  # so that it is not replaced twice
     setattr(tls, _FUNCTION, add_port)
-    # Modules that have imported the function by name already keep their own reference.
+    # Modules that have already imported the function by name keep their own reference.
     if _REPLICA_MODULE in sys.modules:
         setattr(sys.modules[_REPLICA_MODULE], _FUNCTION, add_port)
 
 
 def loopback_address(address: str) -> str:
-    """Return `address` with a wildcard host replaced by 127.0.0.1; other addresses unchanged."""
+    """Return `address` with a wildcard host replaced by 127.0.0.1. Other addresses are unchanged."""
     host, _, port = address.rpartition(":")
     return f"127.0.0.1:{port}" if host in ("[::]", "0.0.0.0", "*", "") else address

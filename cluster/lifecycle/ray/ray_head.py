@@ -1,15 +1,15 @@
-"""`ray start` without the Ray Client server.
+"""Runs `ray start` without the Ray Client server.
 
-`ray start --head` always adds that server (for `ray://` addresses, which we do not use) when gRPC is installed, has no
-option against it, and ends the whole head when it fails: on a busy machine its 30 s for the raylet to appear run out.
-It also costs 50 MB and a second of two cores.
+If gRPC is installed, `ray start --head` always adds that server (for `ray://` addresses, which we do not use), with no
+option to disable it. It ends the whole head if the server fails, as it does on a busy machine when the raylet does not
+appear within 30 s. The server also costs 50 MB and a second of two cores.
 """
 
 from __future__ import annotations
 
 
 def main() -> None:
-    """Run Ray's command line; the arguments are `sys.argv`."""
+    """Run Ray's command line with the arguments in `sys.argv`."""
     from ray.scripts import scripts
 
     if not callable(getattr(scripts, "get_ray_client_dependency_error", None)):

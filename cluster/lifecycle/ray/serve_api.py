@@ -14,15 +14,15 @@ ATTEMPTS = 3
 
 
 class ServeFailedError(ServiceError):
-    """Serve's REST API had an error of its own; another try may succeed."""
+    """Serve's REST API failed internally. Another try may succeed."""
 
 
 class ServeApi:
-    """A client of one cluster's Serve. Blocking; not shared between threads. Close it, or use it in a `with`."""
+    """A blocking client of one cluster's Serve, for use by one thread. Close it, or use it in a `with` statement."""
 
     def __init__(self, dashboard_url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # The first PUT starts Serve's controller, which imports for many seconds on a small machine.
+        # The first PUT starts Serve's controller, whose imports take many seconds on a small machine.
         self._client = httpx.Client(base_url=dashboard_url, headers=headers, timeout=120.0, trust_env=False)
 
     def __enter__(self) -> ServeApi:
@@ -32,10 +32,10 @@ class ServeApi:
         self._client.close()
 
     def deploy(self, rendered: Mapping[str, Any]) -> None:
-        """Submit a configuration; returns when Serve has accepted it, long before it is running.
+        """Submit a configuration. Returns when Serve has accepted it, long before it is running.
 
-        Submitted again after a server error: while Serve itself starts, on a busy machine, its own deadlines for its
-        proxies run out and it replaces them; the same configuration twice is the same as once.
+        The configuration is submitted again after a server error. While Serve starts on a busy machine, its deadlines
+        for its proxies may expire and it replaces them. Submitting the same configuration twice has no further effect.
         """
         for _ in range(ATTEMPTS - 1):
             try:
@@ -46,13 +46,13 @@ class ServeApi:
         self._call("PUT", rendered)
 
     def status(self) -> dict[str, Any]:
-        """Return Serve's account of all applications."""
+        """Return Serve's report on all applications."""
         response = self._call("GET", None)
         result: dict[str, Any] = response.json()
         return result
 
     def delete(self) -> None:
-        """Shut Serve down in order: replicas drain first. Blocks until the controller has ended."""
+        """Shut Serve down in an orderly way, with replicas draining first. Blocks until the controller has ended."""
         self._call("DELETE", None)
 
     def _call(self, method: str, body: Mapping[str, Any] | None) -> httpx.Response:

@@ -1,1 +1,1 @@
-"""Putting a configuration into force on a running cluster, watching it, and taking it back."""
+"""Applies a configuration to a running cluster, watches the roll-out, and takes it back."""

@@ -1,4 +1,4 @@
-"""Reads Ray Serve's account of an application and judges it. Pure: takes plain data, returns values."""
+"""Interprets Ray Serve's report on an application. Pure: takes plain data and returns values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAILED_STATES = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 @dataclass(frozen=True, slots=True)
 class DeploymentProgress:
-    """One deployment: Serve's state and message, and how many replicas run of how many are wanted."""
+    """One deployment: Serve's state and message, and the numbers of running and wanted replicas."""
 
     name: str
     state: str
@@ -23,9 +23,9 @@ class DeploymentProgress:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationProgress:
-    """One application, or several together (`together`).
+    """One application, or several combined by `together`.
 
-    `state` is Serve's, or "NOT_STARTED" when Serve does not know it (yet).
+    `state` is Serve's state, or "NOT_STARTED" if Serve does not know the application (yet).
     """
 
     state: str
@@ -34,14 +34,15 @@ class ApplicationProgress:
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves, with all the replicas that are wanted."""
+        """Whether it serves with all wanted replicas."""
         return self.state == "RUNNING" and all(line.running >= line.wanted for line in self.deployments)
 
     @property
     def failure(self) -> str:
-        """Why it will not come up without a change, in Serve's own words; "" while there is hope.
+        """Why it will not come up without a change, in Serve's words; "" while it still may.
 
-        The application's state decides: right after a new submission the deployments still show the last one's failure.
+        The application's state decides, because right after a submission the deployments still show the previous
+        failure.
         """
         if self.state not in FAILED_STATES:
             return ""
@@ -50,12 +51,12 @@ class ApplicationProgress:
 
 
 def read_progress(status: Mapping[str, Any], applications: Iterable[str]) -> ApplicationProgress:
-    """Read the answer of `GET /api/serve/applications/`: how all of these applications are together."""
+    """Parse the answer of `GET /api/serve/applications/` and return the combined progress of these applications."""
     return together([_read_application(status, name) for name in applications])
 
 
 def together(found: Sequence[ApplicationProgress]) -> ApplicationProgress:
-    """Return several applications as one: failed when one has failed, running when all are."""
+    """Combine several applications into one, which has failed if one has, and is running if all are."""
     states = [application.state for application in found]
     worst = next((state for state in states if state in FAILED_STATES), None)
     state = worst or next((state for state in states if state != "RUNNING"), "RUNNING" if states else "NOT_STARTED")

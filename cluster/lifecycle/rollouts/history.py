@@ -1,7 +1,7 @@
-"""The configurations that were put into force, kept so that the previous one can be put back.
+"""The history of deployed configurations, kept so that the previous one can be restored.
 
-One JSON file a deployment, numbered, never rewritten, beside the data of the cluster: `deployments/000001.json` in the
-object store. So every operator sees the same history, and it outlives the head.
+Each deployment has one numbered JSON file, which is never rewritten, in the cluster's object store
+(`deployments/000001.json`). Every operator therefore sees the same history, and it outlives the head.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class DeployedConfig:
     """One deployment.
 
     Attributes:
-        number: from 1.
-        at_s: when, in seconds since 1970.
-        what: "deploy", "rollback to N", "up".
-        rendered: the Serve configuration as submitted. It holds no secret, only names of variables.
-        origin: whose configuration it is: its own number, or that of the one that a roll-back put back.
+        number: number of the deployment, from 1.
+        at_s: time of the deployment, in seconds since 1970.
+        what: the operation: "deploy", "rollback to N" or "up".
+        rendered: the Serve configuration as submitted. It contains no secrets, only names of variables.
+        origin: number of the deployment that the configuration is from: its own, or the one that a roll-back restored.
     """
 
     number: int
@@ -40,10 +40,10 @@ class DeployedConfig:
 
 
 class NumberedFiles(Protocol):
-    """Texts by number. `add` refuses a number that is there (FileExistsError)."""
+    """A store of numbered texts. `add` refuses an existing number (FileExistsError)."""
 
     def numbers(self) -> list[int]:
-        """Return the numbers that are there, rising."""
+        """Return the existing numbers in rising order."""
 
     def read(self, number: int) -> str:
         """Return a text."""
@@ -54,7 +54,7 @@ class NumberedFiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FilesInFolder:
-    """In a folder of this machine."""
+    """Numbered texts in a folder of this machine."""
 
     folder: Path
 
@@ -72,7 +72,7 @@ class FilesInFolder:
 
 @dataclass(frozen=True, slots=True)
 class FilesInS3:
-    """Below a prefix of a bucket; credentials are boto3's business."""
+    """Numbered texts below a prefix of a bucket. boto3 finds the credentials."""
 
     client: Any
     bucket: str
@@ -92,7 +92,7 @@ class FilesInS3:
         from botocore.exceptions import ClientError
 
         try:
-            # "*": only if nothing is there, so that of two operators one sees the other's.
+            # "*" writes only if nothing is there, so that one of two operators notices the other.
             self.client.put_object(
                 Bucket=self.bucket, Key=f"{self.prefix}/{_name(number)}", Body=text.encode(), IfNoneMatch="*"
             )
@@ -109,7 +109,7 @@ class DeploymentHistory:
         self._files = files
 
     def last(self) -> DeployedConfig | None:
-        """Return what was put into force last, or None."""
+        """Return the latest deployment, or None."""
         numbers = self._files.numbers()
         return self.get(numbers[-1]) if numbers else None
 
@@ -117,7 +117,7 @@ class DeploymentHistory:
         """Return one deployment.
 
         Raises:
-            ServiceError: there is no such number.
+            ServiceError: no deployment has this number.
         """
         if number not in self._files.numbers():
             raise ServiceError("history", f"no deployment has the number {number}; `voxray rollback --list` shows them")
@@ -130,13 +130,13 @@ class DeploymentHistory:
     def before(
         self, current: DeployedConfig, as_it_would_be: Callable[[dict[str, Any]], dict[str, Any]] = lambda item: item
     ) -> DeployedConfig | None:
-        """Return the nearest earlier deployment with another configuration; None when there is none.
+        """Return the latest earlier deployment with a different configuration, or None.
 
-        After a roll-back to N, that is one before N: rolling back twice goes back twice.
+        After a roll-back to N this is a deployment before N, so rolling back twice goes back twice.
 
         Args:
-            current: what is in force.
-            as_it_would_be: makes of an earlier configuration what putting it back would submit.
+            current: the current deployment.
+            as_it_would_be: turns an earlier configuration into what would be submitted to restore it.
         """
         for number in reversed([number for number in self._files.numbers() if number < current.origin]):
             earlier = self.get(number)
@@ -145,12 +145,12 @@ class DeploymentHistory:
         return None
 
     def add(self, what: str, rendered: Mapping[str, Any], origin: int | None = None) -> DeployedConfig:
-        """Record what has just been put into force.
+        """Record a configuration that has just been deployed.
 
         Args:
-            what: how it came.
+            what: the operation that deployed it.
             rendered: the configuration.
-            origin: the number whose configuration it is; None: a new one.
+            origin: number of the deployment that the configuration is from; None for a new one.
         """
         for _ in range(ATTEMPTS):
             number = (self._files.numbers() or [0])[-1] + 1
@@ -160,11 +160,11 @@ class DeploymentHistory:
             except FileExistsError:
                 continue
             return made
-        raise ServiceError("history", "somebody else deploys at the same time, again and again")
+        raise ServiceError("history", "somebody else keeps deploying at the same time; try again later")
 
 
 def open_history(objects_url: str) -> DeploymentHistory:
-    """Return the history that lies in an object store: a folder, file:// or s3:// URL."""
+    """Return the history in an object store, given as a folder, file:// or s3:// URL."""
     parts = urlsplit(objects_url)
     if parts.scheme != "s3":
         return DeploymentHistory(FilesInFolder(Path(parts.path if parts.scheme == "file" else objects_url) / FOLDER))

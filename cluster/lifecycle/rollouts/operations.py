@@ -1,4 +1,4 @@
-"""Changes of a running cluster, with calls in progress: `deploy`, `drain`, `rollback`."""
+"""Changes a running cluster while calls are in progress: `deploy`, `drain` and `rollback`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pipelines.errors import ConfigError
 
 INGRESS_WAIT_S = 60.0
 POLL_S = 1.0
-# What parts say of the cluster and not of the roll-out (`cluster.config.parts`).
+# Keys in the parts that describe the cluster rather than the roll-out (`cluster.config.parts`).
 _OF_THE_CLUSTER = ("addresses", "redis_url", "agents_folder")
 
 
@@ -43,22 +43,22 @@ def deploy(
     progress: Progress | None = None,
     import_path: str = IMPORT_PATH,
 ) -> DeployedConfig | None:
-    """Put a configuration into force on the running cluster; return its record, or None when nothing was to do.
+    """Apply a configuration to the running cluster. Returns its record, or None if there was nothing to do.
 
-    Open calls go on, as far as the change lets them (`cluster.render.changes`). A pool that is removed gets no new
-    calls and stays until those that hold it have ended. A deployment that fails is undone: the configuration before it
-    is put back.
+    Open calls continue as far as the change permits (`cluster.render.changes`). A removed pool gets no new calls and
+    stays until the calls that hold it have ended. A deployment that fails is undone by restoring the previous
+    configuration.
 
     Args:
         config: the tree.
         console: where progress is shown.
-        show: told what will happen; False ends it there, with nothing changed.
-        progress: told about downloads of weights.
-        import_path: the application's builder.
+        show: called with what will happen. If it returns False, nothing is changed.
+        progress: informed about downloads of weights.
+        import_path: import path of the application's builder.
 
     Raises:
-        ConfigError: the preflight refuses it, or it needs a restart.
-        ServiceError: it did not come up; the message tells what is in force now.
+        ConfigError: the preflight refuses the configuration, or it needs a restart.
+        ServiceError: the configuration did not come up. The message says which one is active now.
     """
     refuse(inspect(config, process_environment(), is_here=not config.ray.address, is_running=True))
     with (
@@ -85,12 +85,13 @@ def rollback(
     to: int | None = None,
     show: Callable[[Changes], bool] = lambda _: True,
 ) -> DeployedConfig | None:
-    """Put the configuration before the present one back, or the one with the number `to`; return the new record.
+    """Restore the previous configuration, or the one with the number `to`, and return the new record.
 
-    Code, addresses of services and the ingress stay as they are now: they belong to the cluster, not to a roll-out.
+    Code, addresses of services and the ingress are not restored, because they belong to the cluster and not to a
+    roll-out.
 
     Raises:
-        ServiceError: there is nothing to go back to, or it did not come up.
+        ServiceError: there is nothing to go back to, or the configuration did not come up.
     """
     with (
         running_cluster(config, "rollback", console) as cluster,
@@ -116,15 +117,15 @@ def rollback(
 def drain(
     config: VoxrayConfig, console: Console, *, timeout_s: float, show: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Refuse new calls on all gateways, and wait until the open ones have ended; return how many are left.
+    """Refuse new calls on all gateways, wait until the open ones have ended, and return how many are left.
 
-    New calls get 503 with `Retry-After` before the handshake. `deploy` lets calls in again.
+    New calls get 503 with `Retry-After` before the handshake. `deploy` admits calls again.
 
     Args:
         config: the tree.
         console: where progress is shown.
-        timeout_s: longest wait.
-        show: told the number of open calls, whenever it was counted.
+        timeout_s: longest wait, in seconds.
+        show: called with the number of open calls after each count.
 
     Raises:
         ServiceError: nothing was deployed, or the gateways cannot be asked.
@@ -144,7 +145,7 @@ def drain(
 
 
 def history(config: VoxrayConfig, console: Console) -> list[DeployedConfig]:
-    """Return what was deployed, oldest first."""
+    """Return all deployments, oldest first."""
     with running_cluster(config, "rollback", console) as cluster:
         return cluster.history.all()
 
@@ -165,7 +166,7 @@ def _put_into_force(
             raise
         _undo(cluster, api, current, error, console=console)
         raise ServiceError(
-            error.service, f"{error}\nnumber {current.number}, which was in force before, is so again"
+            error.service, f"{error}\nnumber {current.number}, which was active before, is active again"
         ) from error
     cluster.remember(fingerprint(rendered))
     return cluster.history.add(what, rendered, origin)
@@ -178,13 +179,13 @@ def _undo(
         _submit(cluster, api, former.rendered, console)
     except ServiceError as error:
         raise ServiceError(
-            failure.service, f"{failure}\nnumber {former.number} was put back, and does not come up either: {error}"
+            failure.service, f"{failure}\nnumber {former.number} was restored but does not come up either: {error}"
         ) from failure
     cluster.remember(fingerprint(former.rendered))
 
 
 def _submit(cluster: RunningCluster, api: ServeApi, rendered: dict[str, Any], console: Console) -> None:
-    # Whatever happens from here on, `voxray up` must not take the old configuration for granted.
+    # From here on, whatever happens, `voxray up` must not assume that the old configuration is active.
     cluster.remember("")
     Rollout(api, cluster.logs, console).submit_and_wait(rendered, cluster.config.ray.deploy_timeout_s)
     if cluster.http_url:
@@ -200,7 +201,7 @@ def _refuse_restart(changes: Changes) -> None:
 
 
 def _in_force(api: ServeApi, deployed: dict[str, Any]) -> dict[str, Any]:
-    """Return what runs: what was deployed last, with what a drain has changed since."""
+    """Return the active configuration: the last deployed one with what a drain has changed since."""
     application = api.status().get("applications", {}).get(APPLICATION, {}).get("deployed_app_config") or {}
     found = next((item for item in application.get("deployments", []) if item["name"] == GATEWAY), None)
     running = copy.deepcopy(deployed)
@@ -212,13 +213,13 @@ def _in_force(api: ServeApi, deployed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_cluster_of(target: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    """Return `target` on the cluster that runs `current`: its ports and services, its code."""
+    """Return `target` adapted to the cluster that runs `current`: with its ports, its services and its code."""
     made = copy.deepcopy(target)
     for key in ("proxy_location", "http_options"):
         made[key] = current[key]
     now = {application["name"]: application["args"] for application in current["applications"]}
     for application in made["applications"]:
-        # A pool that does not run now was on this cluster when it did: its addresses are as good as known.
+        # A pool that is not running now was on this cluster when it was, so its addresses are known.
         args = application["args"]
         present = now.get(application["name"], args)
         args["part"].update({key: present["part"][key] for key in _OF_THE_CLUSTER if key in args["part"]})
@@ -246,15 +247,15 @@ def _let_calls_leave(
     leaving: tuple[str, ...],
     console: Console,
 ) -> None:
-    """Offer the pools of the new configuration alone, and wait until no call holds one that is about to go.
+    """Offer only the pools of the new configuration, and wait until no call holds a pool that is about to be removed.
 
-    Its new pools come up first, so that new calls have somewhere to go.
+    The new pools come up first, so that new calls have somewhere to go.
     """
     in_force, rendered = renders
     between = copy.deepcopy(rendered)
     old = {application["name"]: application for application in in_force["applications"]}
     between["applications"] += [copy.deepcopy(old[name]) for name in leaving]
-    # The gateways themselves change with the rest, after the wait: replaced now, they would cut the wait short.
+    # The gateways themselves change with the rest after the wait, because replacing them now would cut it short.
     gateway = _gateway_application(between)
     settings = gateway["deployments"][0]["user_config"]
     gateway.update(copy.deepcopy(_gateway_application(in_force)))
@@ -272,7 +273,7 @@ def _let_calls_leave(
 def _wait_for_calls(
     cluster: RunningCluster, timeout_s: float, show: Callable[[int], None], pools: tuple[str, ...] = ()
 ) -> int:
-    """Wait until no call is open, or none that holds one of these pools (applications); return how many are left."""
+    """Wait until no call is open, or none that holds one of these pools (applications). Returns how many are left."""
     python = sys.executable if cluster.local else "python"
     command = shlex.join(Program.DRAIN_WATCH.command(f"{timeout_s:g}", *pools, python=python))
     calls = -1

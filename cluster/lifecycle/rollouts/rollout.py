@@ -1,4 +1,4 @@
-"""Submits the applications and watches it until it serves, or until it is clear that it will not."""
+"""Submits the applications and watches them until they serve, or until it is clear that they will not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cluster.services.errors import ServiceError
 from cluster.services.supervisor import tail
 
 POLL_S = 0.5
-# Serve replaces a replica that has died within seconds; that one died meanwhile does not make a roll-out fail.
+# Serve replaces a dead replica within seconds, so a replica that dies meanwhile must not fail the roll-out.
 UNHEALTHY_PATIENCE_S = 60.0
 LOG_LINES = 25
 
@@ -33,8 +33,8 @@ class Rollout:
 
     Args:
         api: the cluster's Serve.
-        ray_logs: the head's log folder, where a failed replica's log is looked for.
-        console: where progress is shown.
+        ray_logs: the head's log folder, which is searched for a failed replica's log.
+        console: console on which progress is shown.
     """
 
     def __init__(self, api: ServeApi, ray_logs: Path, console: Console) -> None:
@@ -110,10 +110,10 @@ class Rollout:
 
 
 def wait_for_ingress(http_url: str, timeout_s: float) -> None:
-    """Return when the ingress passes requests on: Serve reports "running" a moment before HAProxy knows the replicas.
+    """Wait until the ingress passes requests on. Serve reports "running" slightly before HAProxy knows the replicas.
 
     Raises:
-        ServiceError: it does not within `timeout_s`.
+        ServiceError: it does not do so within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     answer = "no answer"

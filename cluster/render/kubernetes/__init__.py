@@ -1,1 +1,1 @@
-"""Kubernetes manifests of a configuration, for KubeRay: pure, the same text for the same tree."""
+"""Renders the Kubernetes manifests of a configuration for KubeRay. Pure: the same tree gives the same text."""

@@ -21,7 +21,8 @@ def render_kuberay(config: VoxrayConfig, part: Part = "all") -> str:
 
     Args:
         config: the tree.
-        part: "all"; "cluster": all but the service that sends calls to this version of the cluster; "calls": that one.
+        part: "all"; "cluster" for all but the service that routes calls to this version of the cluster; or "calls" for
+            only that service.
 
     Raises:
         ConfigError: the configuration describes no cluster on nodes.
@@ -62,7 +63,7 @@ def _core(config: VoxrayConfig, kind: str, suffix: str, content: dict[str, Any])
 
 
 def _disruption_budgets(config: VoxrayConfig) -> list[dict[str, Any]]:
-    """Return the budgets: the head is never evicted by a drain of its node; of each pool one pod at a time."""
+    """Return the budgets: a node drain never evicts the head, and evicts one pod of each pool at a time."""
     budgets = [_disruption_budget(config, HEAD, {"maxUnavailable": 0})]
     for name, pool in config.topology.pools().items():
         if not pool.is_spot:

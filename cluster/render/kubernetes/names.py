@@ -7,7 +7,7 @@ from typing import Any
 from cluster.config.schema import VoxrayConfig
 
 HEAD = "head"
-# The node group of Terraform for operators, names and the head.
+# The Terraform node group for operators, for name resolution and for the head.
 SYSTEM_NODES = "system"
 CONFIG_MOUNT = "/etc/voxray"
 AGENTS_MOUNT = "/etc/voxray-agents"
@@ -21,7 +21,7 @@ def metadata(config: VoxrayConfig, suffix: str = "") -> dict[str, Any]:
 
 
 def own_labels(config: VoxrayConfig) -> dict[str, str]:
-    """Return the labels of everything that belongs to this cluster; selectors match on them."""
+    """Return the labels of everything in this cluster, on which selectors match."""
     return {"app.kubernetes.io/name": "voxray", "app.kubernetes.io/instance": config.topology.name}
 
 

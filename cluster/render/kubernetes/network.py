@@ -1,6 +1,6 @@
-"""Network policies: nothing in or out but what a call, an operator and a scrape need.
+"""Network policies that allow only what calls, operators and metrics scrapes need.
 
-Rules of one namespace add up: the first closes everything, each of the others opens one way.
+The policies of a namespace add up: the first closes everything, and each of the others opens one path.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def network_policies(config: VoxrayConfig) -> list[dict[str, Any]]:
 
 
 def service_ports(config: VoxrayConfig) -> list[int]:
-    """Return the ports of the services that nodes talk to: the configured ones, and HTTPS for the VPC's endpoints."""
+    """Return the ports of the configured services that nodes use, and HTTPS for the VPC's endpoints."""
     services = config.services
     ports = {HTTPS}
     for url in (services.redis.url, services.milvus.uri, services.sql.url):
@@ -65,7 +65,7 @@ def _policy(config: VoxrayConfig, suffix: str, spec: dict[str, Any]) -> dict[str
 
 def _among_nodes(config: VoxrayConfig) -> dict[str, Any]:
     peers = [{"podSelector": {"matchLabels": own_labels(config)}}]
-    # The raylet, the object manager and the agents take any free port, so nodes are open to each other.
+    # The raylet, the object manager and the agents use any free port, so nodes are open to each other.
     ports = [{"protocol": "TCP", "port": 1024, "endPort": 65535}]
     return {
         "policyTypes": ["Ingress", "Egress"],
@@ -75,7 +75,7 @@ def _among_nodes(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def _ingress(peers: list[dict[str, Any]], ports: list[int]) -> dict[str, Any]:
-    # An empty list of peers would mean "everybody" to Kubernetes; no rule at all means nobody.
+    # For Kubernetes an empty list of peers means everybody, whereas no rule at all means nobody.
     rules = [{"from": peers, "ports": [_port(port) for port in ports]}] if peers else []
     return {"policyTypes": ["Ingress"], "ingress": rules}
 

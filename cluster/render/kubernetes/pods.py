@@ -1,8 +1,8 @@
-"""Pod templates: the head's, and one for each pool.
+"""The pod templates of the head and of each pool.
 
-Pods run as an ordinary user without privileges, with the weights of their pool fetched before Ray starts. KubeRay adds
-the start command; its `ray stop` before the end of a pod is replaced, because it would cut calls at once: `ray start`
-drains by itself on SIGTERM (`RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S`), within the pod's grace.
+Pods run as an ordinary user without privileges, and fetch the weights of their pool before Ray starts. KubeRay adds the
+start command. Its `ray stop` before a pod's end is replaced because it would cut calls at once; instead `ray start`
+drains by itself on SIGTERM (`RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S`), within the pod's grace period.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from cluster.render.ports import DASHBOARD, GCS, HAPROXY_METRICS, RAY_METRICS
 from cluster.render.times import call_times
 
 USER_ID = 1000
-# Time for the balancer to hear that a pod goes, before Ray starts to drain it.
+# Time for the balancer to notice that a pod is going away, before Ray starts to drain it.
 PRE_STOP_S = 5
 _ACCELERATORS = {"nvidia": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuroncore"}
 _TAINTS = {"nvidia": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
-_SHARED_MEMORY_SHARE = 0.3  # what Ray gives its object store
+_SHARED_MEMORY_SHARE = 0.3  # the share that Ray gives to its object store
 
 
 def head_template(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the head's pod. It holds no replica, so it needs no weights."""
+    """Return the head's pod template. The head holds no replicas, so it needs no weights."""
     head = config.topology.head
     container = {
         "name": "ray-head",
@@ -54,14 +54,14 @@ def head_template(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def worker_template(config: VoxrayConfig, name: str, pool: NodePoolConfig) -> dict[str, Any]:
-    """Return the pod of a pool's nodes."""
+    """Return the pod template of a pool's nodes."""
     count = pool.gpus or pool.neuron_cores
     accelerator = {_ACCELERATORS[pool.accelerator]: count} if pool.accelerator in _ACCELERATORS else {}
     container = {
         "name": "ray-worker",
         "image": image_of(config, name),
         "ports": [
-            {"name": "serve", "containerPort": ingress_port(config)},  # KubeRay's probes look for this name
+            {"name": "serve", "containerPort": ingress_port(config)},  # KubeRay's probes look for a port with this name
             {"name": "metrics", "containerPort": RAY_METRICS.first},
             {"name": "haproxy-metrics", "containerPort": HAPROXY_METRICS.first},
         ],
@@ -97,7 +97,8 @@ def _template(
         "metadata": {"labels": {**own_labels(config), POOL_LABEL: pool}},
         "spec": {
             "serviceAccountName": metadata(config, pool)["name"],
-            "automountServiceAccountToken": pool == HEAD,  # the autoscaler beside the head asks Kubernetes for pods
+            # the autoscaler next to the head requests pods from Kubernetes
+            "automountServiceAccountToken": pool == HEAD,
             "terminationGracePeriodSeconds": call_times(config).pod_grace_s,
             "securityContext": {
                 "runAsNonRoot": True,
@@ -164,7 +165,7 @@ def _container_basics(
 
 
 def _switches(config: VoxrayConfig) -> dict[str, str]:
-    # KubeRay sets RAY_AUTH_MODE, with the token, by `authOptions`.
+    # KubeRay sets RAY_AUTH_MODE and the token through `authOptions`.
     return {name: value for name, value in node_environment(config).items() if name != "RAY_AUTH_MODE"}
 
 

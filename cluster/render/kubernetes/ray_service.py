@@ -1,7 +1,7 @@
-"""The RayService: a Ray cluster that KubeRay makes, with the application on it.
+"""The RayService: a Ray cluster created by KubeRay, with the application on it.
 
 A change within `serveConfigV2` is applied in place. A change of `rayClusterConfig` (an image, a node's environment)
-makes a second cluster; the old one lives `rayClusterDeletionDelaySeconds` longer, so that its calls can end.
+creates a second cluster, and the old one lives `rayClusterDeletionDelaySeconds` longer so that its calls can end.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def ray_service(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def node_port_service(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the service by which a balancer outside of Kubernetes (Terraform's) reaches the gateways.
+    """Return the service through which a balancer outside Kubernetes (Terraform's) reaches the gateways.
 
-    It selects the pods of one version of the cluster. After a change that makes a second cluster, applying it is what
-    sends new calls there: apply the rest first, and this when the new cluster is ready. KubeRay's own service would
-    follow by itself, but cannot have a fixed port of the nodes.
+    It selects the pods of one version of the cluster. After a change that creates a second cluster, applying this
+    service sends new calls there, so apply the rest first and this when the new cluster is ready. KubeRay's own service
+    would follow by itself, but cannot have a fixed node port.
     """
     balancer = config.topology.balancer
     port = {"name": "serve", "port": balancer.port, "targetPort": ingress_port(config), "nodePort": balancer.node_port}
@@ -56,7 +56,7 @@ def node_port_service(config: VoxrayConfig) -> dict[str, Any]:
         "metadata": metadata(config, "calls"),
         "spec": {
             "type": "NodePort",
-            # Local: a node without a gateway takes no calls, and the caller's address arrives as it is.
+            # "Local" means that a node without a gateway takes no calls, and that the caller's address is preserved.
             "externalTrafficPolicy": "Local",
             "ports": [port],
             "selector": {**own_labels(config), **workers, VERSION_LABEL: _version(_cluster(config))},
@@ -65,7 +65,7 @@ def node_port_service(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def _version(cluster: dict[str, Any]) -> str:
-    # Numbers of nodes change in place: KubeRay leaves them out when it compares, too.
+    # Node counts change in place, since KubeRay ignores them in its comparison as well.
     groups = [
         {key: value for key, value in group.items() if key not in _NUMBERS} for group in cluster["workerGroupSpecs"]
     ]
@@ -74,7 +74,10 @@ def _version(cluster: dict[str, Any]) -> str:
 
 
 def _labelled(cluster: dict[str, Any]) -> dict[str, Any]:
-    """Return the cluster with its version on every pod; what makes KubeRay make a second one changes the version."""
+    """Return the cluster with its version on every pod.
+
+    Whatever makes KubeRay create a second one changes the version.
+    """
     version = _version(cluster)
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         group["template"]["metadata"]["labels"][VERSION_LABEL] = version
@@ -96,7 +99,7 @@ def _cluster(config: VoxrayConfig) -> dict[str, Any]:
             },
         },
         "headGroupSpec": {
-            # 0: no replica there; the head's death must not end a call.
+            # 0 CPUs keep replicas off the head, whose death must not end a call.
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
             "template": head_template(config),
         },
@@ -118,7 +121,7 @@ def _cluster(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def _gcs(config: VoxrayConfig) -> dict[str, Any]:
-    # No `externalStorageNamespace`: an upgraded cluster must not find the state of the one before it.
+    # There is no `externalStorageNamespace`, because an upgraded cluster must not find its predecessor's state.
     redis = config.services.redis
     options: dict[str, Any] = {"redisAddress": redis_address(config)}
     if redis.password_env:
@@ -128,9 +131,9 @@ def _gcs(config: VoxrayConfig) -> dict[str, Any]:
 
 
 def _own_balancer(config: VoxrayConfig) -> dict[str, Any]:
-    """Return the service that KubeRay keeps at the present cluster, behind a balancer of Kubernetes' own.
+    """Return the service that KubeRay keeps on the current cluster, behind Kubernetes' own balancer.
 
-    KubeRay takes name and number of the port called "serve" from it, and drops the rest of its ports.
+    KubeRay takes name and number of the port called "serve" from it, and drops its other ports.
     """
     return {
         "apiVersion": "v1",

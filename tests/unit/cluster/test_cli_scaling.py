@@ -54,8 +54,8 @@ def test_plan_as_settings_is_a_valid_file(tmp_path: Path) -> None:
         (["simulate", "--trace", "nowhere.jsonl"], "neither a file"),
         (["simulate", "--sweep", "luck=1,2"], "with a name of"),
         (["simulate", "--ray-targets", "a,b"], "not a list of numbers"),
-        (["compare", "--traces", "yesterday"], "is none of"),
-        (["compare", "--targets", "0.8"], "two targets"),
+        (["compare", "--traces", "yesterday"], "is not one of"),
+        (["compare", "--targets", "0.8"], "two of Ray's targets"),
     ],
 )
 def test_wrong_usage_says_what_to_write(arguments: list[str], message: str) -> None:

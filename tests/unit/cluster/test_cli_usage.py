@@ -43,15 +43,15 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("asr", "eval", "x.jsonl", "--engine", "vosk"), "'vosk' is none of nemo, whisper, both"),
+        (("asr", "eval", "x.jsonl", "--engine", "vosk"), "'vosk' is not one of nemo, whisper, both"),
         (("asr", "eval", "x.jsonl", "--threads", "0"), "Invalid value for '--threads'"),
         (("bench", "--calls", "1,none", "--profile", "scripted"), "'1,none' is not a list of numbers like 1,2,4"),
         (("bench", "--calls", "0", "--profile", "scripted"), "'0' is not a list of numbers"),
         (("simulate", "--trace", "no-such.jsonl"), "'no-such.jsonl' is neither a file nor one of"),
         (("simulate", "--sweep", "colour=1", "--hours", "0.1"), f"with a name of {', '.join(SWEPT)}"),
         (("simulate", "--sweep", "headroom=a", "--hours", "0.1"), "'a' is not a list of numbers like 0.7,0.85"),
-        (("compare", "--targets", "0.7"), "a frontier needs two targets of Ray's at least"),
-        (("compare", "--traces", "weekly"), "'weekly' is none of"),
+        (("compare", "--targets", "0.7"), "a frontier needs at least two of Ray's targets"),
+        (("compare", "--traces", "weekly"), "'weekly' is not one of"),
         (("compare", "--devices", "abacus"), "unknown device abacus"),
         (("render", "kuberay", "--part", "half"), "'half' is not one of"),
         (("retrieve", "ask", "why", "--limit", "51"), "Invalid value for '--limit'"),
@@ -104,7 +104,7 @@ def test_preflight_shows_findings_and_fails(
     done = run("preflight", "--file", str(settings), "--here")
     assert done.exit_code == 2
     assert "secret-missing" in done.output
-    assert "1 findings; it would not work as it is" in done.output
+    assert "1 findings; the configuration would not work as it is" in done.output
     preflight(file=settings, here=False)
     assert "(elsewhere)" in capsys.readouterr().out
 

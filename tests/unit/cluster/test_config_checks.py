@@ -51,7 +51,7 @@ def complaint(profile: str, environment: dict[str, str]) -> str:
         ({"answering__max_tokens": 4096}, "must leave room for the prompt"),
         ({"ingress__host": "0.0.0.0"}, "gateway.api_key_env must name the variable"),
         ({"ingress__host": "voice.example"}, "gateway.api_key_env must name the variable"),
-        ({"ingress__drain_s": 7200}, "is longer than the longest call"),
+        ({"ingress__drain_s": 7200}, "must be at most ingress.longest_call_s"),
         ({"gateway__max_calls": 501}, "at most gateway.replicas.max_ongoing_requests, which is 500"),
         ({"ray__num_cpus": 4}, "the smallest number of replicas asks for 5"),
         ({"services__redis__url": "http://h"}, "redis://... or rediss://..."),
@@ -67,7 +67,7 @@ def complaint(profile: str, environment: dict[str, str]) -> str:
         ),
         (
             {"pools__transcriber__default__engine": "nemo", "pools__transcriber__default__replicas__max_replicas": 2},
-            "streams are no requests to Ray Serve",
+            "streams do not count as requests to Ray Serve",
         ),
         ({"hearing__link__answer_s": 10}, "must be less than hearing.link.wait_s = 10"),
     ],

@@ -61,7 +61,7 @@ def test_what_is_shown_is_yaml_of_the_tree(options: list[str]) -> None:
     assert tree["pools"]["language_model"]["default"]["engine"] == "vllm"
     assert tree["gateway"]["max_calls"] == VoxrayConfig().gateway.max_calls
     lines = shown.output.splitlines()
-    assert ("  # Most calls of one replica; further ones are refused with a reason." in lines) == (
+    assert ("  # Most calls per replica. Further ones are refused with a reason." in lines) == (
         "--plain" not in options
     )
     assert any("# default" in line for line in lines) == ("--origin" in options)

@@ -73,7 +73,7 @@ def test_live_updates_are_said_with_what_to_do_about_them() -> None:
     assert described_updates(answer, "follow-1") == "live updates: 2 waiting, 0 set aside; applied by follow-1"
     said = described_updates({**answer, "set_aside": 3}, "")
     assert "3 set aside; no follower: `voxray ingest follow --detach` starts one; `voxray ingest changes`" in said
-    assert described_updates({"live_updates": False}, "") == "live updates: none, for want of a Redis"
+    assert described_updates({"live_updates": False}, "") == "live updates: none, because there is no Redis"
 
 
 def test_job_that_has_ended_is_said_without_a_present() -> None:
