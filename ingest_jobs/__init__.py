@@ -1,1 +1,1 @@
-"""Jobs beside the calls: business data to collections, speech models, and what measures answers and searches."""
+"""Jobs that run beside the calls: they index business data, build speech models, and measure answers and searches."""

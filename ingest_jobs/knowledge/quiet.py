@@ -1,4 +1,4 @@
-"""Libraries that talk too much in a command's output."""
+"""Silences libraries that print too much into a command's output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import logging
 
 
 def quiet_libraries() -> None:
-    """Let pymilvus and Ray Data speak only when something is wrong."""
+    """Let pymilvus and Ray Data log only when something is wrong."""
     logging.getLogger("pymilvus").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

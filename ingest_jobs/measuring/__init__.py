@@ -1,1 +1,1 @@
-"""Measuring what callers get: the searches and the answers."""
+"""Measures the searches and answers that callers get."""

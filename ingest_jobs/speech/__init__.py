@@ -1,1 +1,1 @@
-"""Speech recognition of one's own: a synthetic corpus, training, a language model, and evaluation."""
+"""Builds our own speech recogniser: a synthetic corpus, training, a language model, and evaluation."""

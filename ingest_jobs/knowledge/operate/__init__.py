@@ -1,1 +1,1 @@
-"""Operating: live updates, erasure, and what is done to collections beside a run."""
+"""Operations on collections outside of a run, such as live updates and erasure."""

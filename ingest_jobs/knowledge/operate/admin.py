@@ -1,4 +1,4 @@
-"""What is done to collections beside the job: rollback, diff, list, changes, erase, ... One JSON object on stdout.
+"""Administrative actions on collections: rollback, diff, list, changes, erase, ... Prints one JSON object.
 
 python -m ingest_jobs.knowledge.operate.admin ACTION
     --milvus URI --alias NAME --model-dir DIR [--objects URL] [--redis URL] ...
@@ -37,14 +37,14 @@ _SHOWN_NAMES = 200
 
 
 def _rollback(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
-    """Take the tenant's last run back."""
+    """Undo the tenant's last run."""
     with exclusive_job(job):
         done = roll_back(job.store, job.blobs, job.redis, job.tenant, dimensions_of(job.plan))
     return {"done": done}
 
 
 def _diff(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
-    """Say what an incremental run would change; changes nothing."""
+    """Return what an incremental run would change, without changing anything."""
     live = job.store.live_collection()
     if live is None:
         raise ConfigError(f"{job.plan.alias} has no live version to compare with")
@@ -71,7 +71,7 @@ def _diff(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _list(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
-    """List the versions with their rows, the tenant's way back, and the reports of its jobs, newest first."""
+    """List the versions with their rows, the tenant's history, and the reports of its jobs, newest first."""
     store = job.store
     live = store.live_collection()
     unfinished = store.unfinished()
@@ -88,7 +88,7 @@ def _list(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _due(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
-    """Say whether the dataset's schedule wants a run now."""
+    """Return whether a run is due by the dataset's schedule."""
     hours = job.dataset.schedule.every_hours
     reports = [get_json(job.blobs, name) for name in job.blobs.names(f"{REPORTS}{job.tenant}/")]
     done = [r for r in reports if r["state"] == "done" and r["dataset"] == job.dataset.name]
@@ -109,13 +109,13 @@ def _verify(job: Job, parsed: argparse.Namespace) -> dict[str, Any]:
     try:
         receipt = json.loads(Path(parsed.receipt).read_text("utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{parsed.receipt}: no receipt can be read there") from error
+        raise ConfigError(f"{parsed.receipt}: cannot be read as a receipt") from error
     is_ours, found = verify(receipt, [job.store], job.blobs, logs)
     return {"is_signed_by_us": is_ours, "found_now": found, "holds": is_ours and not any(found.values())}
 
 
 def _changes(job: Job, parsed: argparse.Namespace) -> dict[str, Any]:
-    """Tell how far live updates are, and which changes the store would not take; try these again, or forget them."""
+    """Report the progress of live updates and the changes that the store refused, and retry or forget the latter."""
     if (log := job.changes) is None:
         return {"live_updates": False}
     chosen = [each for each in log.all_set_aside() if each.change.tenant == job.tenant]
@@ -137,7 +137,7 @@ def _changes(job: Job, parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _expire(job: Job, _parsed: argparse.Namespace) -> dict[str, Any]:
-    """Delete what has expired."""
+    """Delete expired documents."""
     return {"expired_rows": delete_expired(job.store, job.tenant)}
 
 
@@ -154,7 +154,7 @@ ACTIONS: dict[str, Callable[[Job, argparse.Namespace], dict[str, Any]]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command and return its exit code."""
     quiet_libraries()
     parser = argparse.ArgumentParser(
         prog="python -m ingest_jobs.knowledge.operate.admin", description=(__doc__ or "").split("\n")[0]

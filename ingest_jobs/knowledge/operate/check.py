@@ -1,4 +1,4 @@
-"""Reads a dataset's description and says what is wrong with it: before a job is submitted for it.
+"""Reads a dataset's description and reports what is wrong with it, before a job is submitted for it.
 
 python -m ingest_jobs.knowledge.operate.check DATASET
 """
@@ -13,7 +13,7 @@ from pipelines.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command and return its exit code."""
     (source,) = sys.argv[1:] if arguments is None else arguments
     try:
         load_dataset(Path(source))

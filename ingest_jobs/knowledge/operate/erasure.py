@@ -1,4 +1,4 @@
-"""Erasing a person: their documents and vectors leave every place that a job writes to, with a receipt.
+"""Erases a person: removes their documents and vectors from every place that a job writes to, and gives a receipt.
 
     every version (live, kept, being built)   rows whose `subject` is the person's digest
     undo files of incremental runs            the same rows as they were
@@ -6,9 +6,9 @@
     the change log                            live updates about the person, also those that were set aside
     the state of changes                      forgotten with them
 
-A tombstone (the digest, no name) keeps later jobs, resumed ones too, from bringing the person back; a job that runs now
-reads it before its switch. The receipt is signed (Ed25519): whoever has the public key can check that it is ours and
-unaltered, and `verify` looks again whether it is still true.
+A tombstone (the digest, no name) keeps later and resumed jobs from bringing the person back, and a job that is running
+reads it before its switch. The receipt is signed (Ed25519), so that anyone with the public key can check that it is
+ours and unaltered, and `verify` checks again whether it is still true.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Receipt:
     """What was erased, where, and that nothing is left.
 
     Attributes:
-        subject: the person's digest: SHA-256 of tenant and id, so that who knows the id can check.
-        places: by place, how many rows or entries were removed.
-        remaining: by place, how many a second look found; all are 0.
-        signature: over all other fields, base64; `public_key` likewise.
+        subject: the person's digest (SHA-256 of tenant and id), which anyone who knows the id can check.
+        places: number of rows or entries removed, by place.
+        remaining: number found by a second search, by place; all are 0.
+        signature: signature over all other fields, in base64, as is `public_key`.
     """
 
     receipt: str
@@ -60,31 +60,31 @@ class Receipt:
     signature: str = ""
 
     def signed_bytes(self) -> bytes:
-        """Return what is signed: the receipt as JSON with sorted keys, without its signature."""
+        """Return the bytes to sign: the receipt as JSON with sorted keys, without its signature."""
         plain = {key: value for key, value in asdict(self).items() if key != "signature"}
         return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
 def erase(stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenant: str, subject: str) -> Receipt:
-    """Erase a person of a tenant; doing it again finds nothing and gives another receipt.
+    """Erase a person of a tenant. Doing it again finds nothing and gives another receipt.
 
     Args:
         stores: one for each collection that may hold the person.
         blobs: the object store.
         logs: the change logs of the collections.
-        tenant: whose data; no other tenant's are touched, even where the id is the same.
-        subject: the person's id, as the data name it.
+        tenant: the tenant of the data. Other tenants' data is not touched, even with the same id.
+        subject: the person's id, as given in the data.
 
     Raises:
         ConfigError: no subject was given.
-        EngineError: a place could not be reached, or did not let go of rows; erase again.
+        EngineError: a place could not be reached or did not delete its rows. Erase again.
     """
     if not subject:
-        raise ConfigError("say whom to erase: the id of the person, as the data name it")
+        raise ConfigError("say whom to erase: give the id of the person as in the data")
     check_tenant(tenant)
     digest = subject_digest(tenant, subject)
     name = f"erasure-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-    # First the tombstone: what a running job writes after our look is found by its own, before it goes live.
+    # The tombstone comes first, so that a running job finds it before going live, and removes what it wrote meanwhile.
     erase_subject(blobs, tenant, digest, name, time.time())
     places: dict[str, int] = {}
     for log in logs:
@@ -106,16 +106,16 @@ def erase(stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog], tenan
 def verify(
     receipt: dict[str, Any], stores: list[VersionStore], blobs: Blobs, logs: list[ChangeLog]
 ) -> tuple[bool, dict[str, int]]:
-    """Check a receipt: return whether it is ours and unaltered, and what is found of the person now, by place.
+    """Check a receipt. Returns whether it is ours and unaltered, and how much of the person is found now, by place.
 
     Raises:
-        ConfigError: it is no receipt.
+        ConfigError: the text is not a receipt.
     """
     try:
         given = Receipt(**receipt)
         signature = base64.b64decode(given.signature, validate=True)
     except (TypeError, ValueError) as error:
-        raise ConfigError("this is no receipt of an erasure") from error
+        raise ConfigError("this is not the receipt of an erasure") from error
     key = _private_key(blobs).public_key()
     is_ours = given.public_key == _text(key) and _is_signed(key, signature, given.signed_bytes())
     now = _remaining(stores, blobs, logs, given.tenant, given.subject)
@@ -165,7 +165,7 @@ def _signed(receipt: Receipt, blobs: Blobs) -> Receipt:
 
 
 def _private_key(blobs: Blobs) -> Ed25519PrivateKey:
-    """Return the key of this installation, made on first use; it lies in the object store, readable by its owner."""
+    """Return this installation's key, created on first use and stored in the object store for its owner only."""
     saved = get_json(blobs, _KEY)
     if saved is None:
         key = Ed25519PrivateKey.generate()

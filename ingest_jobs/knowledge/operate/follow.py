@@ -1,10 +1,10 @@
-"""Applies live updates to the live version, in order, as they come.
+"""Applies live updates to the live version in order, as they arrive.
 
     python -m ingest_jobs.knowledge.operate.follow --milvus URI --alias NAME --model-dir DIR --redis URL --objects URL
 
-One follower works for a collection; others wait for it to end. What is in the stream when it starts is applied first.
-A change that the store will never take is set aside with the reason, and the next one is applied; while a store is away
-the follower waits for it, however long.
+Only one follower works on a collection, and others wait for it to end. Changes that are in the stream when it starts
+are applied first. A change that the store will never accept is set aside with the reason, and the next one is applied.
+While a store is unreachable the follower waits, however long.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Follower:
         self._unsealed: set[str] = set()
 
     def run(self, stopped: threading.Event) -> None:
-        """Apply what comes until `stopped` is set."""
+        """Apply changes as they arrive until `stopped` is set."""
         while not stopped.is_set():
             try:
                 with exclusive(f"follow:{self._plan.alias}", client=self._redis, folder=None, wait_s=_FOLLOWER_WAIT_S):
@@ -78,7 +78,7 @@ class Follower:
             self.log.trim(_KEPT_S)
 
     def apply_waiting(self) -> int:
-        """Apply what the log holds now to the live version; return how many changes."""
+        """Apply the changes now in the log to the live version, and return how many there were."""
         applied = 0
         with exclusive(f"switch:{self._plan.alias}", client=self._redis, folder=None, wait_s=_SWITCH_WAIT_S):
             live = self._store.live_collection()
@@ -96,10 +96,10 @@ class Follower:
         self._redis.close()
 
     def _became(self, live: str, change_id: str, change: DocumentChange) -> str:
-        """Apply a change; return what became of it.
+        """Apply a change and return its resulting state.
 
         Raises:
-            EngineError: a store stays away (retryable); the change is the next one to be applied.
+            EngineError: a store stays unreachable (retryable). The change remains the next one to apply.
         """
         try:
             return self._erase(change_id, change) if change.kind == "erase" else self._apply(live, change)
@@ -111,9 +111,9 @@ class Follower:
             return self._second_try(live, change_id, change)
 
     def _second_try(self, live: str, change_id: str, change: DocumentChange) -> str:
-        """Apply a change that was refused, once the version is known to work; set it aside when it is refused again."""
+        """Retry a refused change once the version is known to work, and set it aside if it is refused again."""
         try:
-            # A store that was restarted has released its collections, and then refuses everything.
+            # A restarted store has released its collections and refuses everything until they are loaded.
             self._store.load(live)
             self._store.rows.total(live)
         except EngineError as error:
@@ -123,7 +123,7 @@ class Follower:
         except EngineError as error:
             if error.retryable:
                 raise
-            # One change that the store will never take must not hold back all that come after it.
+            # A change that the store will never accept must not block all later ones.
             self.log.set_aside(change_id, change, str(error))
             self._say(f"change {change_id} is set aside: {error}")
             return f"set aside: {error}"
@@ -136,7 +136,7 @@ class Follower:
         return "applied"
 
     def _encoder(self, plan: JobPlan) -> Encoder:
-        """Return the encoder that the tenant's rows were made with: which one is known when its first job has ended."""
+        """Return the encoder that made the tenant's rows, which is known once the tenant's first job has ended."""
         rule = plan.dataset.embedding
         key = (rule.engine, rule.model)
         if key not in self._encoders:
@@ -149,7 +149,7 @@ class Follower:
         return "applied"
 
     def _seal(self) -> None:
-        """Have the rows flushed and the expired ones deleted: an idle moment is the time for it."""
+        """Flush the rows and delete expired ones while the follower is idle."""
         if live := self._store.live_collection():
             for tenant in self._unsealed:
                 delete_expired(self._store, tenant)
@@ -158,7 +158,7 @@ class Follower:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command until SIGTERM or SIGINT; return its exit code."""
+    """Run the command until SIGTERM or SIGINT and return its exit code."""
     quiet_libraries()
     parser = argparse.ArgumentParser(
         prog="python -m ingest_jobs.knowledge.operate.follow", description=(__doc__ or "").split("\n")[0]

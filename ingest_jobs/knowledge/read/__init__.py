@@ -1,1 +1,1 @@
-"""Reading: what a dataset describes, its sources and formats, and documents cut into passages."""
+"""Reads business data: the dataset's description, its sources and formats, and documents cut into passages."""

@@ -10,12 +10,12 @@ from ingest_jobs.knowledge.read.dataset import ChunkingRule
 from pipelines.language.en.sentences import sentences
 
 CountTokens = Callable[[str], int]
-# 512 tokens of these, a title, and the terms made of both fit into 8192 bytes.
+# 512 tokens of this many bytes, a title, and the terms of both fit into the column's 8192 bytes.
 _BYTES_A_TOKEN = 11
 
 
 def token_counter(model_dir: Path) -> CountTokens:
-    """Return what counts the tokens of a text as the model in `model_dir` sees it, without its special tokens."""
+    """Return a function that counts the tokens of a text for the model in `model_dir`, without special tokens."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
@@ -30,18 +30,18 @@ def token_counter(model_dir: Path) -> CountTokens:
 
 
 def count_words(text: str) -> int:
-    """Count words: what stands for tokens where the embedding is scripted."""
+    """Count words, which stand for tokens when the embedding is scripted."""
     return len(text.split())
 
 
 def passages_of(text: str, rule: ChunkingRule, count: CountTokens) -> Iterator[str]:
-    """Yield passages of at most `max_tokens`; where a text is cut, its last `overlap_tokens` of sentences come again.
+    """Yield passages of at most `max_tokens`. At a cut, sentences of up to `overlap_tokens` are repeated.
 
     A single sentence that is longer than a passage is cut at words, without overlap.
     """
     count = _bounded(count)
     piece: list[tuple[str, int]] = []
-    fresh = 0  # sentences of `piece` that no passage has held yet
+    fresh = 0  # number of sentences in `piece` that are in no passage yet
     for sentence in sentences(text):
         for part in _short_enough(sentence, rule.max_tokens, count):
             size = count(part)
@@ -55,15 +55,16 @@ def passages_of(text: str, rule: ChunkingRule, count: CountTokens) -> Iterator[s
 
 
 def _bounded(count: CountTokens) -> CountTokens:
-    """Let no text count less than its bytes allow: a tokenizer sees one unknown token in a word of any length, and
-    the columns of the store have their limits.
+    """Count at least as many tokens as the text's bytes imply.
+
+    A tokenizer sees one unknown token in a word of any length, and the columns of the store are limited.
     """
     return lambda text: max(count(text), -(-len(text.encode()) // _BYTES_A_TOKEN))
 
 
 def _overlap(piece: list[tuple[str, int]], room: int) -> list[tuple[str, int]]:
     kept: list[tuple[str, int]] = []
-    for sentence in reversed(piece[1:]):  # never the whole passage again
+    for sentence in reversed(piece[1:]):  # never repeat the whole passage
         if (room := room - sentence[1]) < 0:
             break
         kept.insert(0, sentence)
@@ -87,7 +88,7 @@ def _short_enough(sentence: str, max_tokens: int, count: CountTokens) -> Iterato
 
 
 def _short_words(sentence: str, max_tokens: int, count: CountTokens) -> Iterator[str]:
-    """Yield words; one that is a passage by itself (a hash, a line without spaces) is cut by characters."""
+    """Yield words. A word as long as a passage (a hash, or a line without spaces) is cut by characters."""
     for word in sentence.split():
         if len(word) <= max_tokens or count(word) <= max_tokens:
             yield word

@@ -1,6 +1,6 @@
-"""What a data team writes: one YAML file that says where the data lie, how they read, and where they go.
+"""The dataset description, a YAML file by a data team that says where the data is, how to read it, and where it goes.
 
-Every default is written here once. A folder is a dataset too: its `dataset.yaml` describes it, or the defaults do.
+Every default is defined here, once. A folder is a dataset too, described by its `dataset.yaml` or by the defaults.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Section(BaseModel):
 
 
 class FolderSource(Section):
-    """Files under a folder. A relative `path` starts at the dataset's file. Patterns are matched on relative paths."""
+    """Files below a folder. A relative `path` starts at the dataset's file, and patterns match relative paths."""
 
     kind: Literal["folder"] = "folder"
     path: str = "."
@@ -39,7 +39,7 @@ class FolderSource(Section):
 
 
 class S3Source(Section):
-    """Objects under `url` (s3://BUCKET/PREFIX). Credentials are boto3's own: role, environment or profile."""
+    """Objects below `url` (s3://BUCKET/PREFIX). boto3 finds the credentials: role, environment or profile."""
 
     kind: Literal["s3"]
     url: str = Field(pattern=r"^s3://[^/]+(/.*)?$")
@@ -50,10 +50,10 @@ class S3Source(Section):
 
 
 class SqlSource(Section):
-    """Rows of one query; `name` stands for a file name (in `tables` and as the passages' source).
+    """Rows of one query. `name` takes the place of a file name (in `tables` and as the source of passages).
 
-    `url` is SQLAlchemy's, without a password; `password_env` names the variable that holds it. A relative SQLite file
-    starts at the dataset's file.
+    `url` is a SQLAlchemy URL without a password; `password_env` names the variable that holds the password. A relative
+    SQLite file starts at the dataset's file.
     """
 
     kind: Literal["sql"]
@@ -65,7 +65,7 @@ class SqlSource(Section):
 
 
 class HttpSource(Section):
-    """Pages by a list of URLs and of sitemaps. Of a sitemap only pages of its own host are read."""
+    """Web pages given by URLs and sitemaps. From a sitemap only pages on its own host are read."""
 
     kind: Literal["http"]
     urls: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ Source = Annotated[FolderSource | S3Source | SqlSource | HttpSource, Field(discr
 
 
 class SentenceRule(Section):
-    """One sentence about a row. With `column`, `say` holds when the column equals `equals`, else `otherwise` does."""
+    """One sentence about a row. With `column`, `say` is used if the column equals `equals`, and `otherwise` if not."""
 
     say: str
     column: str = ""
@@ -89,14 +89,14 @@ class TableRule(Section):
     """How the rows of a table become documents.
 
     Attributes:
-        title: template over the row's columns; "" is the first column.
-        sentences: what is said of a row; none: every column, one by one.
-        id: column that names a row; "" numbers rows of one title.
-        subject: column that names the person a row is about, for erasure.
-        updated_at: column with the row's date (ISO 8601); "" is the file's.
-        expires_at: column with the date (ISO 8601) from which a row is no longer told.
-        drop: columns that are never read out; of no use where `sentences` names what is said.
-        fields: for a field of the dataset, the column that holds it; one of the same name is taken by itself.
+        title: template over the row's columns; "" uses the first column.
+        sentences: what is said about a row; without any, every column is listed.
+        id: column that identifies a row; "" numbers the rows with the same title.
+        subject: column with the person a row is about, for erasure.
+        updated_at: column with the row's date (ISO 8601); "" uses the file's date.
+        expires_at: column with the date (ISO 8601) from which a row is no longer used.
+        drop: columns that are never spoken; not needed with `sentences`, which says what is.
+        fields: maps a dataset's field to its column. A column with the field's name is used by default.
     """
 
     title: str = ""
@@ -113,7 +113,7 @@ _DEFAULT_MASKING = MaskingPolicy()
 
 
 class MaskingSection(Section):
-    """Which personal data are replaced before anything is embedded or stored; the attributes of `MaskingPolicy`."""
+    """Which personal data is replaced before anything is embedded or stored, with the attributes of `MaskingPolicy`."""
 
     kinds: tuple[PiiKind, ...] = _DEFAULT_MASKING.kinds
     replacement: Replacement = _DEFAULT_MASKING.replacement
@@ -131,19 +131,22 @@ class MaskingSection(Section):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return patterns
 
 
 class ChunkingRule(Section):
-    """Size of a passage in tokens of the embedding model, its title not counted; the overlap is of whole sentences."""
+    """Size of a passage in tokens of the embedding model, without its title.
+
+    The overlap consists of whole sentences.
+    """
 
     max_tokens: int = Field(default=128, ge=16, le=512)
     overlap_tokens: int = Field(default=24, ge=0, le=128)
 
 
 class EmbeddingRule(Section):
-    """The embedding stage. `model` "" is the one that the retriever asks with; another one would find nothing."""
+    """The embedding stage. A `model` of "" uses the retriever's model, since with any other nothing would be found."""
 
     engine: Literal["transformers", "scripted"] = "transformers"
     model: str = ""
@@ -155,13 +158,13 @@ class EmbeddingRule(Section):
 
 
 class Placement(Section):
-    """Where a job runs on a cluster that answers calls.
+    """Where a job runs on a cluster that also serves calls.
 
     Attributes:
-        resource: custom resource of the nodes for such jobs; ignored where no node has it.
-        readers: workers of the reading stage; more than one pays where PDF and DOCX are parsed for several embedders.
-        cpu_share: part of the cluster's CPUs that the job's stages may hold at once.
-        niceness: how readily its processes give up the CPU; calls come first on shared cores.
+        resource: custom resource of nodes for such jobs; ignored if no node has it.
+        readers: workers of the reading stage. Several pay off when PDF and DOCX are parsed for several embedders.
+        cpu_share: share of the cluster's CPUs that the job's stages may use at once.
+        niceness: how readily the job's processes yield the CPU, since calls come first on shared cores.
     """
 
     resource: str = "ingest"
@@ -171,11 +174,11 @@ class Placement(Section):
 
 
 class Limits(Section):
-    """What is set aside instead of read, and when so much is set aside that the job must not go live."""
+    """Limits beyond which data is set aside, and the share set aside beyond which the job must not go live."""
 
-    max_file_bytes: int = Field(default=64 * MIB, ge=1024, description="Largest file that is read whole.")
+    max_file_bytes: int = Field(default=64 * MIB, ge=1024, description="Largest file that is read as a whole.")
     max_line_bytes: int = Field(default=1 * MIB, ge=1024, description="Longest row or line.")
-    max_unpacked_bytes: int = Field(default=256 * MIB, ge=1024, description="Most that a file may unpack to.")
+    max_unpacked_bytes: int = Field(default=256 * MIB, ge=1024, description="Largest size that a file may unpack to.")
     max_pages: int = Field(default=2000, ge=1, description="Most pages of one document.")
     max_parse_s: float = Field(default=60, gt=0, description="Longest time for one PDF or DOCX.")
     max_parse_bytes: int = Field(default=1024 * MIB, ge=64 * MIB, description="Most memory for one PDF or DOCX.")
@@ -183,7 +186,7 @@ class Limits(Section):
 
 
 class QualityGate(Section):
-    """What a new version must show before it goes live; the first version has nothing to be compared with."""
+    """What a new version must achieve before it goes live. The first version has nothing to be compared with."""
 
     min_row_share: Share = 0.5
     probes: int = Field(default=50, ge=0, le=1000)
@@ -196,23 +199,24 @@ class QualityGate(Section):
 
 
 class Retention(Section):
-    """`expire_after_days` counts from a document's date (0: never); `expires_at` of a table's row goes before it."""
+    """`expire_after_days` counts from a document's date; 0 means never. A row's `expires_at` takes precedence."""
 
     expire_after_days: int = Field(default=0, ge=0)
 
 
 class Schedule(Section):
-    """`every_hours` 0: no schedule. `voxray ingest submit --if-due`, called by any timer, keeps it."""
+    """How often the dataset is indexed; 0 means no schedule. Any timer may call `voxray ingest submit --if-due`."""
 
     every_hours: float = Field(default=0, ge=0)
 
 
 class Dataset(Section):
-    """The parsed description. `tables` is keyed by file name (a pattern) or by the name of a SQL source.
+    """The parsed description. The keys of `tables` are file name patterns or names of SQL sources.
 
-    `tenant` and `collection` "" are the running configuration's. `subject_pattern` is a regular expression with a group
-    `subject`, matched on a file's path: the person that the whole file is about. `fields` are what searches may be
-    filtered by, with their types; a file's come from the groups of `path_fields`, matched on its path.
+    If `tenant` or `collection` is "", the running configuration's is used. `subject_pattern` is a regular expression
+    that is matched on a file's path; its group `subject` is the person that the whole file is about. `fields` are the
+    fields that searches may be filtered by, with their types; a file's values come from the groups of `path_fields`,
+    matched on its path.
     """
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
@@ -257,7 +261,7 @@ class Dataset(Section):
         return self
 
     def content_print(self, *salts: str) -> str:
-        """Return a hash of all that decides what a document becomes; another print means that all is made anew."""
+        """Return a hash of everything that determines what a document becomes. If it changes, everything is rebuilt."""
         deciding = {"tables", "subject_pattern", "fields", "path_fields", "masking", "chunking", "retention"}
         parts = self.model_dump(include=deciding, mode="json")
         engine = {"engine": self.embedding.engine, "model": self.embedding.model}
@@ -266,7 +270,7 @@ class Dataset(Section):
 
 
 def dataset_file(path: Path) -> Path | None:
-    """Return the file that describes `path` (a YAML file, or a folder), None for a folder without one.
+    """Return the file that describes `path` (a YAML file or a folder), or None for a folder without one.
 
     Raises:
         ConfigError: there is nothing at `path`.
@@ -280,10 +284,10 @@ def dataset_file(path: Path) -> Path | None:
 
 
 def load_dataset(path: Path) -> Dataset:
-    """Read a description, with all relative paths in it made absolute.
+    """Read a description and make its relative paths absolute.
 
     Raises:
-        ConfigError: it is missing or wrong; the message names the file and each wrong key.
+        ConfigError: the description is missing or wrong. The message names the file and each wrong key.
     """
     file = dataset_file(path)
     base = (file.parent if file else path).resolve()
@@ -299,7 +303,7 @@ def load_dataset(path: Path) -> Dataset:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{file}: {where}this is no YAML: {error.problem}") from error
+        raise ConfigError(f"{file}: {where}this is not YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
         raise ConfigError(f"{file}: {error}") from error
 

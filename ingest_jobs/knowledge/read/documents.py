@@ -1,4 +1,4 @@
-"""The words of the ingest job: what a source lists, what a file holds, what is set aside."""
+"""The data types of the ingest job: units listed by sources, documents in files, and refusals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _HASH_CHARS = 24
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One thing that a source lists and a reader opens: a file, an object, a page, a query.
+    """One thing that a source lists and a reader opens: a file, an object, a page or a query.
 
     Attributes:
-        source_index: which of the dataset's sources.
-        name: what passages call their source, the same run after run.
-        location: how the source finds it again (path, key, URL).
+        source_index: index of the dataset's source.
+        name: the source's name in passages, stable between runs.
+        location: where the source finds it (path, key or URL).
         updated_at: ISO date.
-        size_bytes: as it is stored; 0: the source does not say.
+        size_bytes: size as stored; 0 if the source does not tell.
     """
 
     source_index: int
@@ -34,7 +34,7 @@ class Section:
     Attributes:
         title: "Document: Heading", or the record's name.
         text: plain sentences.
-        anchor: unique in the document, the same run after run.
+        anchor: identifier that is unique in the document and stable between runs.
     """
 
     title: str
@@ -48,10 +48,10 @@ class Document:
 
     Attributes:
         doc_id: unique within the tenant's collection.
-        source: what a citation names.
-        subject: the person it is about, as the data name them; "" for nobody.
-        expires_at: ISO date from which it is no longer told; "" for never.
-        fields: what searches may be filtered by, as the data say it: (name, text).
+        source: the name used in citations.
+        subject: the person it is about, as given in the data; "" for nobody.
+        expires_at: ISO date from which it is no longer used; "" for never.
+        fields: the values that searches may be filtered by, as (name, text) from the data.
     """
 
     doc_id: str
@@ -72,18 +72,18 @@ class Refusal:
 
 
 class Unreadable(Exception):
-    """A file, or a row of it, is broken or hostile. The message is the reason that the report gives."""
+    """A file or one of its rows is broken or hostile. The message is the reason given in the report."""
 
 
 def subject_digest(tenant: str, subject: str) -> str:
-    """Return what stands for a person in the vector store and in receipts; "" for nobody."""
+    """Return the digest that represents a person in the vector store and in receipts; "" for nobody."""
     if not subject:
         return ""
     return hashlib.sha256(f"subject\0{tenant}\0{subject}".encode()).hexdigest()[:32]
 
 
 def content_hash(*parts: str) -> str:
-    """Return a short hash of texts, of which no two sequences are the same."""
+    """Return a short hash of a sequence of texts, in which the borders between texts count."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()

@@ -1,4 +1,4 @@
-"""One unit of a source to documents: picks the format, keeps to the limits, sets aside what cannot be read."""
+"""Reads one unit of a source into documents: picks the format, enforces limits, and sets aside what is unreadable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SEPARATED = {".csv": ",", ".tsv": "\t"}
 
 
 def documents_of(unit: Unit, dataset: Dataset) -> Iterator[Document | Refusal]:
-    """Yield what a unit holds, in a stable order; what is broken comes as a `Refusal` and the rest goes on.
+    """Yield the documents of a unit in a stable order. Broken ones yield a `Refusal`, and reading continues.
 
     Raises:
         ConfigError: a SQL source cannot be queried.
@@ -49,7 +49,7 @@ def read_stream(unit: Unit, stream: BinaryIO, dataset: Dataset) -> Iterator[Docu
     """Yield the documents of an open file.
 
     Raises:
-        Unreadable: from here on the file cannot be read.
+        Unreadable: the rest of the file cannot be read.
     """
     suffix = PurePosixPath(unit.name).suffix.lower()
     if suffix in _SEPARATED:
@@ -123,7 +123,7 @@ def _row_document(unit: Unit, row: Row, rule: TableRule, dataset: Dataset, *, se
     cells = {str(name): _cell(value) for name, value in row.items()}
     try:
         title, text = _row_as_text(cells, rule)
-        # Two records of one name stay two; adding other rows must not change a record's id.
+        # Two records with the same name remain two, and adding other rows must not change a record's id.
         name = cells[rule.id] if rule.id else f"{title}#{seen[title]}"
         subject = cells[rule.subject] if rule.subject else _subject_of_path(unit.name, dataset)
         updated_at = cells[rule.updated_at][:10] if rule.updated_at else unit.updated_at

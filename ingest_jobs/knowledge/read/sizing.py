@@ -1,7 +1,7 @@
-"""About how many passages the sources will make: what the index of a new version is chosen by.
+"""Estimates how many passages the sources will give, by which the index of a new version is chosen.
 
-The index does not change within a version, so the guess is made before anything is read. Orders of magnitude matter
-(`milvus_index_plan`). Only local tables are opened, for their first rows or (Parquet) their footer.
+The index cannot change within a version, so the estimate is made before anything is read. Only the order of magnitude
+matters (`index_plan`). Only local tables are opened, for their first rows or (for Parquet) their footer.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ingest_jobs.knowledge.read.documents import Unit
 from ingest_jobs.knowledge.read.sources import all_units
 from ingest_jobs.knowledge.read.sources.sql import count_rows
 
-# Bytes of a file for each token of its text. PDF and DOCX hold fonts and pictures too, HTML its markup.
+# File size in bytes per token of text. PDF and DOCX also contain fonts and pictures, and HTML contains markup.
 _BYTES_A_TOKEN = {".pdf": 25.0, ".docx": 12.0, ".html": 12.0, ".htm": 12.0}
 _TEXT_BYTES_A_TOKEN = 4.0
 _TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
-# Of a table that is not at hand.
+# Assumed number of rows of a remote table.
 _REMOTE_ROW_BYTES = {".parquet": 60.0, **dict.fromkeys(_TABLES, 150.0)}
 _SAMPLE_BYTES = 64 * 1024
-# What a file is where its source does not say how large it is (pages of the web).
+# Assumed size of a file whose source does not tell it, such as a web page.
 _UNKNOWN_ROWS = 10
 
 
 def expected_rows(dataset: Dataset) -> int:
-    """Return about how many passages a dataset makes, from the sizes that its sources list.
+    """Return approximately how many passages a dataset gives, from the sizes listed by its sources.
 
     Raises:
         ConfigError: a source cannot be reached.
@@ -58,5 +58,5 @@ def _rows_of_file(path: Path, suffix: str, size_bytes: int) -> int:
         with path.open("rb") as stream:
             sample = stream.read(_SAMPLE_BYTES)
     except (pyarrow.ArrowException, OSError):
-        return 0  # the reading stage sets it aside, and says why
+        return 0  # the reading stage sets it aside and says why
     return max(1, round(size_bytes * sample.count(b"\n") / max(1, len(sample))))

@@ -1,4 +1,4 @@
-"""The pure stages of the ingest job: document -> normalised and masked -> chunks. Every way of running shares them."""
+"""The pure stages of the ingest job, shared by all modes: documents are normalised, masked and cut into chunks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ingest_jobs.knowledge.read.dataset import ChunkingRule, Dataset
 from ingest_jobs.knowledge.read.documents import Document, Section, Unreadable, content_hash, subject_digest
 from pipelines.privacy.masker import Masker
 
-# Part of every print: raise it when a stage changes what it makes of the same file.
+# Part of every fingerprint. Increment it when a stage produces something different from the same file.
 PIPELINE_VERSION = "4"
-# What `origin` says: written by a job, or by a live update over a source's content of the hash behind the slash.
+# Values of `origin`: written by a job, or by a live update that replaces source content with the hash after the slash.
 FROM_SOURCE, FROM_UPDATE = "source", "live/"
 _QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -27,10 +27,10 @@ _MAX_TITLE_CHARS = 500
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document ready to cut: clean, masked, and with the hash that tells whether it has changed.
+    """A document that is ready to be cut: cleaned, masked, and with a hash to detect changes.
 
-    `subject` is a digest, `expires_at` in seconds since 1970 (0: never), `columns` the values of the declared fields by
-    column (JSON), `masked` the number of values replaced.
+    `subject` is a digest, `expires_at` is in seconds since 1970 (0 for never), `columns` holds the values of declared
+    fields by column (JSON), and `masked` is the number of values that were replaced.
     """
 
     document: Document
@@ -43,7 +43,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One passage to index. `key` is the same for the same tenant, document, section and position, run after run."""
+    """One passage to index.
+
+    `key` depends only on tenant, document, section and position, so it is stable between runs.
+    """
 
     key: str
     tenant: str
@@ -62,7 +65,7 @@ class Chunk:
 
 
 class Preparer:
-    """Brings documents of one dataset into the form in which they are compared, cut and stored."""
+    """Prepares documents of one dataset for being compared, cut and stored."""
 
     def __init__(self, dataset: Dataset, tenant: str) -> None:
         self._days = dataset.retention.expire_after_days
@@ -74,7 +77,7 @@ class Preparer:
         """Normalise and mask a document.
 
         Raises:
-            Unreadable: its id is too long, its date is none, or nothing is left of it.
+            Unreadable: its id is too long, its date is malformed, or no text is left.
         """
         if len(document.doc_id.encode()) > _MAX_ID_BYTES:
             raise Unreadable(f"an id of more than {_MAX_ID_BYTES} bytes")
@@ -113,7 +116,7 @@ class Preparer:
 def chunks_of(
     prepared: Prepared, tenant: str, rule: ChunkingRule, count: CountTokens, origin: str = FROM_SOURCE
 ) -> list[Chunk]:
-    """Cut a document into chunks. `doc_hash` of each ends in their number, so that a document in parts is noticed."""
+    """Cut a document into chunks. Each `doc_hash` ends with their number, so that an incomplete document is noticed."""
     document = prepared.document
     cut = [(s, n, piece) for s in document.sections for n, piece in enumerate(passages_of(s.text, rule, count))]
     return [
@@ -138,7 +141,7 @@ def chunks_of(
 
 
 def clean(text: str) -> str:
-    """Bring text into one form: NFKC, plain spaces and quotes, no control characters."""
+    """Normalise text: NFKC, plain spaces and quotes, and no control characters."""
     if _UNPRINTABLE.search(text):
         folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
         text = "".join(ch if unicodedata.category(ch)[0] != "C" else " " for ch in folded)
@@ -151,12 +154,12 @@ def chunk_key(tenant: str, doc_id: str, anchor: str, position: int) -> str:
 
 
 def doc_key(doc_id: str) -> str:
-    """Return what names a document in filters (32 hex digits): ids are foreign text."""
+    """Return the name of a document in filters (32 hex digits), since ids are foreign text."""
     return hashlib.sha256(doc_id.encode()).hexdigest()[:32]
 
 
 def embedding_text(title: str, text: str) -> str:
-    """Return what is embedded: the passage under its title, since a row's text alone may not name its subject."""
+    """Return the text to embed: the passage under its title, since a row's text alone may not name its topic."""
     return f"{title}. {text}"
 
 

@@ -1,1 +1,1 @@
-"""Running: full and incremental runs, their pipeline, the quality gate, and the way back."""
+"""Runs of the ingest job: full and incremental runs, their pipeline, the quality gate, and rollback."""

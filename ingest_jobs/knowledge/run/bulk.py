@@ -1,11 +1,11 @@
-"""Large first builds by Milvus's bulk import: rows go to object storage as files, and Milvus makes segments of them.
+"""Large first builds with Milvus's bulk import: rows are stored as files, from which Milvus builds segments.
 
     writing workers ── staged files, one a batch ──> object store of the jobs
     driver ── every wanted row once, in files of 50,000 ──> Milvus's bucket ── import ──> the new version
 
-A batch that is written again (a worker died) makes the same staged file again, so nothing is there twice; a row that
-was staged and is not wanted any more is left out. What is lost is found missing afterwards, like everything, and is
-written row by row. An import does not replace rows that are there: a version that is taken up again gets none.
+A batch that is written again because a worker died produces the same staged file, so nothing is duplicated. Staged rows
+that are no longer wanted are left out. Lost rows are detected afterwards and written row by row. An import does not
+replace existing rows, so it is not used for a version that is resumed.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ingest_jobs.knowledge.run.journal import Journal
 from ingest_jobs.knowledge.store.blobs import Blobs
 from ingest_jobs.knowledge.store.staging import forget_staged, staged_prefix, staged_tables
 
-# Below this, rows are written sooner than an import has been scheduled.
+# Below this number, rows are written sooner than an import would be scheduled.
 BULK_FROM_ROWS = 100_000
 
 
 def is_bulk(job: Job, *, is_resumed: bool) -> bool:
-    """Say whether a build is imported: large and new, with storage on both sides, on a server that can."""
+    """Return whether to import a build: it is large and new, both sides have storage, and the server supports it."""
     is_large = job.reporter.report.expected_rows >= BULK_FROM_ROWS
     has_storage = bool(job.request.bulk_url and job.request.objects_url)
     return has_storage and is_large and not is_resumed and job.store.can_import()
 
 
 def import_staged(job: Job, journal: Journal, collection: str) -> None:
-    """Import what the workers have staged, and delete it.
+    """Import the rows that workers have staged, then delete the staged files.
 
     Raises:
         EngineError: Milvus refused the import, or cannot be reached.
@@ -50,7 +50,7 @@ def import_staged(job: Job, journal: Journal, collection: str) -> None:
 
 
 def _upload_to(url: str) -> Upload:
-    """Return an upload to s3://BUCKET/ROOT, or to a folder that Milvus reads."""
+    """Return a function that uploads to s3://BUCKET/ROOT, or to a folder that Milvus reads."""
     if url.startswith("s3://"):
         bucket, _, root = url.removeprefix("s3://").partition("/")
         return s3_upload(bucket, root)
@@ -64,7 +64,7 @@ def _upload_to(url: str) -> Upload:
 
 
 def _wanted(blobs: Blobs, prefix: str, journal: Journal) -> Iterator[pyarrow.Table]:
-    """Yield the staged rows that the version is to have, each once."""
+    """Yield each staged row that the version should have, once."""
     for _, table in staged_tables(blobs, prefix):
         chunks = zip(table["pk"].to_pylist(), table["chunk_hash"].to_pylist(), strict=True)
         yield table.filter(pyarrow.array([journal.take(key, chunk_hash) for key, chunk_hash in chunks]))

@@ -1,11 +1,11 @@
-"""A full run: a new version beside the live one, checked, and switched to in one step.
+"""A full run: builds a new version beside the live one, checks it, and switches to it in one step.
 
     begin ── read, embed, write ── verify ─┬─ carry live updates over ── seal ── gate ── replay ── switch ── prune
       ▲             ▲                      │
       │             └── chunks are missing ┘            a killed job's version is taken up again at "begin"
 
-The journal holds every key that the sources gave in this run, and is compared with what the collection holds: whatever
-a crash lost or left over (of a worker, of the driver, of the store) is found there, not remembered.
+The journal holds every key that the sources gave in this run and is compared with the collection. Whatever a crash of a
+worker, the driver or the store has lost or left over is thus detected instead of remembered.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ def run_full(job: Job, journal: Journal) -> None:
     """Build a version and make it live.
 
     Raises:
-        GateFailed: it is not good enough; one that was sealed stays, to be looked at, and the next run takes it up.
-        ConfigError: the sources cannot be read or are empty; it is dropped.
-        EngineError: a store failed; the version stays, and the next run takes it up.
+        GateFailed: the version is not good enough. If it was sealed it is kept for inspection, and the next run resumes
+            it.
+        ConfigError: the sources cannot be read or are empty. The version is dropped.
+        EngineError: a store failed. The version is kept, and the next run resumes it.
     """
     report = job.reporter.report
     report.mode = "full"
@@ -75,9 +76,9 @@ def _check(job: Job, journal: Journal, versions: tuple[str, str | None]) -> None
 
 
 def _begin(job: Job) -> tuple[str, Building, bool]:
-    """Take up an unfinished version of the same description, or begin one; drop the tenant's others."""
+    """Resume an unfinished version with the same description or begin a new one, and drop the tenant's other ones."""
     wanted = job.content_print()
-    forget_staged(job.blobs, f"{STAGED}{job.plan.alias}/")  # of jobs that were killed: this is the only one now
+    forget_staged(job.blobs, f"{STAGED}{job.plan.alias}/")  # left by killed jobs, since this is the only running one
     taken: tuple[str, Building] | None = None
     for name, building in sorted(job.store.unfinished().items(), reverse=True):
         is_same = building.tenant == job.tenant and building.content_print == wanted and not job.request.is_forced
@@ -97,7 +98,7 @@ def _begin(job: Job) -> tuple[str, Building, bool]:
 
 
 def _build(job: Job, journal: Journal, collection: str, is_resumed: bool) -> None:
-    """Run the stages until the collection holds exactly what the sources gave."""
+    """Run the stages until the collection holds exactly what the sources give."""
     is_imported = is_bulk(job, is_resumed=is_resumed)
     for number in range(_MAX_PASSES):
         job.reporter.phase("embedding" if number == 0 else "completing")
@@ -139,7 +140,7 @@ def _compare(store: VersionStore, journal: Journal, collection: str, tenant: str
 
 
 def _carry_live_documents(job: Job, journal: Journal, live: str | None, collection: str) -> None:
-    """Copy the documents that live updates wrote and that no source has put in their place."""
+    """Copy the documents that live updates wrote and no source has replaced."""
     if live is None or not job.store.rows.has_ledger(live):
         return
     rows = job.store.rows
@@ -150,14 +151,14 @@ def _carry_live_documents(job: Job, journal: Journal, live: str | None, collecti
 
 
 def _go_live(job: Job, collection: str, live: str | None, building: Building) -> None:
-    # Most changes are replayed while the follower may still work; the rest, and the switch, while it may not.
+    # Most changes are replayed while the follower may still work. The rest and the switch follow while it may not.
     position = job.replay(collection, building.change_id or "0-0")
     with job.switching():
         job.replay(collection, position)
         for tenant, subjects in erased_subjects(job.blobs).items():
             for subject in subjects:
                 job.store.rows.delete(collection, tenant, about_subject(subject))
-        # To a version without rows of the tenant there is no way back: callers would hear that nothing is known.
+        # A version without rows of the tenant is no rollback target, since callers would be told that nothing is known.
         previous = live if live and job.store.rows.count(live, job.tenant) else ""
         entry = HistoryEntry("full", job.reporter.report.job, now_s(), previous=previous)
         job.store.set_history(collection, job.tenant, [entry])

@@ -1,10 +1,10 @@
-"""An incremental run: only what changed is embedded, and the live version is edited document by document.
+"""An incremental run: embeds only what has changed, and edits the live version document by document.
 
-Before the first edit, the rows that it will touch are saved and the run is entered into the tenant's history as open; a
-run that dies in between is first taken back by the next one. Searches between two edits see some documents as they were
-and some as they are; a document's new rows are written before its old ones go. Afterwards the version must still find
-what it found before, and the golden questions; else the edits are taken back. That is seconds after they could be
-heard: building aside would spare those, but copies every row for a few changed documents.
+Before the first edit, the rows to be touched are saved and the run is recorded in the tenant's history as open. If the
+run dies, the next one first undoes it. Searches between two edits see some documents in the old and some in the new
+form; a document's new rows are written before the old ones are deleted. Afterwards the version must still find what it
+found before, as well as the golden questions; otherwise the edits are undone. By then callers may have heard them for
+seconds. Building a version aside would avoid that, but copies every row for a few changed documents.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from ingest_jobs.knowledge.store.rows import (
 from ingest_jobs.knowledge.store.undo import undo_name, write_undo
 from pipelines.errors import Component, EngineError
 
-# With more than this part of the documents changed, a new version is built: it can be checked before it goes live.
+# If more than this share of the documents has changed, a new version is built, which can be checked before going live.
 MAX_CHANGED_SHARE = 0.3
 _EDIT_DOCS = 256
 
 
 @dataclass(slots=True)
 class Difference:
-    """What the sources hold that the live version does not, and the other way round (`doc` of each document).
+    """The differences between the sources and the live version, in both directions, as the `doc` of each document.
 
-    `chunks` is a file of the changed documents' rows, one JSON line each. Names of documents are kept for a dry run.
+    `chunks` is a file with the changed documents' rows, one JSON line each. Names of documents are kept for dry runs.
     """
 
     chunks: IO[str]
@@ -107,12 +107,12 @@ def _compare(job: Job, journal: Journal, found: Difference, reader: ReadUnits, p
 
 
 def run_incremental(job: Job, journal: Journal, live: str) -> bool:
-    """Bring the live version up to date; return False, with nothing done, when a full run is the better way.
+    """Bring the live version up to date, or do nothing and return False if a full run is better.
 
     Raises:
-        GateFailed: more was set aside than allowed, and nothing was done; or the edited version does not find what it
-            found before, and the edits were taken back.
-        EngineError: a store failed; the next run takes the half-done edits back.
+        GateFailed: too much was set aside and nothing was done, or the edited version no longer finds what it found
+            before and the edits were undone.
+        EngineError: a store failed. The next run undoes the unfinished edits.
     """
     report = job.reporter.report
     _take_back_open(job, live)
@@ -166,7 +166,7 @@ def _edit(job: Job, journal: Journal, live: str, found: Difference) -> None:
 
 def _delete_rest(job: Job, journal: Journal, live: str, touched: list[str]) -> None:
     for docs in _groups(touched):
-        # Rows of live updates too: the source has something newer to say.
+        # This includes rows of live updates, because the source has newer content.
         rows = job.store.rows.of_documents(live, job.tenant, docs, ["pk"])
         stale = [row["pk"] for row in rows if not journal.is_wanted(row["pk"])]
         job.store.rows.delete_keys(live, job.tenant, stale)
@@ -178,7 +178,7 @@ def _groups(docs: list[str]) -> Iterator[list[str]]:
 
 
 def _take_back_open(job: Job, live: str) -> None:
-    """Undo what a run began and did not end, so that the way back leads to a whole state."""
+    """Undo a run that began but did not end, so that a rollback leads to a consistent state."""
     history = job.store.history(live, job.tenant)
     if history and history[-1].kind == OPEN:
         _take_back(job, live, history[-1], history[:-1])

@@ -1,4 +1,4 @@
-"""What one job works with: the request, the connections, and the steps that every mode shares."""
+"""What one job works with: its request, its connections, and the steps shared by all modes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pipelines.agents.definition import DEFAULT_TENANT
 from pipelines.errors import ConfigError, EngineError
 
 RunStages = Callable[[JobPlan, Iterator[Unit]], Iterator[list[Row]]]
-_LOCK_WAIT_S = 45.0  # a killed job's lease runs out meanwhile
+_LOCK_WAIT_S = 45.0  # longer than the lease of a killed job
 _SWITCH_WAIT_S = 60.0
 
 
@@ -39,13 +39,13 @@ class ReindexRequest:
 
     Attributes:
         source: a dataset's YAML file, or a folder.
-        tenant: whose data it is, unless the dataset names one.
-        is_forced: build a new version even when nothing has changed.
+        tenant: tenant of the data, unless the dataset names one.
+        is_forced: whether to build a new version even if nothing has changed.
         token_env, redis_password_env: names of the variables that hold the credentials.
-        objects_url: object store for reports and undo files; "" keeps none.
-        redis_url: Redis with the change log and the locks; "" for neither.
-        job: id of the job; "" makes one from the time.
-        bulk_url: object storage that Milvus imports from; "" writes row by row.
+        objects_url: URL of the object store for reports and undo files; "" stores none.
+        redis_url: URL of the Redis with the change log and the locks; "" for neither.
+        job: id of the job; "" derives one from the time.
+        bulk_url: URL of the object storage that Milvus imports from; "" writes row by row.
     """
 
     source: Path
@@ -64,7 +64,7 @@ class ReindexRequest:
 
 @dataclass(slots=True)
 class Job:
-    """The connections of a running job. Close it."""
+    """A running job with its connections. It must be closed."""
 
     plan: JobPlan
     request: ReindexRequest
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def changes(self) -> ChangeLog | None:
-        """The collection's change log, None without a Redis."""
+        """The collection's change log, or None without a Redis."""
         return None if self.redis is None else ChangeLog(self.redis, self.plan.alias)
 
     def encoder(self) -> Encoder:
@@ -95,16 +95,16 @@ class Job:
         return self.own_encoder
 
     def expect_encoder(self) -> None:
-        """Let the encoder load while the stores are asked for what comes before its first text."""
+        """Start loading the encoder in the background, while the stores are queried."""
         if isinstance(encoder := self.encoder(), LazyEncoder):
             encoder.expect()
 
     def content_print(self) -> str:
-        """Return the print of everything that decides what a document becomes."""
+        """Return the fingerprint of everything that determines what a document becomes."""
         return self.dataset.content_print(PIPELINE_VERSION, model_print(self.plan))
 
     def replay(self, collection: str, after: str) -> str:
-        """Apply the changes behind `after` to a version; return the id of the last one."""
+        """Apply the changes after the id `after` to a version, and return the id of the last one."""
         if (log := self.changes) is None:
             return after
         writer: ChangeWriter | None = None
@@ -112,19 +112,19 @@ class Job:
             writer = writer or ChangeWriter(self.plan, self.store, self.encoder(), self.blobs)
             after = change_id
             if change.kind == "erase":
-                continue  # by its tombstone, before the switch
+                continue  # erased through the tombstone, before the switch
             self._apply(writer, collection, change_id, change)
             self.reporter.report.replayed_changes += 1
         return after
 
     def _apply(self, writer: ChangeWriter, collection: str, change_id: str, change: DocumentChange) -> None:
-        """Apply a change to a version; one that the store will never take is set aside, as the follower does."""
+        """Apply a change to a version. As in the follower, a change that the store will never accept is set aside."""
         try:
             is_own = change.tenant == self.tenant
             dataset = self.dataset if is_own else dataset_for(self.blobs, self.plan.alias, change)
             writer.apply(collection, change, dataset)
         except Unreadable:
-            return  # the follower tells whoever sent it
+            return  # the follower informs the sender
         except EngineError as error:
             log = self.changes
             if error.retryable or log is None:
@@ -133,7 +133,7 @@ class Job:
             self.reporter.report.set_aside_changes += 1
 
     def check_refusals(self) -> None:
-        """Raise `GateFailed` when more was set aside than the dataset allows."""
+        """Raise `GateFailed` if more was set aside than the dataset allows."""
         report, allowed = self.reporter.report, self.dataset.limits.max_failed_share
         if report.refused_share() > allowed:
             shown = "\n".join(f"  - {reason}" for reason in report.refusals[:10])
@@ -145,7 +145,7 @@ class Job:
 
     @contextmanager
     def switching(self) -> Iterator[None]:
-        """Keep the follower from writing: what is applied now goes to the version that is live afterwards."""
+        """Keep the follower from writing, so that changes applied now go to the version that is live afterwards."""
         with exclusive(f"switch:{self.plan.alias}", client=self.redis, folder=None, wait_s=_SWITCH_WAIT_S):
             yield
 
@@ -157,10 +157,10 @@ class Job:
 
 
 def open_redis(url: str, password_env: str) -> redis.Redis | None:
-    """Connect to Redis; None without a URL.
+    """Connect to Redis, or return None without a URL.
 
     Raises:
-        EngineError: it does not answer.
+        EngineError: Redis does not answer.
     """
     if not url:
         return None
@@ -172,7 +172,7 @@ def open_redis(url: str, password_env: str) -> redis.Redis | None:
 
 
 def plan_of(request: ReindexRequest, dataset: Dataset) -> JobPlan:
-    """Return what the workers need to know."""
+    """Return the plan with what the workers need to know."""
     return JobPlan(
         dataset=dataset,
         tenant=dataset.tenant or request.tenant,
@@ -186,7 +186,7 @@ def plan_of(request: ReindexRequest, dataset: Dataset) -> JobPlan:
 
 @contextmanager
 def exclusive_job(job: Job) -> Iterator[None]:
-    """Be the only job on the collection."""
+    """Ensure that this is the only job on the collection."""
     url = job.request.objects_url
     folder = Path(url.removeprefix("file://")) / "ingest" / "locks" if url and not url.startswith("s3://") else None
     with exclusive(f"ingest:{job.plan.alias}", client=job.redis, folder=folder, wait_s=_LOCK_WAIT_S):
@@ -210,18 +210,18 @@ def dimensions_of(plan: JobPlan) -> int:
 
 
 def model_print(plan: JobPlan) -> str:
-    """Identify the encoder by its configuration and the size of its weights: hashing them takes longer than a skip."""
+    """Identify the encoder by its configuration and the size of its weights, since hashing them would take too long."""
     config = plan.model_dir / "config.json"
     sizes = sorted((p.name, p.stat().st_size) for p in plan.model_dir.glob("*.safetensors"))
     return f"{config.read_text('utf-8') if config.exists() else ''}{sizes}"
 
 
 def add_store_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where everything is, the same for every command of the jobs."""
+    """Add the options that locate everything, which are the same for all commands of the jobs."""
     parser.add_argument("--milvus", required=True, help="URI of the Milvus server")
     parser.add_argument("--alias", default="knowledge", help="alias of the live version")
     parser.add_argument("--model-dir", type=Path, required=True, help="directory of the sentence encoder")
-    parser.add_argument("--tenant", default=DEFAULT_TENANT, help="whose data it is, unless the dataset says")
+    parser.add_argument("--tenant", default=DEFAULT_TENANT, help="tenant of the data, unless the dataset names one")
     parser.add_argument("--token-env", default="", help="name of the variable that holds the Milvus token")
     parser.add_argument("--objects", default="", help="object store for reports and undo files: s3://... or a folder")
     parser.add_argument("--bulk", default="", help="object storage that Milvus imports from: s3://BUCKET/ROOT")
@@ -230,7 +230,7 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(parsed: argparse.Namespace) -> ReindexRequest:
-    """Return the request that the options of `add_store_arguments` make; its source is this folder."""
+    """Return the request given by the options of `add_store_arguments`, with this folder as its source."""
     return ReindexRequest(
         source=Path(),
         milvus_uri=parsed.milvus,

@@ -1,4 +1,4 @@
-"""What a run has seen, on disk: a job over millions of documents takes no more memory than one over a thousand."""
+"""Records on disk what a run has seen, so that millions of documents take no more memory than a thousand."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ PRAGMA cache_size = -4096;
 
 
 class Journal:
-    """Two comparisons: the chunks that a collection should have with those it has, and the live documents with the
-    sources'. A file of its own that goes with the run: what must outlive it stands in the collection.
+    """Compares the chunks a collection should have with those it has, and the live documents with the sources.
+
+    The journal is a file that is deleted with the run. What must outlive the run is stored in the collection.
     """
 
     def __init__(self) -> None:
@@ -35,16 +36,16 @@ class Journal:
         self._folder.cleanup()
 
     def want(self, chunks: Iterable[tuple[str, str]]) -> None:
-        """Note chunks (key, hash) that the collection is to have."""
+        """Record chunks (key, hash) that the collection should have."""
         self._many("INSERT OR REPLACE INTO wanted VALUES (?, ?)", chunks)
 
     def find(self, chunks: Iterable[tuple[str, str]]) -> None:
-        """Note chunks (key, hash) that the collection has; forgets those noted before."""
+        """Record the chunks (key, hash) that the collection has, forgetting those recorded before."""
         self._db.execute("DELETE FROM found")
         self._many("INSERT OR REPLACE INTO found VALUES (?, ?)", chunks)
 
     def missing(self) -> int:
-        """Return how many chunks the collection lacks, or has in another form."""
+        """Return how many chunks the collection lacks or has in a different form."""
         query = "SELECT count(*) FROM wanted w LEFT JOIN found f USING (key) WHERE f.chunk_hash IS NOT w.chunk_hash"
         return int(self._db.execute(query).fetchone()[0])
 
@@ -54,20 +55,20 @@ class Journal:
         return [row[0] for row in self._db.execute(query)]
 
     def is_wanted(self, key: str) -> bool:
-        """Return whether the collection is to have a chunk."""
+        """Return whether the collection should have a chunk."""
         return self._db.execute("SELECT 1 FROM wanted WHERE key = ?", (key,)).fetchone() is not None
 
     def take(self, key: str, chunk_hash: str) -> bool:
-        """Return whether a chunk is wanted in this form and was not taken before; it is taken then."""
+        """Take a chunk if it is wanted in this form and was not taken before. Returns whether it was taken."""
         query = "INSERT OR IGNORE INTO taken SELECT key FROM wanted WHERE key = ? AND chunk_hash = ?"
         return self._db.execute(query, (key, chunk_hash)).rowcount == 1
 
     def wanted_count(self) -> int:
-        """Return how many chunks the collection is to have."""
+        """Return how many chunks the collection should have."""
         return int(self._db.execute("SELECT count(*) FROM wanted").fetchone()[0])
 
     def add_live_rows(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Note rows (doc, doc_hash with the number of chunks) of the live collection."""
+        """Record rows (doc, doc_hash with the number of chunks) of the live collection."""
         self._many(
             "INSERT INTO live VALUES (?, ?, ?, 1) ON CONFLICT (doc) DO UPDATE SET found = found + 1,"
             " doc_hash = CASE WHEN doc_hash = excluded.doc_hash THEN doc_hash ELSE '' END",
@@ -75,14 +76,14 @@ class Journal:
         )
 
     def live_hash(self, doc: str) -> str | None:
-        """Return the content hash of a live document, "" for one that is there in parts, None for none."""
+        """Return the content hash of a live document, "" if it is incomplete, or None if there is none."""
         row = self._db.execute("SELECT doc_hash, wanted, found FROM live WHERE doc = ?", (doc,)).fetchone()
         if row is None:
             return None
         return str(row[0]) if row[1] == row[2] else ""
 
     def see(self, doc: str, doc_hash: str) -> bool:
-        """Note a document of the sources; return False when it was seen before."""
+        """Record a document of the sources. Returns False if it was seen before."""
         return self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (doc, doc_hash)).rowcount == 1
 
     def seen_count(self) -> int:
@@ -94,14 +95,14 @@ class Journal:
         return int(self._db.execute("SELECT count(*) FROM live").fetchone()[0])
 
     def seen_hash(self, doc: str) -> str | None:
-        """Return the content hash of a document of the sources, None when they have none of it."""
+        """Return the content hash of a document of the sources, or None if they do not have it."""
         row = self._db.execute("SELECT doc_hash FROM seen WHERE doc = ?", (doc,)).fetchone()
         return None if row is None else str(row[0])
 
     def some_live(self, limit: int) -> list[str]:
-        """Return some of the live documents that the sources still have as they are, the same ones each time.
+        """Return some live documents that are unchanged in the sources, and always the same ones.
 
-        They are named by hashes, so the first in order are any.
+        Documents are named by hashes, so the first ones are an arbitrary sample.
         """
         query = "SELECT doc FROM live JOIN seen USING (doc) WHERE live.doc_hash = seen.doc_hash ORDER BY doc LIMIT ?"
         return [row[0] for row in self._db.execute(query, (limit,))]

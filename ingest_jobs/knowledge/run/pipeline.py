@@ -1,4 +1,4 @@
-"""The stages as the workers run them: read, embed, write. Built from a plan, in this process or in Ray's actors."""
+"""The stages run by workers (read, embed, write), built from a plan in this process or in Ray's actors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from pipelines.errors import EngineError
 
 T = TypeVar("T")
 SCRIPTED_DIMENSIONS = 64
-# A store that is restarted comes back within this time, and the job goes on; after it, the job can be resumed.
+# If a restarted store comes back within this time the job continues. After that, the job must be resumed.
 _STORE_PATIENCE_S = 90
 _LOOKUP_CHUNKS = 256
 
@@ -61,14 +61,14 @@ class JobPlan:
     """What a worker needs to know. Plain data: it is sent to other processes.
 
     Attributes:
-        collection: where to write.
-        lookup: whether the collection may hold some of the chunks already (a resumed run).
+        collection: the collection to write to.
+        lookup: whether the collection may already hold some of the chunks, because the run was resumed.
         erased: digests of persons who must not come back.
-        overrides: documents that a live update changed or removed, with the hash of the source's content that it went
-            over: as long as the source still says that, the update stands.
-        staging, staged_as: object store where the writing stage leaves its batches for a bulk import, and what their
-            names begin with; "": rows are written to the collection.
-        now_s: what counts as expired; seconds since 1970.
+        overrides: documents that a live update changed or removed, with the hash of the source content it replaced. The
+            update holds as long as the source's content is unchanged.
+        staging, staged_as: object store in which the writing stage leaves batches for a bulk import, and the prefix of
+            their names; "" writes rows to the collection.
+        now_s: time by which documents count as expired, in seconds since 1970.
     """
 
     dataset: Dataset
@@ -86,7 +86,7 @@ class JobPlan:
     staged_as: str = ""
 
     def open_store(self) -> VersionStore:
-        """Connect to Milvus; the credential is read here, so that no plan carries it."""
+        """Connect to Milvus. The credential is read here, so that it is not part of a plan."""
         token = secret(process_environment(), self.token_env, needed_by="services.milvus.token_env")
         return VersionStore(self.milvus_uri, self.alias, token=token)
 
@@ -102,12 +102,12 @@ class JobPlan:
         return SentenceEncoder(self.model_dir, rule.threads)
 
     def count_tokens(self) -> CountTokens:
-        """Return what measures a passage."""
+        """Return the function that measures passages."""
         return count_words if self.dataset.embedding.engine == "scripted" else token_counter(self.model_dir)
 
 
 def patiently(work: Callable[[], T], patience_s: float = _STORE_PATIENCE_S) -> T:
-    """Do `work`, again and again while a store is away; raise what it raised when it stays away."""
+    """Do `work`, retrying while a store is unreachable. If it stays so, raise the last error."""
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, EngineError) and error.retryable),
         stop=stop_after_delay(patience_s),
@@ -118,16 +118,16 @@ def patiently(work: Callable[[], T], patience_s: float = _STORE_PATIENCE_S) -> T
 
 
 def yield_cpu(niceness: int) -> None:
-    """Give calls the CPU first: this process takes what they leave."""
+    """Give calls priority on the CPU, so that this process takes only what they leave."""
     missing = niceness - os.nice(0)
     if missing > 0:
         os.nice(missing)
 
 
 class LazyEncoder:
-    """The plan's encoder, loaded when the first text comes or is expected: most incremental runs have none to embed.
+    """The plan's encoder, loaded on demand because most incremental runs have nothing to embed.
 
-    It lives in a thread of its own, so that it loads while its user waits for files and stores.
+    It lives in a separate thread, so that it can load while its user waits for files and stores.
     """
 
     def __init__(self, plan: JobPlan) -> None:
@@ -136,7 +136,7 @@ class LazyEncoder:
         self._loading: Future[Encoder] | None = None
 
     def expect(self) -> None:
-        """Begin to load; returns at once. Does nothing on successive calls."""
+        """Begin to load, without waiting. Does nothing on successive calls."""
         if self._loading is None:
             self._loading = self._thread.submit(self._plan.open_encoder)
 
@@ -152,7 +152,7 @@ class LazyEncoder:
 
 
 class ReadUnits:
-    """Unit in; rows of its chunks out, and of what was refused."""
+    """Turns units into rows, both for their chunks and for what was refused."""
 
     def __init__(self, plan: JobPlan) -> None:
         self._plan = plan
@@ -177,7 +177,7 @@ class ReadUnits:
         yield row_of_news(UNIT)
 
     def prepared(self, unit: Unit) -> Iterator[Prepared | Row]:
-        """Yield the documents of a unit that are to be indexed, and a row of news for each that is not."""
+        """Yield the documents of a unit that should be indexed, and a row of news for each that should not."""
         for document in documents_of(unit, self._plan.dataset):
             if isinstance(document, Refusal):
                 yield row_of_news(REFUSED, document.reason)
@@ -212,7 +212,7 @@ class ReadUnits:
 
 
 class WriteRows:
-    """Embedded rows in; their outcomes out, once the store has taken them."""
+    """Turns embedded rows into outcomes, once the store has taken them."""
 
     def __init__(self, plan: JobPlan) -> None:
         self._collection = plan.collection
@@ -220,7 +220,7 @@ class WriteRows:
         self._staging = (open_blobs(plan.staging), plan.staged_as) if plan.staged_as else None
 
     def outcomes(self, rows: Sequence[Row]) -> list[Row]:
-        """Write the rows of kind `chunk`. Keys are deterministic, so a batch that is written again changes nothing."""
+        """Write the rows of kind `chunk`. Keys are deterministic, so writing a batch again changes nothing."""
         passages = [passage_of_row(row) for row in rows if row["kind"] == CHUNK]
         if passages and self._staging is not None:
             blobs, prefix = self._staging
@@ -231,7 +231,7 @@ class WriteRows:
 
 
 def run_in_process(plan: JobPlan, units: Iterator[Unit], encoder: Encoder) -> Iterator[list[Row]]:
-    """Run all stages here; yield the outcomes batch by batch."""
+    """Run all stages here and yield the outcomes batch by batch."""
     reader, writer = ReadUnits(plan), WriteRows(plan)
     batch: list[Row] = []
     for unit in units:

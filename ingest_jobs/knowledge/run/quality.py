@@ -1,4 +1,7 @@
-"""What a new version must show before it goes live, and an edited one to stay. Measured on the version, by its name."""
+"""The quality gate that a new version must pass to go live, and an edited one to stay.
+
+It measures the version itself.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _SHOWN = 5
 
 
 class GateFailed(VoxrayError):
-    """A new version is worse than allowed, or too much was set aside; the live one stays."""
+    """A new version is worse than allowed, or too much was set aside. The live version stays."""
 
 
 def check_quality(
@@ -37,18 +40,18 @@ def check_quality(
     tenant: str,
     encoder: Callable[[], Encoder],
 ) -> dict[str, float]:
-    """Compare a sealed version with the live one; return what was measured.
+    """Compare a sealed version with the live one, and return the measurements.
 
     Args:
         gate: the bounds.
-        store: where both are.
-        versions: the new one, and the live one (None before the first).
+        store: the store that holds both.
+        versions: the new version and the live one, which is None before the first.
         journal: knows which documents of the live version the sources still have.
         tenant: whose rows count.
         encoder: loads the encoder; only called for golden questions.
 
     Raises:
-        GateFailed: a bound is broken; the message names it with both figures.
+        GateFailed: a bound is broken. The message names it with both figures.
     """
     new, live = versions
     rows = store.rows.count(new, tenant)
@@ -67,7 +70,7 @@ def check_quality(
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A vector that is searched for, and the documents that must be among the nearest: sources by hashes of ids."""
+    """A vector to search for, and the documents that must be among the nearest, as sources by hash of id."""
 
     vector: list[float]
     docs: dict[str, str]
@@ -82,13 +85,13 @@ def check_edit(
     tenant: str,
     encoder: Callable[[], Encoder],
 ) -> dict[str, float]:
-    """Look whether an edited version still answers what it answered before; return what was measured.
+    """Check whether an edited version still answers what it answered before, and return the measurements.
 
     Args:
         gate: the bounds.
-        store: where it is.
-        live: the version.
-        probes: what `probes_of_unchanged` took of it before the edit.
+        store: the store that holds the version.
+        live: name of the version.
+        probes: the probes that `probes_of_unchanged` took before the edit.
         tenant: whose rows count.
         encoder: loads the encoder; only called for golden questions.
 
@@ -106,13 +109,13 @@ def check_edit(
 
 
 def check_removals(gate: QualityGate, documents: int, before: int) -> None:
-    """Raise `GateFailed` where an edit would leave fewer documents than allowed."""
+    """Raise `GateFailed` if an edit would leave fewer documents than allowed."""
     if before:
         _demand("documents beside those of the live version", documents / before, gate, "min_row_share")
 
 
 def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, tenant: str, limit: int) -> list[Probe]:
-    """Return probes of a live version before it is edited, of documents that the edit leaves as they are."""
+    """Return probes of a live version before it is edited, for documents that the edit does not change."""
     docs = journal.some_live(limit)
     rows = store.rows.of_documents(live, tenant, docs, ["doc", SENTENCES, DENSE])
     vectors = {row["doc"]: _probe_vector(row) for row in rows}
@@ -122,10 +125,10 @@ def probes_of_unchanged(store: VersionStore, live: str, journal: Journal, *, ten
 def probe_recall(
     store: VersionStore, new: str, live: str, journal: Journal, *, tenant: str, limit: int
 ) -> tuple[float, int, list[str]]:
-    """Ask both versions the same things; return the share of old answers that the new one finds, probes, what is lost.
+    """Search both versions for the same things. Returns the share found again, the number of probes, and what is lost.
 
-    A probe is the vector of one sentence of a live passage: nearer to a question than the passage's own. Documents that
-    the sources no longer have, or that say something else now, are no fault of the version's and do not count.
+    A probe is the vector of one sentence in a live passage, which is closer to a question than the passage's own
+    vector. Documents that the sources no longer have or that have changed are not the version's fault and do not count.
     """
     vectors = list(_probe_vectors(store, live, tenant, limit))
     probes = _answered(store, live, journal, vectors, tenant=tenant)
@@ -136,9 +139,9 @@ def probe_recall(
 def _answered(
     store: VersionStore, live: str, journal: Journal, vectors: list[list[float]], *, tenant: str
 ) -> list[Probe]:
-    """Return probes of vectors and of the documents nearest to each that the sources still have as they are.
+    """Return probes made of vectors and, for each, the nearest documents that are unchanged in the sources.
 
-    A vector without any such document is no probe.
+    A vector without any such document is skipped.
     """
 
     def is_unchanged(hit: dict[str, Any]) -> bool:
@@ -153,10 +156,10 @@ def _answered(
 
 
 def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Probe]) -> tuple[float, list[str]]:
-    """Return the share of the probes' documents that a version finds (1.0 without probes), and the others' sources."""
+    """Return the share of the probes' documents that a version finds (1.0 without probes), and the other sources."""
     wanted = 0
     lost: list[str] = []
-    # New documents may come between: the old ones need not stay among the very first.
+    # New documents may rank in between, so the old ones need not stay at the very top.
     answers = store.rows.nearest(version, tenant, [probe.vector for probe in probes], 2 * _PROBE_TOP)
     for probe, hits in zip(probes, answers, strict=True):
         wanted += len(probe.docs)
@@ -166,7 +169,7 @@ def _recall(store: VersionStore, version: str, tenant: str, probes: Sequence[Pro
 
 
 def _golden(gate: QualityGate, store: VersionStore, version: str, tenant: str, encoder: Encoder) -> float:
-    """Return the share of golden questions whose source is among the nearest passages; refuse too small a one."""
+    """Return the share of golden questions whose source is among the nearest passages. Refuses too small a share."""
     questions = _golden_questions(Path(gate.golden))
     vectors = encoder.encode([str(item["question"]) for item in questions])
     answers = store.rows.nearest(version, tenant, vectors.tolist(), gate.golden_top)
@@ -213,6 +216,6 @@ def _demand(what: str, found: float, gate: QualityGate, key: str, lost: Sequence
     named = list(dict.fromkeys(lost))
     shown = [f"  - not found: {name}" for name in named[:_SHOWN]]
     shown += [f"  - and {len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
-    said = f"quality gate: {what}: {found:.2f}, at least {least:.2f} is demanded; the live version stays"
-    fix = f"If the data are meant to be so, lower quality.{key} in the dataset's description, and run the job again."
+    said = f"quality gate: {what}: {found:.2f}, at least {least:.2f} required; the live version stays"
+    fix = f"If the data is meant to be so, lower quality.{key} in the dataset's description, and run the job again."
     raise GateFailed("\n".join([said, *shown, fix]))

@@ -1,9 +1,10 @@
-"""The stages as a Ray Data pipeline: one pool of actors each, blocks small enough to flow, a bound on the CPUs.
+"""Runs the stages as a Ray Data pipeline, with one pool of actors each, small blocks and a limit on CPUs.
 
     units ── ReadActor ── chunks ── EmbedActor (pool) ── vectors ── WriteActor ── outcomes ── the driver
 
-Ray Data stops a stage whose output nobody takes, so memory does not grow with the data. An actor that dies is started
-again and its batch repeated; writing is idempotent. The driver sees every outcome, which is progress and checkpoint.
+Ray Data stops a stage whose output is not consumed, so memory does not grow with the data. A dead actor is restarted
+and its batch repeated, since writing is idempotent. The driver sees every outcome, which serves as progress and
+checkpoint.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from ingest_jobs.knowledge.run.pipeline import JobPlan, ReadUnits, WriteRows, yi
 from ingest_jobs.knowledge.store.rows import Row, columns_of_rows, embed_rows, rows_of_columns
 from pipelines.errors import Component, EngineError, VoxrayError
 
-# Files are opened by the dozen: an item for each would cost more than to read it.
+# Files are handled by the dozen, because an item for each would cost more than reading it.
 _UNITS_AN_ITEM = 16
 _MAX_READ_BLOCKS = 64
-# Ray's own 128 MiB would hold a whole corpus of texts back until it is read.
+# Ray's default of 128 MiB would hold back a whole corpus of texts until it is read.
 _BLOCK_BYTES = 1024 * 1024
 _STAGE_CPUS = 0.5
 _RESOURCE_SHARE = 0.001
 
 
 def _settle(plan: JobPlan) -> None:
-    """What every worker does first."""
+    """Prepare a worker process."""
     quiet_libraries()
     yield_cpu(plan.dataset.placement.niceness)
 
@@ -46,7 +47,7 @@ class ReadActor:
         self._reader = ReadUnits(plan)
 
     def __call__(self, item: dict[str, Any]) -> Iterator[Row]:
-        """Yield the rows of an item's units."""
+        """Yield the rows of the units in an item."""
         for fields in json.loads(item["units"]):
             yield from self._reader.rows(Unit(**fields))
 
@@ -71,15 +72,15 @@ class WriteActor:
         self._writer = WriteRows(plan)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Write a batch; return its outcomes."""
+        """Write a batch and return its outcomes."""
         return columns_of_rows(self._writer.outcomes(rows_of_columns(batch)))
 
 
 def run_with_ray(plan: JobPlan, units: Iterator[Unit]) -> Iterator[list[Row]]:
-    """Run all stages on the current cluster (a local Ray is started when there is none); yield outcomes.
+    """Run all stages on the current cluster, starting a local Ray if there is none, and yield outcomes.
 
     Raises:
-        VoxrayError: the first error of a worker, as it was raised there.
+        VoxrayError: the first error of a worker, exactly as raised there.
     """
     import ray.data
 
@@ -121,7 +122,7 @@ def _join(plan: JobPlan) -> None:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if process_environment().get("RAY_ADDRESS", "local") in {"", "local"}:
-        # A Ray of our own: enough logical CPUs for every stage, however few the machine has.
+        # Our own Ray gets enough logical CPUs for every stage, however few the machine has.
         options["num_cpus"] = math.ceil(_needed_cpus(plan)) + 1
     ray.init(**options)
     quiet_libraries()
@@ -132,9 +133,9 @@ def _configure(plan: JobPlan) -> None:
     from ray.data import DataContext, ExecutionResources
 
     context = DataContext.get_current()
-    # Lines of a bar are no use in a log; this job has its own.
+    # A progress bar is useless in a log, and this job prints its own progress.
     context.enable_progress_bars = False
-    context.raise_original_map_exception = True  # else the reason why a file is refused is lost on the way
+    context.raise_original_map_exception = True  # otherwise the reason for refusing a file would be lost
     context.target_max_block_size = _BLOCK_BYTES
     needed = _needed_cpus(plan)
     share = plan.dataset.placement.cpu_share * float(ray.cluster_resources().get("CPU", needed))
@@ -142,7 +143,7 @@ def _configure(plan: JobPlan) -> None:
 
 
 def _needed_cpus(plan: JobPlan) -> float:
-    """Return how many CPUs all stages hold at once: with less, they would wait for each other for ever."""
+    """Return how many CPUs all stages use at once. With fewer they would wait for each other for ever."""
     rule = plan.dataset.embedding
     return _STAGE_CPUS * (1 + plan.dataset.placement.readers) + rule.num_cpus * rule.workers
 
@@ -160,7 +161,7 @@ def _packed(units: Iterator[Unit]) -> Iterator[str]:
 
 
 def own_error(error: BaseException) -> VoxrayError:
-    """Return the product's error that a worker raised, however deep Ray wrapped it; others become an EngineError."""
+    """Return the product's error raised by a worker, however deeply Ray wrapped it. Others become an EngineError."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -1,12 +1,12 @@
-"""The ingest job: bring a dataset into its collection, in full or only what changed.
+"""The ingest job: indexes a dataset into its collection, either in full or only what has changed.
 
     python -m ingest_jobs.knowledge.run.reindex --source DATASET
         --milvus URI --alias NAME --model-dir DIR [--objects URL --redis URL]
 
-Inside a Ray job it joins that cluster; elsewhere Ray starts in this process; `--in-process` needs no Ray. The live
-version answers calls until the new one is sealed and has passed the quality gate. A run that was killed is taken up
-again by running the same command. Exit codes: 0 done, 2 wrong input, 3 a store or engine failed (run it again), 4 the
-data are not good enough to go live, 5 another job works on the collection.
+Inside a Ray job it joins that cluster; elsewhere it starts Ray in this process, or needs no Ray with `--in-process`.
+The live version answers calls until the new one is sealed and has passed the quality gate. Running the same command
+again resumes a killed run. Exit codes: 0 done, 2 wrong input, 3 a store or engine failed (run it again), 4 the data is
+not good enough to go live, 5 another job works on the collection.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from pipelines.errors import ConfigError, EngineError, VoxrayError
 
 
 def _silent(_progress: Progress) -> None:
-    """Show no progress."""
+    """Ignore progress."""
 
 
 def reindex_in_process(request: ReindexRequest, encoder: Encoder, *, show: ShowProgress = _silent) -> Report:
@@ -55,15 +55,15 @@ def reindex_in_process(request: ReindexRequest, encoder: Encoder, *, show: ShowP
 
     Raises:
         ConfigError: the dataset is missing, empty or wrong.
-        GateFailed: the data are not good enough to go live.
+        GateFailed: the data is not good enough to go live.
         CapacityError: another job works on the collection.
-        EngineError: a store failed; the live version is whole.
+        EngineError: a store failed. The live version is intact.
     """
     return run_job(request, lambda plan, units: run_in_process(plan, units, encoder), show=show, encoder=encoder)
 
 
 def reindex_with_ray(request: ReindexRequest, *, show: ShowProgress = _silent) -> Report:
-    """Run the job as a Ray Data pipeline on the current cluster (a local Ray is started when there is none).
+    """Run the job as a Ray Data pipeline on the current cluster, starting a local Ray if there is none.
 
     Raises: as `reindex_in_process`.
     """
@@ -75,7 +75,7 @@ def reindex_with_ray(request: ReindexRequest, *, show: ShowProgress = _silent) -
 def run_job(
     request: ReindexRequest, run_stages: RunStages, *, show: ShowProgress = _silent, encoder: Encoder | None = None
 ) -> Report:
-    """Open everything, be the only job, do the work, and leave a report whatever happens."""
+    """Open everything, exclude other jobs, do the work, and leave a report whatever happens."""
     job = open_job(request, run_stages, show=show, encoder=encoder)
     try:
         with exclusive_job(job):
@@ -83,7 +83,7 @@ def run_job(
             _work(job)
         job.reporter.save("done")
     except BaseException as error:
-        # Where the object store is what failed, its error must not hide the first one.
+        # If the object store itself has failed, its error must not hide the first one.
         with suppress(EngineError):
             job.reporter.save("failed", f"{type(error).__name__}: {error}")
         raise
@@ -100,7 +100,7 @@ def open_job(
     show: ShowProgress = _silent,
     encoder: Encoder | None = None,
 ) -> Job:
-    """Connect to everything that a job needs; the caller closes it. `dataset` None: the request's source says."""
+    """Connect to everything a job needs. The caller closes it. If `dataset` is None, the request's source is read."""
     dataset = dataset or load_dataset(request.source)
     plan = plan_of(request, dataset)
     store, blobs, client = open_stores(request, plan)
@@ -113,7 +113,7 @@ def open_job(
 
 
 def _work(job: Job) -> None:
-    """Choose the mode, and do it."""
+    """Choose the mode and run it."""
     reporter = job.reporter
     reporter.phase("listing")
     reporter.units_expected = sum(1 for _ in all_units(job.dataset))
@@ -132,7 +132,7 @@ def _work(job: Job) -> None:
 
 
 def _can_be_edited(job: Job, live: str) -> bool:
-    """Whether the live version's rows were made by this description, and no full run of it waits to be finished."""
+    """Return whether this description made the live version's rows, and no full run of it is waiting to be finished."""
     wanted = job.content_print()
     is_same = job.store.rows.has_ledger(live) and job.store.fingerprint(live, job.tenant) == wanted
     waits = any(b.tenant == job.tenant and b.content_print == wanted for b in job.store.unfinished().values())
@@ -150,7 +150,7 @@ def _parse(arguments: list[str]) -> tuple[ReindexRequest, argparse.Namespace]:
     )
     parser.add_argument("--source", type=Path, required=True, help="dataset: a YAML file, or a folder")
     add_store_arguments(parser)
-    parser.add_argument("--job", default="", help="id of the job; default: made from the time")
+    parser.add_argument("--job", default="", help="id of the job; default: derived from the time")
     parser.add_argument("--force", action="store_true", help="build a new version even when nothing changed")
     parser.add_argument("--in-process", action="store_true", help="without Ray; for small data")
     parser.add_argument("--progress", choices=("text", "json"), default="text", help="how progress is printed")
@@ -181,7 +181,7 @@ def _run_here(request: ReindexRequest, show: ShowProgress) -> Report:
 
 
 def summary(report: Report) -> str:
-    """Say in a few lines how a job went."""
+    """Summarise a job in a few lines."""
     if report.mode == "unchanged":
         lines = [f"unchanged: {report.documents} documents are as in {report.collection}; nothing to do"]
     elif report.mode == "incremental":

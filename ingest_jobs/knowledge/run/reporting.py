@@ -1,4 +1,4 @@
-"""What a job tells: progress while it runs, and a report that stays."""
+"""What a job reports: progress while it runs, and a report that is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ShowProgress = Callable[["Progress"], None]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One moment of a job. `documents_expected` 0: unknown. `left_s` < 0: unknown."""
+    """One moment of a job. A `documents_expected` of 0 and a negative `left_s` mean unknown."""
 
     phase: str
     documents: int = 0
@@ -34,24 +34,26 @@ class Progress:
     left_s: float = -1.0
 
     def line(self) -> str:
-        """Return it as the line that `voxray ingest` reads off a job's log."""
+        """Return the progress as a line that `voxray ingest` reads from a job's log."""
         return PROGRESS_MARK + json.dumps(asdict(self))
 
 
 @dataclass(slots=True)
 class Report:
-    """How a job went. Times are in seconds since 1970 and seconds; counts are of documents, chunks or values.
+    """How a job went.
+
+    Points in time are in seconds since 1970, durations in seconds; counts are of documents, chunks or values.
 
     Attributes:
         mode: "full", "incremental" or "unchanged".
         state: "running", "done" or "failed".
-        units: files, pages and queries that were read.
-        embedded_a_s: chunks embedded and written a second, from the first batch to the last.
-        imported: rows that Milvus took by its bulk import.
-        expected_rows: what the index of a new version was chosen by, other tenants' rows not counted.
+        units: number of files, pages and queries that were read.
+        embedded_a_s: chunks embedded and written per second, from the first batch to the last.
+        imported: rows that Milvus imported in bulk.
+        expected_rows: the estimate by which the index of a new version was chosen, without other tenants' rows.
         kept: chunks that an earlier, interrupted run had written.
-        refusals: the first reasons why something was set aside; `refused` counts all.
-        gate: what the quality gate measured.
+        refusals: the first reasons for setting something aside; `refused` counts all.
+        gate: measurements of the quality gate.
     """
 
     job: str
@@ -89,13 +91,13 @@ class Report:
     error: str = ""
 
     def refused_share(self) -> float:
-        """Return the part of what was read that was set aside."""
+        """Return the share of what was read that was set aside."""
         total = self.documents + self.refused
         return self.refused / total if total else 0.0
 
 
 class Reporter:
-    """Counts outcomes into a report, and tells progress at most once a second."""
+    """Counts outcomes in a report, and reports progress at most once a second."""
 
     def __init__(self, report: Report, blobs: Blobs, show: ShowProgress) -> None:
         self.report = report
@@ -109,7 +111,7 @@ class Reporter:
         self._first_written_s, self._first_written = 0.0, 0
 
     def phase(self, name: str) -> None:
-        """Note what the job does from here on."""
+        """Record the phase that the job enters."""
         now_s = time.monotonic()
         if self._phase:
             spent_s = self.report.stages_s.get(self._phase, 0.0) + now_s - self._phase_started_s
@@ -118,12 +120,12 @@ class Reporter:
         self._tell(now_s)
 
     def tell_import(self, percent: int) -> None:
-        """Tell how far Milvus is with an import."""
+        """Report how far Milvus is with an import."""
         self._phase = f"importing {percent}%"
         self._tell(time.monotonic())
 
     def restart(self) -> None:
-        """Forget what a comparison has counted: the sources are read again from the start."""
+        """Reset the counts of a comparison, because the sources are read again from the start."""
         old = self.report
         named = (old.job, old.dataset, old.tenant, old.alias)
         kept = {"started_at_s": old.started_at_s, "stages_s": old.stages_s}
@@ -166,7 +168,7 @@ class Reporter:
             self.report.refusals.append(reason)
 
     def save(self, state: str, error: str = "") -> None:
-        """Write the report where it stays."""
+        """Write the report to the object store."""
         report = self.report
         self.phase("")
         report.state, report.error = state, error

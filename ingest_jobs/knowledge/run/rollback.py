@@ -1,6 +1,6 @@
-"""The way back: one tenant's rows as they were before its last run, and nobody else's touched.
+"""Rollback: restores one tenant's rows to their state before its last run, without touching other tenants' rows.
 
-Live updates survive it: they are newer than what one goes back to.
+Live updates survive a rollback, because they are newer than the restored state.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SWITCH_WAIT_S = 60.0
 
 
 def roll_back(store: VersionStore, blobs: Blobs, client: redis.Redis | None, tenant: str, dimensions: int) -> str:
-    """Undo the tenant's last run; return in words what was done.
+    """Undo the tenant's last run, and return a description of what was done.
 
     Raises:
         ConfigError: there is nothing to go back to.
@@ -43,10 +43,10 @@ def roll_back(store: VersionStore, blobs: Blobs, client: redis.Redis | None, ten
 
 
 def take_back(store: VersionStore, blobs: Blobs, live: str, tenant: str, entry: HistoryEntry) -> None:
-    """Write the rows back that an incremental run replaced and removed, and delete those that it added.
+    """Restore the rows that an incremental run replaced and removed, and delete those that it added.
 
     Raises:
-        ConfigError: its undo file is gone.
+        ConfigError: the run's undo file no longer exists.
     """
     found = read_undo(blobs, entry.undo)
     if found is None:
@@ -68,7 +68,7 @@ def take_back(store: VersionStore, blobs: Blobs, live: str, tenant: str, entry: 
 
 
 def _return_to(store: VersionStore, live: str, previous: str, tenant: str, dimensions: int) -> str:
-    """Make the tenant's rows of `previous` live. With other tenants in the alias, a version is composed for it."""
+    """Make the tenant's rows of `previous` live. If the alias has other tenants, a combined version is built."""
     target = previous
     if (store.rows.tenants(live) | store.rows.tenants(previous)) - {tenant}:
         content_print = store.fingerprint(previous, tenant)
@@ -91,7 +91,7 @@ def _updated_documents(store: VersionStore, live: str, tenant: str) -> set[str]:
 
 
 def drop_stale_undo(store: VersionStore, blobs: Blobs) -> None:
-    """Remove the undo files that no version's history names any more."""
+    """Remove the undo files that are no longer named by any version's history."""
     needed: set[str] = set()
     for version in store.versions():
         for tenant in store.tenants_with_history(version):

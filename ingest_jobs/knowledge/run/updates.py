@@ -1,7 +1,7 @@
-"""Puts single changed documents into a collection: for the follower, and for the replay before a switch.
+"""Applies changes of single documents to a collection, for the follower and for the replay before a switch.
 
-A live update stands until the source's own content changes. What the source said when the update went over it (its
-hash) is kept in the rows' `origin`, and for a removed document in a small file.
+A live update holds until the source's own content changes. The hash of the source content that it replaced is kept in
+the rows' `origin` or, for a removed document, in a small file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ingest_jobs.knowledge.store.rows import embed_rows, passage_of_row, row_of_
 
 
 class ChangeWriter:
-    """Applies changes. Applying one twice, or to a second version, is safe."""
+    """Applies changes. Applying a change twice or to a second version is safe."""
 
     def __init__(self, plan: JobPlan, store: VersionStore, encoder: Encoder, blobs: Blobs) -> None:
         self._plan = plan
@@ -40,11 +40,11 @@ class ChangeWriter:
 
         Args:
             collection: the version to write to.
-            change: what to do.
-            dataset: says how the tenant's documents are masked and cut.
+            change: the change to apply.
+            dataset: determines how the tenant's documents are masked and cut.
 
         Raises:
-            Unreadable: the document cannot be indexed, and the reason; nothing was changed.
+            Unreadable: the document cannot be indexed, for the given reason. Nothing has changed.
         """
         doc = doc_key(change.doc_id)
         chunks = self._chunks(change, dataset) if change.kind == "put" else []
@@ -84,7 +84,7 @@ class ChangeWriter:
         return chunks_of(prepared, change.tenant, dataset.chunking, self._count, FROM_UPDATE)
 
     def _base(self, present: Iterable[dict[str, str]], tenant: str, doc: str) -> str:
-        """Return the hash of the source's content that the change goes over, "" when no source has the document."""
+        """Return the hash of the source content that the change replaces, or "" if no source has the document."""
         for row in present:
             if row["origin"].startswith(FROM_UPDATE):
                 return row["origin"].removeprefix(FROM_UPDATE)
@@ -98,7 +98,7 @@ def dataset_for(blobs: Blobs, alias: str, change: DocumentChange) -> Dataset:
     """Return the description by which the change's document is masked and cut.
 
     Raises:
-        EngineError: its tenant is no name: whatever was written to the stream must not become part of a path.
+        EngineError: its tenant is not a valid name. Arbitrary text from the stream must not become part of a path.
     """
     check_tenant(change.tenant)
     return saved_dataset(blobs, alias, change.tenant)
@@ -109,4 +109,4 @@ def _fields_of(change: DocumentChange) -> tuple[tuple[str, str], ...]:
         found = json.loads(change.fields or "{}")
         return tuple((str(name), str(value)) for name, value in found.items())
     except (json.JSONDecodeError, AttributeError) as error:
-        raise Unreadable("its fields are no JSON object") from error
+        raise Unreadable("its fields are not a JSON object") from error

@@ -1,1 +1,1 @@
-"""Storing: the shapes of rows, and what jobs keep in the object store."""
+"""Storage of the jobs: the shapes of rows, and what is kept in the object store."""

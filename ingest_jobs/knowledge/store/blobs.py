@@ -1,4 +1,4 @@
-"""The object store as jobs use it: reports, undo files, tombstones, receipts. A local folder, or S3."""
+"""The object store of the jobs, for reports, undo files, tombstones and receipts: a local folder or S3."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from pipelines.errors import Component, EngineError
 
 
 class Blobs(Protocol):
-    """Small files by name ("reports/x.json"). A name is written whole or not at all."""
+    """Small files by name ("reports/x.json"), which are written atomically."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file, over an older one of the name."""
+        """Write a file, replacing an existing one."""
 
     def get(self, name: str) -> bytes | None:
-        """Return a file, None when there is none."""
+        """Return the contents of a file, or None if it does not exist."""
 
     def names(self, prefix: str) -> Iterator[str]:
         """Yield the names that start with `prefix`, sorted."""
 
     def delete(self, name: str) -> None:
-        """Remove a file. Does nothing when it is gone."""
+        """Remove a file. Does nothing if it does not exist."""
 
 
 class FolderBlobs:
-    """Files under a folder, readable by their owner alone."""
+    """Files below a folder, readable only by their owner."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -65,7 +65,7 @@ class FolderBlobs:
 
 
 class S3Blobs:
-    """Objects under s3://BUCKET/PREFIX. Credentials are boto3's own."""
+    """Objects below s3://BUCKET/PREFIX. boto3 finds the credentials."""
 
     def __init__(self, url: str) -> None:
         self._bucket, _, prefix = url.removeprefix("s3://").partition("/")
@@ -106,7 +106,7 @@ class S3Blobs:
 
 
 class MemoryBlobs:
-    """Files that go with the process: for a run whose report nobody keeps."""
+    """Files in memory that vanish with the process, for a run whose report is not kept."""
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
@@ -125,7 +125,7 @@ class MemoryBlobs:
 
 
 def open_blobs(url: str) -> Blobs:
-    """Open the object store at `url`: s3://BUCKET/PREFIX, a folder, or "" for none that stays."""
+    """Open the object store at `url`: s3://BUCKET/PREFIX, a folder, or "" for memory."""
     if not url:
         return MemoryBlobs()
     return S3Blobs(url) if url.startswith("s3://") else FolderBlobs(Path(url.removeprefix("file://")))
@@ -137,7 +137,7 @@ def put_json(blobs: Blobs, name: str, value: Any) -> None:
 
 
 def get_json(blobs: Blobs, name: str) -> Any:
-    """Return a value that `put_json` wrote, None when there is none."""
+    """Return a value that `put_json` wrote, or None if there is none."""
     data = blobs.get(name)
     return None if data is None else json.loads(data)
 

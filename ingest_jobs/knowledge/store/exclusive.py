@@ -1,4 +1,4 @@
-"""One job at a time for a collection, wherever jobs run; a job that was killed does not block the next for long."""
+"""Allows one job at a time per collection, wherever jobs run. A killed job does not block the next one for long."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LEASE_S = 20.0
 
 @contextmanager
 def exclusive(name: str, *, client: redis.Redis | None, folder: Path | None, wait_s: float) -> Iterator[None]:
-    """Hold the lock `name`: in Redis (a lease, renewed by a thread), else as a file of `folder`, else not at all.
+    """Hold the lock `name` in Redis (a lease renewed by a thread), else as a file in `folder`, else not at all.
 
     Raises:
-        CapacityError: another process holds it, and still did after `wait_s`.
+        CapacityError: another process still holds the lock after `wait_s`.
     """
     if client is not None:
         with _leased(name, client, wait_s):

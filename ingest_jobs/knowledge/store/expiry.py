@@ -1,4 +1,4 @@
-"""Documents whose time is over leave every version."""
+"""Deletes expired documents from every version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployments.engines.milvus.versions import VersionStore
 
 
 def delete_expired(store: VersionStore, tenant: str, now_s: float | None = None) -> int:
-    """Delete a tenant's expired rows from all versions; return how many the live one had."""
+    """Delete a tenant's expired rows from all versions, and return how many the live one had."""
     live, deleted = store.live_collection(), 0
     over = expired(time.time() if now_s is None else now_s)
     for version in store.versions():

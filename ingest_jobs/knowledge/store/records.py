@@ -1,4 +1,4 @@
-"""Small facts that outlive a job, in the object store: descriptions, removed documents, erased persons."""
+"""Small records in the object store that outlive a job: descriptions, removed documents and erased persons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ERASED = "ingest/erased/"
 
 
 def save_dataset(blobs: Blobs, alias: str, tenant: str, dataset: Dataset) -> None:
-    """Keep the description by which a tenant's documents are masked and cut, for its live updates."""
+    """Store the description by which a tenant's documents are masked and cut, for use by live updates."""
     put_json(blobs, f"{_DATASETS}{alias}/{tenant}.json", dataset.model_dump(mode="json"))
 
 
@@ -27,12 +27,12 @@ def saved_dataset(blobs: Blobs, alias: str, tenant: str) -> Dataset:
 
 
 def removed_name(alias: str, tenant: str, doc: str) -> str:
-    """Return the name of the file that says that a live update removed a document."""
+    """Return the name of the file that records the removal of a document by a live update."""
     return f"{_REMOVED}{alias}/{tenant}/{doc}.json"
 
 
 def overrides(blobs: Blobs, store: VersionStore, live: str, tenant: str) -> dict[str, str]:
-    """Return the documents that live updates put or removed, with the hash of the source's content under each."""
+    """Return the documents that live updates put or removed, each with the hash of the source content it replaced."""
     found: dict[str, str] = {}
     for name in blobs.names(removed_name(store.alias, tenant, "")[: -len(".json")]):
         found[PurePosixPath(name).stem] = str((get_json(blobs, name) or {}).get("base", ""))
@@ -43,7 +43,7 @@ def overrides(blobs: Blobs, store: VersionStore, live: str, tenant: str) -> dict
 
 
 def erase_subject(blobs: Blobs, tenant: str, subject: str, receipt: str, at_s: float) -> None:
-    """Note that a person (a digest) must not come back."""
+    """Record that a person (a digest) must not come back."""
     put_json(blobs, f"{_ERASED}{tenant}/{subject}.json", {"receipt": receipt, "at_s": at_s})
 
 
@@ -53,7 +53,7 @@ def is_erased(blobs: Blobs, tenant: str, subject: str) -> bool:
 
 
 def erased_subjects(blobs: Blobs, tenant: str = "") -> dict[str, set[str]]:
-    """Return the digests of erased persons by tenant; of one tenant, or of all."""
+    """Return the digests of erased persons by tenant, for one tenant or for all."""
     found: dict[str, set[str]] = {}
     for name in blobs.names(f"{_ERASED}{tenant}/" if tenant else _ERASED):
         path = PurePosixPath(name)

@@ -1,8 +1,8 @@
-"""Rows between the stages, and what becomes of them. The only place that knows their shapes.
+"""The rows passed between the stages. Only this module knows their shapes.
 
-A row of kind `chunk` holds a chunk's fields. `kept` is a chunk that the collection has already; `document`, `unit`
-and `refused` only tell of progress (`note`: how many values were masked, or the reason), and so do the kinds of
-documents that are left out: `expired`, `erased` (its person was), `overridden` (by a live update).
+A row of kind `chunk` holds a chunk's fields, and `kept` is a chunk that the collection already has. `document`, `unit`
+and `refused` only report progress (with a `note` of how many values were masked, or the reason), and so do the kinds of
+documents that are left out: `expired`, `erased` (with its person) and `overridden` (by a live update).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTCOME_FIELDS = ("kind", "key", "chunk_hash", "doc", "note")
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedText:
-    """The vector of a passage and, row by row, those of its sentences."""
+    """The vector of a passage, and one row with the vector of each of its sentences."""
 
     vector: NDArray[np.float32]
     sentence_vectors: NDArray[np.float32]
@@ -45,18 +45,18 @@ def row_of_chunk(chunk: Chunk, kind: str = CHUNK) -> Row:
 
 
 def row_of_news(kind: str, note: str = "", doc: str = "") -> Row:
-    """Return a row that only tells something."""
+    """Return a row that only reports something."""
     return {**_EMPTY, "kind": kind, "note": note, "doc": doc}
 
 
 def outcome(row: Mapping[str, Any]) -> Row:
-    """Return what the job keeps of a row that has gone through all stages."""
+    """Return what the job keeps of a row that has passed through all stages."""
     short = {name: row[name] for name in OUTCOME_FIELDS}
     return {**short, "kind": WRITTEN} if row["kind"] == CHUNK else short
 
 
 def embed_rows(rows: Sequence[Row], encode: Encode) -> list[Row]:
-    """Return the rows with `vector` and `sentence_vectors` (flat) added; those of other kinds get empty ones."""
+    """Return the rows with `vector` and flat `sentence_vectors` added, which are empty for rows of other kinds."""
     chosen = [row for row in rows if row["kind"] == CHUNK]
     found = iter(embed_columns([row["title"] for row in chosen], [row["text"] for row in chosen], encode))
     return [{**row, **(_flat(next(found)) if row["kind"] == CHUNK else _flat(_NOTHING))} for row in rows]
@@ -65,7 +65,7 @@ def embed_rows(rows: Sequence[Row], encode: Encode) -> list[Row]:
 def embed_columns(titles: Sequence[str], texts: Sequence[str], encode: Encode) -> list[EmbeddedText]:
     """Embed passages, each under its title and sentence by sentence, in one call of the encoder.
 
-    The sentences' vectors tell at question time which sentence answers; the passage's vector finds the passage.
+    The passage's vector finds the passage, and the sentences' vectors tell which sentence answers a question.
     """
     pieces = [[embedding_text(title, text), *sentences(text)] for title, text in zip(titles, texts, strict=True)]
     if not pieces:
@@ -99,7 +99,7 @@ def rows_of_columns(batch: Mapping[str, Sequence[Any]]) -> list[Row]:
 
 
 def columns_of_rows(rows: Sequence[Row]) -> dict[str, Any]:
-    """Turn rows into Ray's batch of columns; vectors differ in length, so they stay objects."""
+    """Turn rows into Ray's batch of columns. Vectors differ in length, so they stay objects."""
     columns: dict[str, Any] = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
@@ -113,7 +113,7 @@ def columns_of_rows(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _encode_by_length(texts: list[str], encode: Encode) -> NDArray[np.float32]:
-    """Encode texts in batches of like length, since a batch costs as much as its longest text; return them in order."""
+    """Encode texts in order, batched by similar length because the longest text of a batch determines its cost."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(texts)
     for start in range(0, len(order), _ENCODE_BATCH):

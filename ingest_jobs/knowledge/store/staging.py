@@ -1,4 +1,4 @@
-"""Batches of rows on their way to a bulk import: files in the jobs' object store."""
+"""Stages batches of rows for a bulk import as files in the jobs' object store."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ STAGED = "ingest/bulk/"
 
 
 def staged_prefix(alias: str, job: str) -> str:
-    """Return what the names of a job's staged files begin with."""
+    """Return the prefix of the names of a job's staged files."""
     return f"{STAGED}{alias}/{job}/"
 
 
 def stage(blobs: Blobs, prefix: str, passages: Sequence[IndexedPassage]) -> None:
-    """Write a batch; the same batch again is the same file."""
+    """Write a batch. The same batch gives the same file."""
     name = hashlib.sha256("\0".join(f"{p.key}/{p.chunk_hash}" for p in passages).encode()).hexdigest()[:32]
     target = io.BytesIO()
     pyarrow.parquet.write_table(table_of([row_of(passage) for passage in passages]), target, compression="zstd")
@@ -38,15 +38,15 @@ def staged_tables(blobs: Blobs, prefix: str) -> Iterator[tuple[str, pyarrow.Tabl
 
 
 def forget_staged(blobs: Blobs, prefix: str) -> None:
-    """Delete staged files: of a job, or what killed jobs have left."""
+    """Delete staged files of a job, or those left by killed jobs."""
     for name in list(blobs.names(prefix)):
         blobs.delete(name)
 
 
 def forget_staged_subject(blobs: Blobs, tenant: str, subject: str) -> int:
-    """Delete the files with rows of a person (a digest); return how many such rows there were.
+    """Delete the files with rows of a person (a digest), and return how many such rows there were.
 
-    The other rows of such a file are missed at the end of the job, if it still runs, and are made again.
+    The file's other rows are found missing at the end of the job, if it is still running, and are rebuilt.
     """
     found = 0
     for name, table in staged_tables(blobs, STAGED):
@@ -57,7 +57,7 @@ def forget_staged_subject(blobs: Blobs, tenant: str, subject: str) -> int:
 
 
 def staged_subject_rows(blobs: Blobs, tenant: str, subject: str) -> int:
-    """Return how many staged rows are of a person (a digest)."""
+    """Return how many staged rows belong to a person (a digest)."""
     return sum(_rows_of(table, tenant, subject) for _, table in staged_tables(blobs, STAGED))
 
 

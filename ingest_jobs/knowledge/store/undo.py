@@ -1,4 +1,4 @@
-"""How an incremental run is taken back: the rows that it replaced and removed, as a Parquet file."""
+"""Undo files of incremental runs: the replaced and removed rows, as Parquet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def undo_name(alias: str, tenant: str, job: str) -> str:
 
 
 def write_undo(blobs: Blobs, name: str, rows: Iterable[dict[str, Any]], touched: list[str]) -> None:
-    """Write the rows as they were, and which documents (`doc`) the run touches, new ones too."""
+    """Write the original rows, and the documents (`doc`) that the run touches, including new ones."""
     target, iterator = io.BytesIO(), iter(rows)
     writer: pyarrow.parquet.ParquetWriter | None = None
     while batch := list(islice(iterator, _GROUP_ROWS)):
@@ -38,7 +38,7 @@ def write_undo(blobs: Blobs, name: str, rows: Iterable[dict[str, Any]], touched:
 
 
 def read_undo(blobs: Blobs, name: str) -> tuple[list[str], Iterator[list[dict[str, Any]]]] | None:
-    """Return the touched documents and the rows in batches; None when there is no such file any more."""
+    """Return the touched documents and the rows in batches, or None if the file no longer exists."""
     data, docs = blobs.get(name), blobs.get(f"{name}.docs")
     if data is None or docs is None:
         return None
@@ -52,7 +52,7 @@ def delete_undo(blobs: Blobs, name: str) -> None:
 
 
 def forget_subject(blobs: Blobs, name: str, subject: str) -> int:
-    """Rewrite an undo file without a person's rows; return how many there were."""
+    """Rewrite an undo file without a person's rows, and return how many there were."""
     found = read_undo(blobs, name)
     if found is None:
         return 0

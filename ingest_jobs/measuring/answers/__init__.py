@@ -1,1 +1,1 @@
-"""Answers of the engines in this process, without a cluster."""
+"""Measures answers by engines in this process, without a cluster."""

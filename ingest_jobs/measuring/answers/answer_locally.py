@@ -1,10 +1,9 @@
-"""Answer questions from the index with engines in this process: a JSON line in, a JSON line out.
+"""Answers questions from the index with engines in this process, reading and writing JSON lines.
 
     python -m ingest_jobs.measuring.answers.answer_locally
         --milvus URI --alias NAME --encoder-dir DIR --agent FILE --limits JSON [--language-model JSON]
 
-Without --language-model there is none, and every answer is the passage's own best sentence: the measure of what the
-model adds.
+Without --language-model every answer is the passage's own best sentence, which shows what a model would add.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from pipelines.answering.events import AnswerLimits
 from pipelines.answering.grounded.answerer import answer
 from pipelines.ports import AnswerClause, AnswerFinished, Clause, GenerationRequest, LanguageModel, Retriever
 
-# An evaluation judges answers, not speed: a slow machine must not turn into "can't reach our records".
+# An evaluation judges answers and not speed, so a slow machine must not lead to "can't reach our records".
 _PATIENCE = {"retrieval_budget_ms": 10_000, "first_clause_budget_ms": 30_000}
 
 
 class NoLanguageModel:
-    """Stands where a language model would, and has nothing to say."""
+    """Takes the place of a language model but says nothing."""
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Clause, None]:  # noqa: ARG002
-        """End at once with an empty answer: the passage speaks for itself."""
+        """End at once with an empty answer, so that the passage is spoken."""
         yield Clause("", is_last=True)
 
 
@@ -47,7 +46,7 @@ async def serve(
     agent: Agent,
     limits: AnswerLimits,
 ) -> None:
-    """Answer each line of `questions` until its end."""
+    """Answer every line of `questions`."""
     while line := await asyncio.to_thread(questions.readline):
         said, grounded, reason = "", "", ""
         events = answer(
@@ -86,7 +85,7 @@ async def _run(parsed: argparse.Namespace, answers: TextIO) -> None:
 
 
 def main() -> None:
-    """Run the command. Libraries print to standard output as they like: it is turned to standard error first."""
+    """Run the command. Standard output is first redirected to standard error, because libraries print to it."""
     parser = argparse.ArgumentParser(
         prog="python -m ingest_jobs.measuring.answers.answer_locally", description="Answer from the index."
     )

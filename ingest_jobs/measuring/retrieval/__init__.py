@@ -1,1 +1,1 @@
-"""Measuring retrieval: a set of documents and questions, and how well and how fast they are found."""
+"""Measures how well and how fast retrieval finds the documents for a set of questions."""

@@ -1,4 +1,4 @@
-"""A bar chart of recall and latency by stage, as an SVG file. Three bars and their labels need no plotting library."""
+"""A bar chart of recall and latency by stage as an SVG file, which is simple enough to need no plotting library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLOURS = ("#4c78a8", "#f58518", "#54a24b")
 
 
 def chart(stages: Sequence[StageFigures]) -> str:
-    """Return the SVG text: on the left recall@1, recall@5, nDCG@10 (0 to 1), on the right p50 and p95 of the search."""
+    """Return the SVG text, with recall@1, recall@5 and nDCG@10 (0 to 1) on the left and p50 and p95 on the right."""
     slowest = max((s.search_ms.p95 for s in stages if s.search_ms), default=1.0)
     parts = [
         _text(_LABEL, 20, "recall@1, recall@5, nDCG@10", is_bold=True),
@@ -40,7 +40,7 @@ def _text(x: float, y: float, text: str, *, is_bold: bool = False) -> str:
 
 
 def _bar(x: float, y: float, share: float, label: str, colour: str) -> str:
-    """A bar of `share` (0 to 1) of the full width with its label behind it."""
+    """Return a bar of `share` (0 to 1) of the full width, followed by its label."""
     width = max(1.0, share * _BAR)
     bar = f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.1f}" height="{_ROW - 6}" fill="{colour}"/>\n'
     return bar + _text(x + width + 6, y + _ROW - 11, label)

@@ -1,9 +1,9 @@
-"""Search the index with engines in this process, and measure how well the search works.
+"""Searches the index with engines in this process, and measures how well the search works.
 
     python -m ingest_jobs.measuring.retrieval.command ask --milvus URI --encoder-dir DIR QUESTION
     python -m ingest_jobs.measuring.retrieval.command eval --encoder-dir DIR [--milvus URI | --data DIR] QUESTIONS.jsonl
 
-`voxray retrieve` runs this in a process of its own, so that the command line never loads a model.
+`voxray retrieve` runs this in a separate process, so that the command line never loads a model.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def ask(parsed: argparse.Namespace, out: Console) -> None:
     only = PassageFilter(tuple(parsed.source), parsed.updated_from, parsed.updated_until, conditions)
     query = RetrievalQuery(parsed.tenant, parsed.question, parsed.limit, parsed.budget_ms, only)
     try:
-        # The first search pays for connections and lazily built indexes; what is shown is what callers get.
+        # The first search pays for connections and lazily built indexes, so the second one shows what callers get.
         with contextlib.suppress(EngineError):
             await retriever.search(RetrievalQuery(parsed.tenant, "warm up", 1, 10_000))
         report = await retriever.report(query)
@@ -70,10 +70,10 @@ async def ask(parsed: argparse.Namespace, out: Console) -> None:
 
 
 def condition_of(text: str) -> FieldCondition:
-    """Return what `--where` says: "category=tents", "price<=100", "brand in Acme,Fell".
+    """Parse a `--where` condition: "category=tents", "price<=100" or "brand in Acme,Fell".
 
     Raises:
-        ConfigError: it says no condition.
+        ConfigError: the text is not a condition.
     """
     found = re.fullmatch(r"\s*(\w+)\s*(==|=|!=|<=|>=|<|>|\sin\s)\s*(.+?)\s*", text)
     if found is None:
@@ -105,7 +105,7 @@ def make_set(parsed: argparse.Namespace, out: Console) -> None:
 
 
 async def evaluate(parsed: argparse.Namespace, out: Console) -> None:
-    """Ask all questions at each stage; print the figures, write report and plot."""
+    """Ask all questions at each stage, print the figures, and write report and plot."""
     questions = load_retrieval_questions(parsed.questions)
     encoder = SentenceEncoder(parsed.encoder_dir, parsed.threads)
     encoder.warm_up()
@@ -139,7 +139,7 @@ async def _measured(
 ) -> list[Found]:
     task = bar.add_task(stage, total=len(questions))
     try:
-        # Unmeasured: connections, and the indexes that a server builds at the first search.
+        # The first search is not measured, since it opens connections and makes the server build indexes.
         for question in questions[:3]:
             await retriever.search(RetrievalQuery(tenant, f"warm up {question.question}", 1, 60_000))
         return await find_all(retriever, questions, tenant, lambda: bar.advance(task))
@@ -154,7 +154,7 @@ def _retriever(
     stage: Stage,
     reranker: Reranker | None,
 ) -> MilvusRetriever:
-    """Return a retriever at `place`, the address of Milvus and the alias there."""
+    """Return a retriever for `place`, which is the address of Milvus and an alias."""
     token = secret(process_environment(), parsed.token_env, needed_by="--token-env")
     settings = MilvusSettings.model_validate_json(parsed.settings)
     return MilvusRetriever(
@@ -172,7 +172,7 @@ def _reranker(parsed: argparse.Namespace) -> Reranker | None:
 
 @contextmanager
 def _milvus(parsed: argparse.Namespace, encoder: SentenceEncoder, out: Console) -> Iterator[tuple[str, str]]:
-    """Give address and alias of what is measured: the live data, or `--data` indexed in a Milvus of its own."""
+    """Provide address and alias to measure: the live data, or `--data` indexed in a separate Milvus."""
     if not parsed.data:
         yield parsed.milvus, parsed.alias
         return
@@ -243,13 +243,13 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("--sample", type=Path, required=True, help="folder of the sample company")
     making.add_argument("--documents", type=int, default=DOCUMENTS)
     evaluating.add_argument("questions", type=Path)
-    evaluating.add_argument("--data", type=Path, help="folder to index in a Milvus of its own")
+    evaluating.add_argument("--data", type=Path, help="folder to index in a separate Milvus")
     evaluating.add_argument("--out", type=Path, default=Path("."))
     return parser
 
 
 def main() -> int:
-    """Run the command; return its exit code: 0 done, 1 an engine failed, 2 wrong input, 130 interrupted."""
+    """Run the command and return its exit code: 0 done, 1 an engine failed, 2 wrong input, 130 interrupted."""
     parsed = _parser().parse_args()
     out, errors = Console(), Console(stderr=True, highlight=False)
     try:
@@ -257,7 +257,7 @@ def main() -> int:
             make_set(parsed, out)
             return 0
         if not parsed.milvus and not getattr(parsed, "data", None):
-            raise ConfigError("no Milvus: give --milvus URI or --data DIR")
+            raise ConfigError("there is no Milvus: give --milvus URI or --data DIR")
         asyncio.run(ask(parsed, out) if parsed.command == "ask" else evaluate(parsed, out))
     except VoxrayError as error:
         errors.print(f"voxray: {error}", markup=False)

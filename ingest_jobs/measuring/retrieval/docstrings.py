@@ -1,7 +1,7 @@
-"""Documents out of the documentation texts that installed packages carry: one for each described function or class.
+"""Makes documents from the docstrings of installed packages, one for each documented function or class.
 
-Read from the source files, nothing is imported. The packages are permissively licensed (PSF, BSD, MIT, Apache-2.0); the
-texts stay on the machine that made them.
+The source files are read without importing anything. The packages are permissively licensed (PSF, BSD, MIT,
+Apache-2.0), and the texts stay on the machine.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ class DocumentedObject:
 
     @property
     def spoken_name(self) -> str:
-        """The name as a person says it: "read csv"."""
+        """The name as a person says it, such as "read csv"."""
         return " ".join(_CAMEL.sub(" ", self.name).replace("_", " ").lower().split())
 
     @property
     def key(self) -> str:
-        """Stable order that mixes packages: a digest of module and name."""
+        """Sort key for a stable order that mixes packages: a digest of module and name."""
         return hashlib.sha256(f"{self.module}.{self.name}".encode()).hexdigest()
 
 
 def documented_objects(packages: Iterable[str] = PACKAGES) -> list[DocumentedObject]:
-    """Return the described objects of the packages in the order of their keys, one for each name and each text.
+    """Return the documented objects of the packages by key, with unique names and unique texts.
 
-    A package that is not installed is left out.
+    Packages that are not installed are skipped.
     """
     found = sorted((each for package in packages for each in _objects_of(package)), key=lambda each: each.key)
     names: set[str] = set()
@@ -99,7 +99,7 @@ def _objects_in(tree: ast.Module, package: str, module: str) -> Iterator[Documen
 
 
 def _prose(docstring: str) -> str:
-    """Return the sentences of a docstring: no code, no tables, no parameter lists, no markup."""
+    """Return the sentences of a docstring without code, tables, parameter lists and markup."""
     kept: list[str] = []
     for paragraph in re.split(r"\n\s*\n", docstring):
         lines = paragraph.splitlines()

@@ -1,4 +1,4 @@
-"""How well and how fast each stage of retrieval finds what is relevant."""
+"""Measures how well and how fast each stage of retrieval finds relevant passages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _PATIENT_MS = 60_000
 
 
 class Reporting(Protocol):
-    """`MilvusRetriever` as far as measuring needs it."""
+    """The part of `MilvusRetriever` needed for measuring."""
 
     async def report(self, query: RetrievalQuery) -> RetrievalReport:
-        """Search and tell how it went."""
+        """Search, and report how it went."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one question brought: marks of its passages (see `RetrievalQuestion.marks`), and the times in ms."""
+    """The result of one question: marks of its passages (see `RetrievalQuestion.marks`) and times in ms."""
 
     question: RetrievalQuestion
     marks: tuple[bool, ...]
@@ -38,7 +38,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class StageFigures:
-    """One stage over all questions. `embed_ms` counts questions whose vector was not known yet."""
+    """The figures of one stage over all questions. `embed_ms` covers only questions whose vector was not cached."""
 
     stage: str
     questions: int
@@ -66,7 +66,7 @@ async def find_all(
 
 
 def figures(stage: str, results: Sequence[Found]) -> StageFigures:
-    """Average the results of one stage; there must be one at least."""
+    """Average the results of one stage, of which there must be at least one."""
     return StageFigures(
         stage=stage,
         questions=len(results),
@@ -89,7 +89,7 @@ def recall_by_kind(results: Sequence[Found], k: int) -> dict[str, float]:
 
 
 def missed(results: Sequence[Found], k: int) -> list[dict[str, Any]]:
-    """Return the questions of which the first `k` passages hold nothing relevant; `rank` of the first that does."""
+    """Return the questions without a relevant passage in the first `k`, with the `rank` of the first one found."""
     return [
         {
             "id": r.question.id,

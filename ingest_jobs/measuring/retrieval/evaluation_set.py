@@ -1,14 +1,14 @@
-"""Makes the evaluation set: a folder of documents to index, and questions with the documents that answer them.
+"""Makes the evaluation set: a folder of documents, and questions with the documents that answer them.
 
-Two parts, both without text of uncertain licence: the sample company's data with its hand-written questions, and the
-documentation texts of installed packages (`docstrings.py`) with questions that are made from them. Made questions are
-of three kinds, since each way of searching is strong on another:
+It has two parts, both without text of uncertain licence: the sample company's data with hand-written questions, and the
+docstrings of installed packages (`docstrings.py`) with generated questions. Generated questions are of three kinds,
+because each kind favours a different way of searching:
 
     purpose   the text's first sentence in other words: a table of synonyms                   favours meaning
     detail    the rarest words of one later sentence, with the name                           favours words
     name      the name alone, as people say it ("read csv")                                  favours words
 
-Everything is chosen by digests, so the same installed packages give the same set.
+Everything is selected by digests, so the same installed packages give the same set.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAMPLE_QUESTIONS = ("questions.jsonl", "questions_heldout.jsonl")
 _MAX_QUESTION_WORDS = 16
 _DETAIL_WORDS = 3
 
-# Everyday words for technical ones, one direction. None of them is in `language.en.terms`, which would undo it.
+# Everyday words that replace technical ones. None of them is in `language.en.terms`, which would undo the replacement.
 _OTHER_WORDS = {
     "return": "give back", "returns": "gives back", "create": "make", "creates": "makes", "remove": "take away",
     "removes": "takes away", "delete": "erase", "deletes": "erases", "compute": "work out", "computes": "works out",
@@ -55,7 +55,7 @@ _OTHER_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class MadeQuestion:
-    """A question with the source (file below the data folder) of the one document that it was made from."""
+    """A generated question, with the source (a file below the data folder) of the document it was made from."""
 
     id: str
     kind: str
@@ -64,9 +64,9 @@ class MadeQuestion:
 
 
 def make_evaluation_set(folder: Path, sample: Path, documents: int = DOCUMENTS) -> tuple[int, int]:
-    """Write `folder/data` and `folder/questions.jsonl`; return how many documents and questions were written.
+    """Write `folder/data` and `folder/questions.jsonl`, and return the numbers of documents and questions.
 
-    An earlier set in the folder is replaced. `sample` is the sample company's folder.
+    An existing set in the folder is replaced. `sample` is the sample company's folder.
     """
     objects = documented_objects()[:documents]
     data = folder / DATA_FOLDER
@@ -90,9 +90,9 @@ def title_of(each: DocumentedObject) -> str:
 
 
 def made_questions(objects: Sequence[DocumentedObject], of_kind: int = QUESTIONS_OF_KIND) -> list[MadeQuestion]:
-    """Return at most `of_kind` questions of each kind, each about another object."""
+    """Return at most `of_kind` questions of each kind, all about different objects."""
     rarity = _rarity(objects)
-    # By another digest than the documents' order, so that questions are spread over all of them.
+    # The digest differs from that of the documents' order, so that questions are spread over all documents.
     order = sorted(objects, key=lambda each: hashlib.sha256(f"ask {each.key}".encode()).hexdigest())
     makers = {"purpose": _purpose, "detail": lambda each: _detail(each, rarity), "name": _name}
     made: list[MadeQuestion] = []
@@ -104,7 +104,7 @@ def made_questions(objects: Sequence[DocumentedObject], of_kind: int = QUESTIONS
 
 
 def _purpose(each: DocumentedObject) -> str:
-    """Ask for what the first sentence says in other words; "" when no other words are known, or it says too little."""
+    """Rephrase the first sentence as a question, or return "" if no synonyms are known or it says too little."""
     words = re.sub(r"\([^)]*\)|[^\w\s'-]", " ", each.summary.lower()).split()
     kept = [_OTHER_WORDS.get(word, word) for word in words][:_MAX_QUESTION_WORDS]
     is_changed = any(word in _OTHER_WORDS for word in words)
@@ -114,7 +114,7 @@ def _purpose(each: DocumentedObject) -> str:
 
 
 def _detail(each: DocumentedObject, rarity: dict[str, float]) -> str:
-    """Ask with the rarest words of one later sentence; "" when there is none."""
+    """Ask with the rarest words of one later sentence, or return "" if there is none."""
     later = [s for s in sentences(each.body) if len(s.split()) >= 8]
     own = set(content_words(title_of(each)))
     for sentence in later[:1]:
@@ -129,7 +129,7 @@ def _detail(each: DocumentedObject, rarity: dict[str, float]) -> str:
 
 
 def _name(each: DocumentedObject) -> str:
-    """Ask by the name as it is said; "" for a name of everyday words only."""
+    """Ask by the spoken name, or return "" for a name that consists of everyday words."""
     words = each.spoken_name.split()
     return f"Tell me about {each.spoken_name} in {each.package}." if len(words) >= 2 else ""
 
@@ -146,7 +146,7 @@ def _line(question: MadeQuestion) -> str:
 
 
 def _sample_lines(sample: Path) -> Iterator[str]:
-    """Yield the hand-written questions that the data can answer; their facts tell which passages are relevant."""
+    """Yield the hand-written questions that the data can answer. Their facts determine the relevant passages."""
     for name in _SAMPLE_QUESTIONS:
         yield from _answerable((sample / name).read_text("utf-8").splitlines())
 

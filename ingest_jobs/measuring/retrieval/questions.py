@@ -1,8 +1,8 @@
-"""Questions for measuring retrieval, and which passages are right for them.
+"""Questions for measuring retrieval, with the passages that are relevant to them.
 
 A line of the JSON Lines file names the relevant documents (`relevant`: a list of {"source", "title"}, title
-optional), or has the facts of `voxray eval` (`expected`): a passage is then relevant when reading it out would answer
-right.
+optional), or has the facts of `voxray eval` (`expected`): a passage is then relevant if reading it out would be a right
+answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalQuestion:
-    """A question with its relevant documents, or else with the facts that a relevant passage holds."""
+    """A question with its relevant documents, or else with the facts that a relevant passage contains."""
 
     id: str
     kind: str
@@ -41,11 +41,11 @@ class RetrievalQuestion:
 
     @property
     def relevant(self) -> int:
-        """How many documents are to be found; of those that hold a fact, one is enough."""
+        """Number of documents to find. For a question with facts, one passage is enough."""
         return len(self.targets) or 1
 
     def marks(self, passages: Sequence[Passage]) -> list[bool]:
-        """Say of each passage whether it is the first to bring a relevant document."""
+        """Return for each passage whether it is the first from a relevant document."""
         if self.facts is not None:
             told = [judge(self.facts, f"{p.title}. {p.text}") is Verdict.RIGHT for p in passages]
             return [right and not any(told[:place]) for place, right in enumerate(told)]
@@ -59,10 +59,10 @@ class RetrievalQuestion:
 
 
 def load_retrieval_questions(path: Path) -> list[RetrievalQuestion]:
-    """Read the questions that the data can answer; those of kind "unanswerable" are left out.
+    """Read the questions that the data can answer, skipping those of kind "unanswerable".
 
     Raises:
-        ConfigError: the file is missing or empty, or a line is not a question; the message names file and line.
+        ConfigError: the file is missing or empty, or a line is not a question. The message names file and line.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of questions")

@@ -1,4 +1,4 @@
-"""What `voxray retrieve` prints: passages with their scores by stage, and the figures of an evaluation."""
+"""The output of `voxray retrieve`: passages with their scores by stage, and the figures of an evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingest_jobs.measuring.retrieval.evaluation import RANKS, StageFigures
 
 
 def explanation_table(report: RetrievalReport) -> Table:
-    """Return one row per passage: its place and score at each stage, "-" where the stage did not find it."""
+    """Return one row per passage with its place and score at each stage, or "-" if the stage did not find it."""
     table = Table(box=rich.box.SIMPLE_HEAD)
     for title in ("", "passage", "source"):
         table.add_column(title, overflow="fold")
@@ -48,7 +48,7 @@ def timing_line(report: RetrievalReport) -> str:
     if timing.rerank_ms:
         parts.append(f"rerank {timing.rerank_ms:.1f} ms")
     if timing.is_partial:
-        parts.append("one search was not waited for")
+        parts.append("one search was too late")
     parts.append(f"{report.duplicates} duplicate(s) left out")
     return f"{report.collection}: {'; '.join(parts)}"
 
@@ -63,7 +63,7 @@ def quality_table(stages: Sequence[StageFigures]) -> Table:
 
 
 def latency_table(stages: Sequence[StageFigures]) -> Table:
-    """Return one row per stage with p50 / p95 / p99 in ms; the search is without the embedding and the reranking."""
+    """Return one row per stage with p50 / p95 / p99 in ms. Search times exclude embedding and reranking."""
     table = _table_of_stages("embed, ms", "search, ms", "rerank, ms")
     for stage in stages:
         table.add_row(stage.stage, _times(stage.embed_ms), _times(stage.search_ms), _times(stage.rerank_ms))

@@ -15,30 +15,30 @@ from pipelines.audio.pcm import PCM_16K
 
 _TELEPHONE_HZ = 8_000
 _BABBLE_VOICES = 4
-# The sound arrives directly, then from the walls: the direct path stays this much above the first echoes.
+# Ratio of the direct path to the first echoes: the sound arrives directly first, and then from the walls.
 _DIRECT_GAIN = 1.0
 
 
 def change_pace(samples: Samples, factor: float) -> Samples:
-    """Return the samples played `factor` times as fast; pitch and formants move along, which makes a new speaker."""
+    """Return the samples played `factor` times as fast. Pitch and formants shift too, which makes a new speaker."""
     played: Samples = soxr.resample(samples, PCM_16K.rate_hz, PCM_16K.rate_hz / factor, quality="LQ").astype(np.float32)
     return played
 
 
 def rms(samples: Samples) -> float:
-    """Return the root mean square; 0 for no samples."""
+    """Return the root mean square, or 0 without samples."""
     return float(np.sqrt(np.mean(np.square(samples), dtype=np.float64))) if samples.size else 0.0
 
 
 def speech_rms(samples: Samples) -> float:
-    """Return the level of the parts that sound: the RMS of samples within 40 dB of the peak."""
+    """Return the level of the audible parts: the RMS of samples within 40 dB of the peak."""
     if not samples.size:
         return 0.0
     return rms(samples[np.abs(samples) > 0.01 * float(np.abs(samples).max())])
 
 
 def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Return speech plus noise (as long as the speech) at a ratio of the speech's sounding level to the noise."""
+    """Return speech plus noise of equal length, at a ratio of the speech's audible level to the noise."""
     level = rms(noise)
     if level == 0.0:
         return samples
@@ -67,7 +67,7 @@ def babble(count: int, others: Callable[[], Samples], rng: np.random.Generator) 
 def room(samples: Samples, rng: np.random.Generator, reverberation_s: float) -> Samples:
     """Return the speech in a room: noise that decays by 60 dB in `reverberation_s`, after the direct sound.
 
-    The length is kept; the level of the sounding parts too.
+    The length and the level of the audible parts are kept.
     """
     count = max(2, int(reverberation_s * PCM_16K.rate_hz))
     tail = rng.standard_normal(count).astype(np.float32) * 10 ** (-3 * np.arange(count, dtype=np.float32) / count)
@@ -81,7 +81,7 @@ def room(samples: Samples, rng: np.random.Generator, reverberation_s: float) -> 
 
 
 def telephone(samples: Samples) -> Samples:
-    """Return what a G.711 line leaves: 8 kHz, mu-law, back at 16 kHz; the length may differ by a sample."""
+    """Return the speech after a G.711 line: 8 kHz, mu-law, back to 16 kHz. The length may differ by a sample."""
     narrow = soxr.resample(samples, PCM_16K.rate_hz, _TELEPHONE_HZ)
     pcm = np.round(np.clip(narrow, -1, 1) * 32767).astype("<i2").tobytes()
     heard = np.frombuffer(decode_mu_law(encode_mu_law(pcm)), "<i2").astype(np.float32) / 32768
@@ -91,7 +91,7 @@ def telephone(samples: Samples) -> Samples:
 
 @dataclass(frozen=True, slots=True)
 class Distortion:
-    """How often each distortion befalls an utterance of training, and how strongly.
+    """How often and how strongly each distortion is applied to a training utterance.
 
     Attributes:
         pace: factors, drawn evenly; snr_db and reverberation_s: ranges, drawn evenly.
@@ -110,7 +110,7 @@ class Distortion:
     tail_s: tuple[float, float] = (0.3, 0.6)
 
     def apply(self, samples: Samples, rng: np.random.Generator, others: Callable[[], Samples]) -> Samples:
-        """Return the utterance as it may reach the recogniser, within [-1, 1]."""
+        """Return the utterance as it might reach the recogniser, within [-1, 1]."""
         samples = change_pace(samples, float(rng.uniform(*self.pace)))
         lead, tail = (int(rng.uniform(*span) * PCM_16K.rate_hz) for span in (self.lead_s, self.tail_s))
         samples = np.pad(samples, (lead, tail))

@@ -1,4 +1,4 @@
-"""Make the corpus: `python -m ingest_jobs.speech.corpus.command`; `voxray asr corpus` runs this."""
+"""Makes the corpus: `python -m ingest_jobs.speech.corpus.command`, which `voxray asr corpus` runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingest_jobs.speech.corpus.plan import Minutes, plan_corpus
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Plan and synthesize; return the exit code."""
+    """Plan and synthesize the corpus, and return the exit code."""
     parsed = _parser().parse_args(arguments)
     out = Console()
     files = VoiceFiles(parsed.piper_model, parsed.kokoro_model, parsed.kokoro_voices)
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             seconds = make_corpus(plan, files, parsed.folder, processes=parsed.processes, on_progress=show)
     except KeyboardInterrupt:
-        out.print("interrupted; the same command goes on from here", style="yellow")
+        out.print("interrupted; the same command resumes from here", style="yellow")
         return 130
     for split, length_s in seconds.items():
         out.print(f"{split:8} {length_s / 3600:6.2f} h  {parsed.folder / f'{split}.jsonl'}", highlight=False)

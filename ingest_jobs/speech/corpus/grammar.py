@@ -1,7 +1,7 @@
-"""Draws what callers say from a grammar of sentences and slots (slots.yaml), in spoken form.
+"""Generates what callers say from a grammar of sentences and slots (slots.yaml), in spoken form.
 
 `{slot}` is filled from a list, or by a rule of this module (order numbers, spelled letters, dates, money, names);
-`[a|b|]` draws one of its parts, which may hold slots themselves. The same seed draws the same sentences.
+`[a|b|]` selects one of its parts, which may contain slots. The same seed gives the same sentences.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PRODUCTS_FILE = Path(__file__).parents[2] / "sample_data" / "records" / "produc
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-# How often each group is drawn.
+# Relative frequency of each group.
 _GROUP_WEIGHTS = {
     "order": 20, "product": 20, "policy": 17, "identity": 15, "yes_no": 5, "small_talk": 7, "everyday": 14,
     "company": 2,
@@ -41,7 +41,7 @@ _OPENING_SHARE, _HESITATION_SHARE, _POLITE_SHARE, _SENTENCE_PAIR_SHARE = 0.08, 0
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """Sentences by group, and what fills their slots."""
+    """Sentences by group, and the values of their slots."""
 
     sentences: dict[str, list[str]]
     slots: dict[str, list[str]]
@@ -59,7 +59,7 @@ class Grammar:
         return cls(content["sentences"], {**content["slots"], "product": _product_names(products)})
 
     def draw(self, rng: random.Random) -> str:
-        """Return one utterance in spoken form, now and then with a greeting, a hesitation or a second sentence."""
+        """Return one utterance in spoken form, sometimes with a greeting, a hesitation or a second sentence."""
         said = self._sentence(rng)
         if rng.random() < _SENTENCE_PAIR_SHARE:
             said = f"{said} {rng.choice(('and', 'also', 'but', ''))} {self._sentence(rng)}"
@@ -78,7 +78,7 @@ class Grammar:
         return spoken(self.expand(rng.choice(self.sentences[group]), rng), rng)
 
     def expand(self, pattern: str, rng: random.Random) -> str:
-        """Return the pattern with its choices drawn and its slots filled."""
+        """Return the pattern with its choices made and its slots filled."""
         while found := _CHOICE.search(pattern):
             pattern = pattern[: found.start()] + rng.choice(found[1].split("|")) + pattern[found.end() :]
         return _SLOT.sub(lambda m: self._fill(m[1], rng), pattern)
@@ -90,7 +90,7 @@ class Grammar:
 
 
 def _product_names(products: list[str]) -> list[str]:
-    """Return the names in full, and without the kind of thing: "Larkspur Two tent" is "the Larkspur Two" too."""
+    """Return the full names and those without the kind of product: "Larkspur Two tent" and "the Larkspur Two"."""
     names = []
     for name in products:
         names.append(name)

@@ -6,8 +6,8 @@ Layout of the folder:
     test.jsonl general.jsonl              clean, and the same recordings in the conditions of `CONDITIONS`
     audio/SPLIT/KEY.wav                   16-bit mono
 
-What is there is not made again, so an interrupted run goes on where it stopped. The manifest of training is renewed
-every `_MANIFEST_EVERY` utterances: a training may begin on the first part.
+Existing files are not made again, so an interrupted run resumes where it stopped. The training manifest is updated
+every `_MANIFEST_EVERY` utterances, so that a training may begin with the first part.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LEAD_S, _TAIL_S = 0.2, 0.4
 
 @dataclass(frozen=True, slots=True)
 class VoiceFiles:
-    """Where the weights lie.
+    """The files with the voices' weights.
 
     Attributes:
         piper_model: the .onnx of the Piper voice.
@@ -53,14 +53,14 @@ class VoiceFiles:
 
 
 class Voices:
-    """The engines of one process, each loaded when it first speaks."""
+    """The engines of one process, each loaded on first use."""
 
     def __init__(self, files: VoiceFiles) -> None:
         self._files = files
         self._engines: dict[str, SpeakingEngine] = {}
 
     def speak(self, planned: PlannedUtterance) -> Samples:
-        """Return trimmed 16 kHz speech at -23 dBFS; empty when the voice said nothing usable."""
+        """Return trimmed 16 kHz speech at -23 dBFS, which is empty if the voice said nothing usable."""
         if planned.engine not in self._engines:
             self._engines[planned.engine] = self._load(planned.engine)
         rng = random.Random(planned.key)
@@ -152,7 +152,7 @@ def make_corpus(
     processes: int,
     on_progress: Callable[[int, float], None],
 ) -> dict[str, float]:
-    """Synthesize what is missing and write the manifests; return seconds of speech by split.
+    """Synthesize missing recordings, write the manifests, and return the seconds of speech by split.
 
     Args:
         on_progress: called with (utterances done, seconds of speech so far).
@@ -160,7 +160,7 @@ def make_corpus(
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[ManifestLine]] = {"train": [], "dev": [], "test": [], "general": []}
     jobs = [(planned, folder) for planned in plan]
-    # Spawned, since espeak and the ONNX runtime do not survive a fork.
+    # Processes are spawned, because espeak and the ONNX runtime do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(processes, _start, (files,)) as pool:
         for done, (planned, made) in enumerate(_in_order(pool.imap(_make, jobs, chunksize=4), plan), start=1):
             lines[planned.split] += made
@@ -168,7 +168,7 @@ def make_corpus(
                 _write(lines, folder)
             on_progress(done, sum(line.duration for line in made))
     heard = {line.text for line in lines["train"]}
-    # A sentence of the company may be one that was drawn for the test too.
+    # A sentence of the company may also have been drawn for the test.
     lines["test"] = [line for line in lines["test"] if line.text not in heard]
     _write(lines, folder, is_last=True)
     return {split: sum(line.duration for line in made) for split, made in lines.items()}
@@ -181,7 +181,10 @@ def _in_order(
 
 
 def _write(lines: dict[str, list[ManifestLine]], folder: Path, *, is_last: bool = False) -> None:
-    """Write the manifests; until the last time only where they grow, for a training may be reading an older run's."""
+    """Write the manifests.
+
+    Before the last time, only growing ones are written, since a training may be reading them.
+    """
     for split, made in lines.items():
         path = folder / f"{split}.jsonl"
         if is_last or not path.exists() or len(made) > len(path.read_text("utf-8").splitlines()):

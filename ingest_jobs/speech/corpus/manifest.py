@@ -1,4 +1,4 @@
-"""NeMo manifests: JSON Lines with `audio_filepath`, `duration` (s), `text`, and tags of ours."""
+"""NeMo manifests: JSON Lines with `audio_filepath`, `duration` (s), `text`, and our own tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ManifestLine:
-    """One recording; `audio_filepath` is relative to the manifest's folder."""
+    """One recording. `audio_filepath` is relative to the manifest's folder."""
 
     audio_filepath: str
     duration: float
@@ -23,7 +23,7 @@ class ManifestLine:
 
 
 def write_manifest(path: Path, lines: Iterable[ManifestLine]) -> None:
-    """Replace the manifest; a reader sees the old one or the whole new one."""
+    """Replace the manifest atomically, so that a reader sees either the old or the new one."""
     part = path.with_suffix(".part")
     part.write_text("".join(json.dumps(asdict(line)) + "\n" for line in lines), "utf-8")
     part.replace(path)

@@ -1,4 +1,4 @@
-"""Who says what: the utterances of each split, drawn before a sample is synthesized.
+"""Plans who says what: the utterances of each split, chosen before anything is synthesized.
 
 train   every text source, the voices of training
 dev     grammar only, voices of training; steers the training
@@ -24,9 +24,9 @@ GENERAL_FILE = Path(__file__).with_name("general.txt")
 _HELD_OUT_SLOTS = ("first_name", "last_name", "city", "country", "street")
 _HELD_OUT_ONE_IN = 10
 _TEST_SEED = 7
-# Seconds of speech that a word takes on average, to turn minutes into a number of sentences.
+# Average duration of a word in seconds, used to convert minutes into a number of sentences.
 _SECONDS_PER_WORD = 0.38
-# Share of training sentences from: grammar, documentation, word salad, the company's texts.
+# Shares of training sentences by source: grammar, documentation, word salad, and the company's texts.
 _SOURCE_SHARES = (0.74, 0.12, 0.05, 0.09)
 
 KOKORO_UNSEEN = ("af_nova", "am_puck", "bf_lily", "bm_lewis", "am_eric")
@@ -90,12 +90,12 @@ class Minutes:
 
 
 def is_held_out(value: str) -> bool:
-    """Say whether training must not hear this slot value."""
+    """Return whether this slot value is kept out of training."""
     return zlib.crc32(value.encode()) % _HELD_OUT_ONE_IN == 0
 
 
 def training_grammar(grammar: Grammar, company_words: frozenset[str]) -> Grammar:
-    """Return the grammar without the values that are kept for the test; the company's own names stay."""
+    """Return the grammar without the values reserved for the test, but with all of the company's own names."""
     kept = {
         slot: [value for value in values if not is_held_out(value) or value in company_words]
         if slot in _HELD_OUT_SLOTS
@@ -106,24 +106,24 @@ def training_grammar(grammar: Grammar, company_words: frozenset[str]) -> Grammar
 
 
 def plan_corpus(minutes: Minutes, vocabulary_file: Path, seed: int) -> list[PlannedUtterance]:
-    """Return all utterances, test splits first, training in random order; the same arguments give the same plan.
+    """Return all utterances: test splits first, then training in random order. Equal arguments give equal plans.
 
     Args:
         vocabulary_file: word pieces, see `prose.common_words`.
-        seed: of the training's sentences. Test and dev are the same for every seed, so that corpora add up.
+        seed: seed of the training sentences. Test and dev do not depend on it, so that corpora can be combined.
     """
     held_out = _plan_held_out()
     rng = random.Random(seed)
     sources = _TrainingTexts(held_out.learned, rng, held_out.company, vocabulary_file)
     taken = {each.text for each in held_out.planned}
     train = list(_plan_training(minutes, _not_in(taken, sources), held_out.company, rng))
-    # Mixed, so that whoever begins to train on the first part hears every engine.
+    # The order is mixed, so that a training on the first part hears every engine.
     rng.shuffle(train)
     return [*held_out.planned, *train]
 
 
 def training_texts(count: int, vocabulary_file: Path, seed: int) -> list[str]:
-    """Return sentences as the training draws them and those of the company; none of the test's, nor of dev."""
+    """Return sentences as drawn for training and those of the company, without any from test or dev."""
     held_out = _plan_held_out()
     sources = _TrainingTexts(held_out.learned, random.Random(seed), held_out.company, vocabulary_file)
     taken = {each.text for each in held_out.planned}
@@ -133,7 +133,7 @@ def training_texts(count: int, vocabulary_file: Path, seed: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
-    """Test, general and dev; the grammar and the company's sentences that are left for training."""
+    """The splits test, general and dev, and the grammar and company sentences left for training."""
 
     planned: list[PlannedUtterance]
     learned: Grammar
@@ -155,7 +155,7 @@ def _plan_held_out() -> _HeldOut:
 
 
 class _TrainingTexts:
-    """Endless (source, text) in the shares of `_SOURCE_SHARES`."""
+    """An endless stream of (source, text) in the shares of `_SOURCE_SHARES`."""
 
     def __init__(self, grammar: Grammar, rng: random.Random, company: list[str], vocabulary_file: Path) -> None:
         self._grammar, self._rng = grammar, rng
@@ -178,7 +178,7 @@ class _TrainingTexts:
 
 
 def _distinct(draw: Callable[[], str], taken: set[str]) -> Iterator[str]:
-    """Yield drawn texts of two words or more that were not yielded before and are not taken."""
+    """Yield texts of at least two words that were not yielded before and are not taken."""
     seen = set(taken)
     while True:
         text = draw()
@@ -251,7 +251,7 @@ _QUICK_LETTERS = 4
 
 
 def as_read(text: str) -> str:
-    """Return the text as a voice must see it: letters in capitals and joined, so that "a" is named, not an article."""
+    """Return the text for a voice, with single letters capitalised and joined, so that "a" is read as a letter."""
 
     def read(found: re.Match[str]) -> str:
         named = found[0].upper().split()

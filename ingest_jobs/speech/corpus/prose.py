@@ -1,6 +1,6 @@
-"""Sentences that no grammar would draw: the company's own texts, documentation that packages carry, and word lists.
+"""Sentences beyond the grammar: the company's own texts, documentation of packages, and word lists.
 
-A recogniser that has heard templates only is deaf to everything else. All sources are on the machine already and
+A recogniser that has heard only templates is deaf to everything else. All sources are already on the machine and
 permissively licensed: the sample data, docstrings (`measuring.retrieval.docstrings`), and the word pieces of the
 sentence encoder (BERT's vocabulary, Apache-2.0), which lists the common English words by frequency.
 """
@@ -24,25 +24,25 @@ _TAG = re.compile(r"<style.*?</style>|<[^>]+>", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n+")
 _PLAIN = re.compile(r"[A-Z][A-Za-z' ,;-]+[.?!]?")
 _MIN_WORDS, _MAX_WORDS = 3, 16
-# A word that fewer package sentences use is mostly an identifier.
+# A word used by fewer package sentences than this is probably an identifier.
 _MIN_USES = 4
 _COMMON_WORDS = 9_000
 _FUNCTION_WORDS = "the a of and to in is was for on with as by at from that this it his her their or not are be".split()
 
 
 def company_sentences(rng: random.Random, folder: Path = SAMPLE_DATA) -> list[str]:
-    """Return every sentence, product and order of the sample data, spoken; none of its questions."""
+    """Return every sentence, product and order of the sample data in spoken form, without its questions."""
     return sorted({said for text in _company_texts(folder) for said in _pieces(spoken(text, rng))})
 
 
 def company_questions(rng: random.Random, file: Path) -> list[str]:
-    """Return the questions of a JSON Lines file, spoken."""
+    """Return the questions of a JSON Lines file in spoken form."""
     lines = file.read_text("utf-8").splitlines()
     return [spoken(json.loads(line)["question"], rng) for line in lines if line.strip()]
 
 
 def package_sentences(rng: random.Random) -> list[str]:
-    """Return prose sentences of documentation whose words are all in use elsewhere, spoken, in a stable order."""
+    """Return documentation sentences made of commonly used words, in spoken form and in a stable order."""
     written = [
         sentence.strip()
         for each in documented_objects()
@@ -61,7 +61,7 @@ def package_sentences(rng: random.Random) -> list[str]:
 
 
 def common_words(vocabulary_file: Path) -> list[str]:
-    """Return whole common words, most frequent first, from a word-piece vocabulary (one piece a line)."""
+    """Return common whole words, most frequent first, from a word-piece vocabulary (one piece per line)."""
     pieces = vocabulary_file.read_text("utf-8").split()
     return [piece for piece in pieces if re.fullmatch(r"[a-z]{3,}", piece) and re.search("[aeiouy]", piece)][
         :_COMMON_WORDS
@@ -69,12 +69,12 @@ def common_words(vocabulary_file: Path) -> list[str]:
 
 
 def word_salad(words: list[str], rng: random.Random) -> str:
-    """Return four to nine words without sense: sounds in every neighbourhood, nothing that could be guessed."""
+    """Return four to nine random words, which put sounds into all contexts and cannot be guessed."""
     drawn = []
     for _ in range(rng.randint(3, 6)):
         if rng.random() < 0.4:
             drawn.append(rng.choice(_FUNCTION_WORDS))
-        # Squared, so that common words come more often and rare ones still come.
+        # Squaring makes common words more frequent while rare ones still occur.
         drawn.append(words[int(rng.random() ** 2 * len(words))])
     return " ".join(drawn)
 

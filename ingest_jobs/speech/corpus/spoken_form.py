@@ -1,7 +1,7 @@
-"""Written text to the words that a voice says: lower case, no digits, no signs. What the recogniser learns to write.
+"""Converts written text to the spoken words that the recogniser learns: lower case, without digits and signs.
 
 Numbers are read by num2words, in one of several ways where people differ ("1042": "one thousand and forty two",
-"ten forty two", "one oh four two"). The result holds letters, apostrophes and single spaces only.
+"ten forty two", "one oh four two"). The result contains only letters, apostrophes and single spaces.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _WHOLE = re.compile(r"\d[\d,]*")
 _CAPITALS = re.compile(r"\b[A-Z]{2,4}\b")
 _NOT_WORD = re.compile(r"[^a-z' ]+")
 _LOOSE_APOSTROPHE = re.compile(r"(?<![a-z])'|'(?![a-z])")
-# Capitals that are said as a word.
+# Acronyms that are pronounced as a word.
 _SAID_AS_WORDS = frozenset({"PIN", "LED", "OK", "NASA", "RAM", "GIF", "OR", "AND", "NOT", "IF", "IN", "IS", "NO"})
 
 
 def spoken(text: str, rng: random.Random) -> str:
-    """Return what is said: letters a-z, apostrophes inside words, single spaces. Empty when nothing is left."""
+    """Return the spoken words, made of a-z, apostrophes inside words and single spaces, or "" if nothing is left."""
     text = text.replace("’", "'").replace("e.g.", "for example").replace("i.e.", "that is")
     text = _MONEY.sub(lambda m: f" {_money(int(m[1].replace(',', '')), m[2], rng)} ", text)
     text = _TIME.sub(lambda m: f" {clock_time(int(m[1]), int(m[2] or 0))} {m[3].lower()} m ", text)
@@ -51,7 +51,7 @@ def _words(number: int) -> str:
 
 
 def cardinal(number: int, rng: random.Random | None = None) -> str:
-    """Return "two hundred and forty nine"; with `rng` the "and" is left out half of the time, as Americans do."""
+    """Return "two hundred and forty nine". With `rng` the "and" is omitted half of the time, as in American usage."""
     words = _words(number)
     return words.replace(" and ", " ") if rng is not None and rng.random() < 0.5 else words
 
@@ -67,7 +67,10 @@ def digit_by_digit(digits: str, zero: str = "zero") -> str:
 
 
 def in_pairs(digits: str) -> str:
-    """Return "ten forty two" for 1042 and "fourteen oh five" for 1405; an odd first digit stands alone."""
+    """Return "ten forty two" for 1042 and "fourteen oh five" for 1405.
+
+    With an odd count, the first digit stands alone.
+    """
     first = [digits[0]] if len(digits) % 2 else []
     pairs = first + [digits[at : at + 2] for at in range(len(first), len(digits), 2)]
     said: list[str] = []
@@ -82,7 +85,7 @@ def in_pairs(digits: str) -> str:
 
 
 def code_digits(digits: str, rng: random.Random) -> str:
-    """Return the digits of a code in one of the ways in which people read codes."""
+    """Return the digits of a code in one of the ways in which people read codes aloud."""
     way = rng.random()
     if way < 0.35:
         return digit_by_digit(digits, rng.choice(("zero", "oh")))

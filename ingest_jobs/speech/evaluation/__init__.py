@@ -1,1 +1,1 @@
-"""Measures recognisers on recordings: words wrong, time to the words, and what they cost. `voxray asr eval`."""
+"""Measures the word error rate, latency and cost of recognisers on recordings (`voxray asr eval`)."""

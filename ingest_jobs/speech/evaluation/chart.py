@@ -1,4 +1,4 @@
-"""WER by engine and condition, with intervals, as an SVG file."""
+"""Plots the WER by engine and condition, with intervals, as an SVG file."""
 
 from __future__ import annotations
 

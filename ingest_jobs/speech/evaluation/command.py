@@ -1,4 +1,4 @@
-"""Measure recognisers on a NeMo manifest: `python -m ingest_jobs.speech.evaluation.command`; run by `voxray asr eval`.
+"""Measures recognisers on a NeMo manifest. `voxray asr eval` runs `python -m ingest_jobs.speech.evaluation.command`.
 
 Exit codes: 0 measured, 1 too many broken lines or recordings that failed, 2 wrong usage.
 """
@@ -29,7 +29,7 @@ _SHOWN_BROKEN = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; return the exit code."""
+    """Measure, print the results, and return the exit code."""
     parsed = _parser().parse_args(arguments)
     out, errors = Console(), Console(stderr=True)
     choices = _choices(parsed)
@@ -158,5 +158,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Without the interpreter's end, at which libraries under NeMo list hundreds of objects as leaked.
+    # Skip the interpreter's shutdown, at which libraries under NeMo report hundreds of leaked objects.
     os._exit(code)

@@ -14,15 +14,15 @@ EngineName = Literal["nemo", "whisper"]
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """What is measured.
+    """The engine to measure, and its settings.
 
     Attributes:
         model: a .nemo file, or the folder of a CTranslate2 Whisper.
-        chunk_ms: of a NeMo model; of Whisper the audio between two partials.
-        threads: of the engine.
-        streams: recordings at once.
+        chunk_ms: chunk length of a NeMo model, or audio between two partials of Whisper.
+        threads: number of threads of the engine.
+        streams: number of concurrent recordings.
         prompt: words that Whisper is told to expect.
-        language_model: of a NeMo model.
+        language_model: language model of a NeMo model.
     """
 
     name: EngineName
@@ -35,13 +35,13 @@ class EngineChoice:
 
     @property
     def label(self) -> str:
-        """How the report names it."""
+        """The engine's name in the report."""
         language = " with language" if self.language_model else ""
         return f"{self.name} {self.chunk_ms} ms{language}"
 
 
 def open_engine(choice: EngineChoice) -> Engine:
-    """Load and warm up. Must be called on the event loop's thread; blocks it for the time of loading.
+    """Load and warm up the engine. Must be called on the event loop's thread, which is blocked while loading.
 
     Raises:
         EngineError: the model cannot be used.
@@ -59,7 +59,7 @@ def open_engine(choice: EngineChoice) -> Engine:
             language_model=str(choice.language_model) if choice.language_model else "none",
         )
         limits = StepperLimits(slots=choice.streams, max_batch=choice.streams, digits=False)
-        # Recordings come faster than real time: late ticks are what is wanted here.
+        # Recordings arrive faster than real time, so late ticks are expected here.
         loop = LoopLimits(max_streams=choice.streams, late_ms=600_000, gather_ms=0)
         recognizer = StreamLoop(lambda: make_stepper(choice.model, settings, limits), loop)
         recognizer.warm_up()

@@ -1,4 +1,4 @@
-"""One engine over one manifest: what is wrong, how late, how dear."""
+"""Measures the errors, latency and cost of one engine on one manifest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLES = 20
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Milliseconds: median, 95th percentile, and of how many."""
+    """Median and 95th percentile in ms, and the number of values."""
 
     p50: float
     p95: float
@@ -29,17 +29,17 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one engine did with the recordings.
+    """The results of one engine on the recordings.
 
     Attributes:
-        groups: tag to value to WER.
-        final_ms: from the end of the audio to the final text, at the pace of speech.
-        partial_lag_ms: from when a partial's audio had been spoken to the partial.
-        first_word_ms: from the start of the recording, its silence included, to the first partial.
-        cpu_s_per_audio_s: of the whole process, all streams together as fast as they are taken.
-        live_cpu_s_per_audio_s: of one call alone at the pace of speech, its partials included.
-        streams_per_core: how many streams one core could carry at real time: the inverse of it. No scheduling is in
-            it; `tests/bench` measures streams with deadlines.
+        groups: WER by tag and value.
+        final_ms: time from the end of the audio to the final text, in real time.
+        partial_lag_ms: time from the end of a partial's audio to the partial.
+        first_word_ms: time from the start of the recording, including silence, to the first partial.
+        cpu_s_per_audio_s: CPU time of the whole process, with all streams as fast as they are taken.
+        live_cpu_s_per_audio_s: CPU time of a single real-time call, including its partials.
+        streams_per_core: how many real-time streams one core could carry, as the inverse of `cpu_s_per_audio_s`.
+            Scheduling is not considered; `tests/bench` measures streams with deadlines.
         examples: pairs of reference and heard words that differ.
     """
 
@@ -64,7 +64,7 @@ class Report:
 def load_recordings(
     recordings: Sequence[TestRecording],
 ) -> tuple[list[tuple[TestRecording, Pcm]], list[BrokenLine]]:
-    """Return the recordings with their audio, and those that are no audio."""
+    """Return the recordings with their audio, and those that are not readable as audio."""
     loaded, broken = [], []
     for recording in recordings:
         try:
@@ -77,13 +77,13 @@ def load_recordings(
 async def measure(
     choice: EngineChoice, loaded: Sequence[tuple[TestRecording, Pcm]], live: int, on_done: Callable[[], None]
 ) -> Report:
-    """Recognise every recording as fast as they are taken, and `live` of them again at the pace of speech.
+    """Recognise every recording as fast as possible, and `live` of them again in real time.
 
     Args:
         on_done: called after each of `len(loaded) + live` recordings.
 
     Raises:
-        EngineError: the engine does not load.
+        EngineError: the engine cannot be loaded.
     """
     engine = open_engine(choice)
     try:
@@ -97,14 +97,14 @@ async def measure(
 
 @dataclass(frozen=True, slots=True)
 class _Paced:
-    """Recordings that were heard at the pace of speech, and the CPU seconds of one second of them."""
+    """Recordings that were heard in real time, and the CPU seconds per second of audio."""
 
     heard: list[Listening]
     cpu_s_per_audio_s: float | None
 
 
 async def _paced(engine: Engine, audio: Sequence[Pcm], live: int, on_done: Callable[[], None]) -> _Paced:
-    """Hear some recordings, spread over all, one after the other: latency without a queue."""
+    """Hear a sample of the recordings one after the other, to measure latency without queueing."""
     if not live:
         return _Paced([], None)
     chosen = audio[:: max(1, len(audio) // live)][:live]

@@ -1,8 +1,8 @@
-"""One way of writing for everything that is compared, so that only what was heard counts.
+"""Normalises the spelling of compared texts, so that only what was heard counts.
 
 Recognisers write "$249", "FH-1042" and "2 p.m." where others write "two hundred and forty nine dollars", "f h ten forty
-two" and "two p m". Here both become lower-case words with numbers as digits, each digit a word of its own: one wrong
-digit of an order number is one error of four, as it is when digits are spoken one by one.
+two" and "two p m". Here both become lower-case words with numbers as single digits. One wrong digit in an order number
+is thus one error out of four, as it is when digits are spoken one by one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ORDINALS = {
     "sixteenth": "sixteen", "seventeenth": "seventeen", "eighteenth": "eighteen", "nineteenth": "nineteen",
     "twentieth": "twenty", "thirtieth": "thirty",
 }  # fmt: skip
-# Spellings of one word, and words that signs stand for and that are therefore left out on both sides.
+# Alternative spellings of a word, and words that signs stand for, which are left out on both sides.
 _SAME = {
     "ok": "okay", "e-mail": "email", "colors": "colours", "color": "colour", "gray": "grey", "centre": "center",
     "liters": "litres", "liter": "litre", "mom": "mum", "favorite": "favourite", "neighbor": "neighbour",
@@ -34,7 +34,7 @@ _LETTER_RUN = re.compile(r"\b(?:[a-z] )+[a-z]\b(?!')")
 
 
 def scored_words(text: str) -> list[str]:
-    """Return the words of a text as they are compared."""
+    """Return the words of a text in the form used for comparison."""
     text = text.lower().replace("’", "'").replace("o'clock", "oclock")
     text = re.sub(r"\b([a-z])\.(?=[a-z ]|$)", r"\1 ", text)
     text = _BETWEEN_DIGITS.sub("", _ORDINAL_DIGITS.sub(r"\1", _FULL_HOUR.sub(r"\1", _SIGNED.sub("", text))))
@@ -45,7 +45,7 @@ def scored_words(text: str) -> list[str]:
     written = _LETTER_RUN.sub(lambda found: found[0].replace(" ", ""), _NOT_WORD.sub(" ", written))
     said = (_SAME.get(word, word) for word in written.split())
     pieces = [piece for word in said for part in word.split() for piece in (part if part.isdigit() else [part])]
-    # A last "oh" is a zero where digits come before it.
+    # A final "oh" is a zero if digits precede it.
     return [
         "0" if piece == "oh" and pieces[at - 1 : at] and pieces[at - 1].isdigit() else piece
         for at, piece in enumerate(pieces)

@@ -1,4 +1,4 @@
-"""Reads NeMo manifests that others wrote: a broken line is named and skipped, not fatal."""
+"""Reads NeMo manifests from other sources. A broken line is reported and skipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAGS = ("noise", "band", "voice", "voice_seen", "source")
 
 @dataclass(frozen=True, slots=True)
 class TestRecording:
-    """A recording with what is said in it, and its tags as text."""
+    """A recording with its reference text and its tags."""
 
     path: Path
     text: str
@@ -74,7 +74,7 @@ def load_pcm(path: Path) -> NDArray[np.int16]:
     """Return the recording as 16 kHz mono, whatever its rate and channels.
 
     Raises:
-        ValueError: not an audio file that libsndfile reads, or empty.
+        ValueError: libsndfile cannot read the file, or it is empty.
     """
     try:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)

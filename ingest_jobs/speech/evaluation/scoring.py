@@ -24,7 +24,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class ErrorRate:
-    """WER of a group: value and 95% interval, 0.05 is 5%; above 1 when more words are invented than were said."""
+    """WER of a group with its 95% interval, where 0.05 is 5%. It can exceed 1 if many words are invented."""
 
     value: float
     low: float
@@ -34,12 +34,12 @@ class ErrorRate:
 
 
 def score(reference: Sequence[str], heard: Sequence[str], tags: Mapping[str, str]) -> Scored:
-    """Return substitutions, deletions and insertions of one recording, counted together."""
+    """Return the total of substitutions, deletions and insertions in one recording."""
     return Scored(int(edit_distance(list(reference), list(heard))["total"]), len(reference), tags)
 
 
 def error_rate(scores: Sequence[Scored]) -> ErrorRate:
-    """Return the WER of a group; the interval is the bootstrap's over recordings (Bisani and Ney, 2004)."""
+    """Return the WER of a group, with a bootstrap interval over recordings (Bisani and Ney, 2004)."""
     wrong = np.array([each.wrong for each in scores], float)
     words = np.array([each.words for each in scores], float)
     if not words.sum():
@@ -51,7 +51,7 @@ def error_rate(scores: Sequence[Scored]) -> ErrorRate:
 
 
 def by_tag(scores: Sequence[Scored], tag: str) -> dict[str, ErrorRate]:
-    """Return the WER of each value of a tag; recordings without it are left out."""
+    """Return the WER of each value of a tag, leaving out recordings without the tag."""
     groups: dict[str, list[Scored]] = defaultdict(list)
     for each in scores:
         if tag in each.tags:

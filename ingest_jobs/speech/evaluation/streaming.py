@@ -1,7 +1,7 @@
 """Drives recognisers with recordings as calls would: streams of small pieces, partials, a final text.
 
-`hear_all` gives the audio as fast as it is taken, many recordings at once: texts and CPU time. `hear_live` gives it at
-the pace of speech: how far partials lag behind the voice, and how long after the last sound the final text comes.
+`hear_all` sends the audio of many recordings as fast as it is taken, to get texts and CPU time. `hear_live` sends it in
+real time, to measure how far partials lag behind the voice and how long the final text takes after the last sound.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Pcm = NDArray[np.int16]
 
 @dataclass(slots=True)
 class Listening:
-    """One recording as it was heard.
+    """The result of hearing one recording.
 
     Attributes:
         text: the final text, "" on failure.
-        final_ms: from the end of the audio to the final text.
-        lags_ms: for each partial that changed the text, from when its audio had been given to when it came.
-        first_ms: from the start of the audio to the first word; None without partials.
+        final_ms: time from the end of the audio to the final text.
+        lags_ms: for each partial that changed the text, the time from sending its audio to receiving it.
+        first_ms: time from the start of the audio to the first word; None without partials.
         error: why there is no text.
     """
 
@@ -59,14 +59,14 @@ class Engine(Protocol):
     """A recogniser under test."""
 
     async def hear(self, pcm: Pcm, *, is_live: bool) -> Listening:
-        """Recognise one recording, at the pace of speech when `is_live`. Several at once."""
+        """Recognise one recording, in real time if `is_live`. May be called concurrently."""
 
     def close(self) -> None:
         """Free the model."""
 
 
 class LinkEngine:
-    """A `StreamingRecognizer` on one link. Must be made on the event loop's thread."""
+    """A `StreamingRecognizer` on one link. Must be created on the event loop's thread."""
 
     def __init__(self, recognizer: StreamingRecognizer) -> None:
         self._recognizer = recognizer
@@ -142,7 +142,7 @@ class TranscriberEngine:
 
 
 class _Clock:
-    """When which audio was given, to say how late a text is."""
+    """Records when audio was sent, to determine how late a text is."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -151,7 +151,7 @@ class _Clock:
         self._known = ""
 
     async def pieces(self, pcm: Pcm, *, is_live: bool) -> AsyncIterator[bytes]:
-        """Yield the recording: at the pace of speech in frames of 20 ms, or at once."""
+        """Yield the recording, either in real time in frames of 20 ms or all at once."""
         self._began, self._is_live = self._loop.time(), is_live
         data = pcm.tobytes()
         if not is_live:
@@ -159,7 +159,7 @@ class _Clock:
             return
         step = PCM_16K.bytes_of(_FRAME_MS)
         for index, at in enumerate(range(0, len(data), step), start=1):
-            # A frame can be sent when its last sample has been spoken.
+            # A frame can be sent once its last sample has been spoken.
             wait_s = self._began + index * _FRAME_MS / 1000 - self._loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)  # noqa: TID251 - the pace of speech
@@ -178,7 +178,7 @@ class _Clock:
 async def hear_all(
     engine: Engine, recordings: Sequence[Pcm], streams: int, on_done: Callable[[], None], *, is_live: bool = False
 ) -> tuple[list[Listening], float]:
-    """Recognise all recordings, `streams` at a time; return what was heard, in order, and the CPU seconds of it."""
+    """Recognise all recordings, `streams` at a time. Returns the results in order, and the CPU seconds used."""
     room = asyncio.Semaphore(streams)
 
     async def one(pcm: Pcm) -> Listening:

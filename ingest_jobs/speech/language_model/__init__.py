@@ -1,1 +1,1 @@
-"""The language model of the recogniser: which word pieces follow which, learned from what callers may say."""
+"""The recogniser's language model, which learns from texts which word pieces follow which."""

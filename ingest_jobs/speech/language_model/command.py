@@ -1,4 +1,4 @@
-"""Make a language model of given texts; `voxray asr language-model` runs this module."""
+"""Makes a language model from texts. `voxray asr language-model` runs this module."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rich.progress import track
 from ingest_jobs.speech.corpus.spoken_form import spoken
 from ingest_jobs.speech.language_model.kneser_ney import NGramModel, estimate, write_arpa
 
-# NeMo names a word piece by a character, this far up.
+# NeMo represents a word piece by the character with this offset.
 _FIRST_CHARACTER = 100
 _SEED = 7
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Count, estimate and write; return the exit code."""
+    """Count, estimate and write the model, and return the exit code."""
     parsed = _parser().parse_args(arguments)
     out = Console(stderr=True)
     try:
@@ -45,7 +45,7 @@ def _make(parsed: argparse.Namespace, out: Console) -> int:
     pieces = word_pieces(parsed.model)
     texts = list(_texts_of(parsed.texts)) if parsed.texts else _sample_texts(parsed, out)
     if not texts:
-        out.print("the texts hold no sentence", style="red")
+        out.print("the texts contain no sentence", style="red")
         return 2
     encoded = (pieces.encode(text) for text in track(texts, "counting", console=out))
     with out.status("weighing"):
@@ -60,7 +60,7 @@ def _make(parsed: argparse.Namespace, out: Console) -> int:
 
 
 def _min_counts(parsed: argparse.Namespace) -> list[int]:
-    """Keep all that given texts hold; of half a million drawn sentences, rare sequences would make a large file."""
+    """Keep all sequences of given texts, but drop rare ones from half a million drawn sentences to limit the file."""
     return [1] if parsed.texts else [1, 1, 2, 2, 3, 3]
 
 
@@ -68,7 +68,7 @@ def word_pieces(model: Path) -> sentencepiece.SentencePieceProcessor:
     """Return the word pieces of a `.nemo` file.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: the file contains none.
     """
     with tarfile.open(model) as archive:
         for member in archive.getmembers():
@@ -79,7 +79,7 @@ def word_pieces(model: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 def _texts_of(files: Iterable[Path]) -> Iterator[str]:
-    """Yield the lines of text files as they are said."""
+    """Yield the lines of text files in spoken form."""
     rng = random.Random(_SEED)
     for file in files:
         for line in file.read_text("utf-8").splitlines():
@@ -95,7 +95,7 @@ def _sample_texts(parsed: argparse.Namespace, out: Console) -> list[str]:
 
 
 def _write(model: NGramModel, pieces: int, target: Path) -> None:
-    """Write an ARPA file, or NeMo's format where the name does not end with .arpa."""
+    """Write an ARPA file, or NeMo's format if the name does not end with .arpa."""
     names = [chr(_FIRST_CHARACTER + piece) for piece in range(pieces)]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -112,7 +112,7 @@ def _convert(arpa: Path, pieces: int, target: Path) -> Path:
     from deployments.engines.nemo.ngrams import load_ngrams
 
     load_ngrams(arpa, pieces).save_to(str(target))
-    # Half of it are zeros; NeMo reads a compressed archive just as well.
+    # Half of the data is zeros, and NeMo reads a compressed archive just as well.
     small = target.with_suffix(".gz")
     with (
         target.open("rb") as plain,

@@ -1,11 +1,12 @@
 """An n-gram model by interpolated Kneser-Ney smoothing (Chen and Goodman, 1998), as an ARPA file.
 
-Symbols are integers from 0; a sentence is read between `BEGIN` and `END`. No package estimates such models from Python:
-KenLM's estimator is a program of its own, whose ARPA files the recogniser reads just as well.
+Symbols are integers from 0; a sentence is read between `BEGIN` and `END`. No package estimates such models from Python.
+KenLM's estimator is a separate program, whose ARPA files the recogniser can read as well.
 
-Probabilities of the highest order come from counts; those of the lower orders from how many different symbols a
-sequence was seen to follow, since they speak where the longer history was never seen. From every count the discount is
-taken, and what that leaves goes to the next lower order; the lowest goes to all symbols alike.
+Probabilities of the highest order come from counts. Those of lower orders come from the number of different symbols
+that a sequence was seen to follow, because they are used where the longer history was never seen. The discount is
+subtracted from every count, and the mass that this frees goes to the next lower order; that of the lowest order is
+shared by all symbols equally.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ class NGramModel:
     """Probabilities and back-off weights.
 
     Attributes:
-        probabilities: for each order from 1, of the sequences that were kept: P(last | those before).
-        backoffs: for each order, by the sequence as a history: what multiplies the next lower order for symbols that
-            were not kept after it.
+        probabilities: for each order from 1, P(last | those before) of the sequences that were kept.
+        backoffs: for each order, by history, the factor on the next lower order for symbols that were not kept after
+            it.
     """
 
     probabilities: list[dict[NGram, float]]
     backoffs: list[dict[NGram, float]]
 
     def probability(self, history: NGram, symbol: int) -> float:
-        """Return P(symbol | history), of which as much is used as the order allows."""
+        """Return P(symbol | history), using as much of the history as the order allows."""
         longest = len(self.probabilities) - 1
         history = history[-longest:] if longest else ()
         weight = 1.0
@@ -57,11 +58,11 @@ def estimate(
     """Learn which symbol follows which.
 
     Args:
-        symbols: all symbols are below it; each gets a probability.
+        symbols: number of symbols, each of which gets a probability.
         order: longest sequence, at least 1.
-        discount: taken from each count, between 0 and 1.
-        min_counts: by order from 1, rising; the last one holds for all further orders. A sequence that was seen less
-            often is left to the lower orders.
+        discount: amount subtracted from each count, between 0 and 1.
+        min_counts: minimum counts by order from 1, rising, of which the last applies to all further orders. Rarer
+            sequences are left to the lower orders.
 
     Raises:
         ValueError: there is no sentence.
@@ -80,12 +81,12 @@ def estimate(
 
 
 def write_arpa(model: NGramModel, file: TextIO, names: Sequence[str]) -> None:
-    """Write the model as text; `names` are of the symbols from 0."""
+    """Write the model as text. `names` are those of the symbols from 0."""
     said = {BEGIN: "<s>", END: "</s>"}
     tables = [dict(table) for table in model.probabilities]
     file.write("\\data\\\n")
     for at, table in enumerate(tables, start=1):
-        # <s> and <unk> stand among the unigrams.
+        # <s> and <unk> are among the unigrams.
         file.write(f"ngram {at}={len(table) + (2 if at == 1 else 0)}\n")
     for at, table in enumerate(tables, start=1):
         file.write(f"\n\\{at}-grams:\n")
@@ -100,7 +101,7 @@ def write_arpa(model: NGramModel, file: TextIO, names: Sequence[str]) -> None:
 
 
 def _counted(sentences: Iterable[Sequence[int]], order: int) -> list[Counter[NGram]]:
-    """Return how often each sequence was seen, by order; a lone `BEGIN` is never said, so never counted."""
+    """Return how often each sequence was seen, by order. A lone `BEGIN` is never said, so it is not counted."""
     counts: list[Counter[NGram]] = [Counter() for _ in range(order)]
     for sentence in sentences:
         said = (BEGIN, *sentence, END)
@@ -111,7 +112,7 @@ def _counted(sentences: Iterable[Sequence[int]], order: int) -> list[Counter[NGr
 
 
 def _continuations(counts: list[Counter[NGram]]) -> None:
-    """Replace the counts of lower orders by the number of symbols before; nothing ever stands before `BEGIN`."""
+    """Replace the counts of lower orders with the number of preceding symbols. Nothing precedes `BEGIN`."""
     for at in range(len(counts) - 1):
         before: Counter[NGram] = Counter(gram[1:] for gram in counts[at + 1])
         counts[at] = Counter({gram: before[gram] if gram[0] != BEGIN else count for gram, count in counts[at].items()})
@@ -120,7 +121,7 @@ def _continuations(counts: list[Counter[NGram]]) -> None:
 def _interpolated(
     counts: Counter[NGram], lower: dict[NGram, float], discount: float, symbols: int
 ) -> dict[NGram, float]:
-    """Return P(last | history) of one order; the first order has every symbol, and `END`."""
+    """Return P(last | history) for one order. The first order has every symbol and `END`."""
     totals: defaultdict[NGram, int] = defaultdict(int)
     kinds: defaultdict[NGram, int] = defaultdict(int)
     for gram, count in counts.items():
@@ -140,7 +141,7 @@ def _interpolated(
 
 
 def _backed_off(probabilities: list[dict[NGram, float]], kept: list[set[NGram]]) -> NGramModel:
-    """Leave out what was not kept, and weigh the lower orders so that all that may follow a history sums to 1."""
+    """Drop what was not kept, and weight the lower orders so that the probabilities after a history sum to 1."""
     tables = [probabilities[0]]
     tables += [
         {gram: value for gram, value in table.items() if gram in names}
@@ -159,7 +160,7 @@ def _backed_off(probabilities: list[dict[NGram, float]], kept: list[set[NGram]])
 def _weight(grams: Sequence[NGram], table: dict[NGram, float], shorter: NGramModel) -> float:
     left = 1 - sum(table[gram] for gram in grams)
     lower = 1 - sum(shorter.probability(gram[1:-1], gram[-1]) for gram in grams)
-    # Rounding may leave a history that has been followed by everything with a trace below nothing.
+    # Rounding may leave slightly less than zero for a history that everything has followed.
     return max(left, 1e-7) / max(lower, 1e-7)
 
 

@@ -1,4 +1,4 @@
-"""Endless batches of distorted speech from a NeMo manifest, of about equal length inside a batch."""
+"""Yields endless batches of distorted speech from NeMo manifests, with similar lengths within a batch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pipelines.audio.pcm import PCM_16K
 
 _POOL_BATCHES = 12
 _EASY_S = 5.0
-# How often an epoch holds a recording of a voice, and of a kind of text, on average. Texts outside of the company's
-# domain take a third of the time at their full number, and formant voices are the least like callers.
+# How often on average an epoch contains a recording of a voice and of a kind of text. In full number, texts outside the
+# company's domain would take a third of the time, and formant voices resemble callers the least.
 _VOICE_SHARES = {"kokoro": 2.0, "espeak": 0.6}
 _SOURCE_SHARES = {"words": 0.25, "documentation": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One line of a manifest, its path resolved."""
+    """One line of a manifest, with its path resolved."""
 
     path: Path
     seconds: float
@@ -38,7 +38,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Recordings and what is said in them.
+    """Recordings with their texts.
 
     `audio` float32 [B, T], `samples` [B]; `targets` int64 [B, U], `pieces` [B]; `texts`.
     """
@@ -51,7 +51,7 @@ class Batch:
 
     @property
     def seconds(self) -> float:
-        """Audio without padding."""
+        """Length of the audio without padding, in seconds."""
         return float(self.samples.sum()) / PCM_16K.rate_hz
 
 
@@ -71,7 +71,7 @@ def _read(manifest: Path) -> list[Recording]:
 
 
 def is_easy(recording: Recording) -> bool:
-    """Say whether a model that knows nothing can begin with this: one clear voice, what callers say, not too long."""
+    """Return whether an untrained model can begin with this: one clear voice, a caller's sentence, not too long."""
     return recording.voice.startswith("piper") and recording.source == "grammar" and recording.seconds <= _EASY_S
 
 
@@ -95,10 +95,10 @@ def collate(audio: Sequence[Samples], texts: Sequence[str], tokenizer: Any) -> B
 
 
 class DistortedBatches(IterableDataset[Batch]):
-    """Yields batches for ever, every recording once an epoch; the manifests are read anew for each epoch.
+    """Yields batches for ever, with each recording once per epoch. Manifests are read again for every epoch.
 
     Args:
-        batch_seconds: audio of a batch before distortion, at most.
+        batch_seconds: the most audio in a batch before distortion.
         difficulty: shared float64 [2], which the training changes as it goes: 1.0 while the next epoch is of the
             easiest speech only (`is_easy`), and the share of utterances that are distorted (all others get silence
             around them and another level only).
@@ -136,7 +136,7 @@ class DistortedBatches(IterableDataset[Batch]):
 
 
 def _drawn(recordings: Sequence[Recording], rng: np.random.Generator) -> list[Recording]:
-    """Return the recordings of an epoch: each as often as its voice and text are wanted, on average."""
+    """Return the recordings of an epoch, each as often on average as its voice and text are wanted."""
     drawn = []
     for recording in recordings:
         times = _VOICE_SHARES.get(recording.voice.split(" ")[0], 1.0) * _SOURCE_SHARES.get(recording.source, 1.0)
@@ -147,14 +147,14 @@ def _drawn(recordings: Sequence[Recording], rng: np.random.Generator) -> list[Re
 def grouped(
     recordings: Sequence[Recording], batch_seconds: float, rng: np.random.Generator
 ) -> Iterator[list[Recording]]:
-    """Yield groups of about equal length: sorted inside of pools, pools and groups in random order."""
+    """Yield groups of similar length, sorted within pools, with pools and groups in random order."""
     order = [recordings[index] for index in rng.permutation(len(recordings))]
     mean_s = sum(each.seconds for each in order) / max(1, len(order))
     pool = max(1, round(_POOL_BATCHES * batch_seconds / max(0.1, mean_s)))
     for start in range(0, len(order), pool):
         groups: list[list[Recording]] = [[]]
         for recording in sorted(order[start : start + pool], key=lambda each: each.seconds):
-            # What counts is the padded length: the longest so far times the number.
+            # The padded length counts: the longest so far times the number.
             if groups[-1] and recording.seconds * (len(groups[-1]) + 1) > batch_seconds:
                 groups.append([])
             groups[-1].append(recording)

@@ -1,4 +1,4 @@
-"""Train and export: `python -m ingest_jobs.speech.training.command`; `voxray asr train` and `export` run this."""
+"""Trains and exports. `voxray asr train` and `export` run `python -m ingest_jobs.speech.training.command`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def train(parsed: argparse.Namespace, out: Console) -> int:
 
 
 def _begin(parsed: argparse.Namespace) -> None:
-    """Leave in the folder what the training begins with: another's word pieces, or the first words."""
+    """Put the start of the training into the folder: another training's word pieces, or the first words."""
     if parsed.start_from:
         shutil.copytree(parsed.start_from / "tokenizer", parsed.folder / "tokenizer", dirs_exist_ok=True)
     else:
@@ -55,7 +55,7 @@ def _begin(parsed: argparse.Namespace) -> None:
 
 
 def _first_words(parsed: argparse.Namespace) -> None:
-    """Learn the first words in this process alone, and leave them in the folder; an older result is kept."""
+    """Learn the first words in this process alone and store them in the folder, unless they are there."""
     path = _first_words_file(parsed)
     if path.exists() or parsed.first_updates == 0:
         return
@@ -85,7 +85,7 @@ def _first_words(parsed: argparse.Namespace) -> None:
 
 
 def _first_weights(parsed: argparse.Namespace) -> dict[str, Any] | None:
-    """Return what the training begins with, None for random weights."""
+    """Return the initial weights, or None for random ones."""
     import torch
 
     from ingest_jobs.speech.training.training import hearing_weights
@@ -102,7 +102,7 @@ def _first_words_file(parsed: argparse.Namespace) -> Path:
 
 
 def _train_in_process(peers: Peers, parsed: argparse.Namespace) -> None:
-    """Train as one of the processes; the first one shows the progress."""
+    """Train as one of the processes, of which the first shows the progress."""
     from ingest_jobs.speech.training.training import Trainer, TrainingPlan
 
     plan = TrainingPlan(
@@ -142,7 +142,7 @@ def export(parsed: argparse.Namespace, out: Console) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one of the two; return the exit code."""
+    """Run one of the two commands and return the exit code."""
     parsed = _parser().parse_args(arguments)
     return int(parsed.run(parsed, Console()))
 
@@ -175,5 +175,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Without the interpreter's end, at which libraries under NeMo list hundreds of objects as leaked.
+    # Skip the interpreter's shutdown, at which libraries under NeMo report hundreds of leaked objects.
     os._exit(code)

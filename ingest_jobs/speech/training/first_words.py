@@ -1,8 +1,8 @@
-"""The first words: a plain loop on one clear voice, until the encoder tells sounds apart.
+"""Learns the first words with a simple loop on one clear voice, until the encoder distinguishes sounds.
 
-CTC gives a model that knows nothing hardly a reason to say anything but blanks. What was seen to leave that plateau is
-the simplest training there is: one voice, no distortion, one chunk length, few word pieces, full precision, a single
-process. The encoder that comes out of it begins the real training; its output layer is thrown away.
+CTC gives an untrained model hardly any reason to emit anything but blanks. The simplest training was found to leave
+that plateau: one voice, no distortion, one chunk length, few word pieces, full precision and a single process. The
+resulting encoder starts the real training; its output layer is discarded.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def learn_first_words(
     seed: int = 1,
     on_update: Callable[[int, float], None] = lambda _update, _loss: None,
 ) -> dict[str, Any]:
-    """Return the weights of an encoder (and features) that hears one voice, by their names in the model.
+    """Return the weights of an encoder (with features) that understands one voice, by name in the model.
 
     Args:
-        corpus: folder with train.jsonl; its easy recordings are used, or all where there are none.
-        folder: gets the word pieces of this stage, in first-words/.
+        corpus: folder with train.jsonl, of which the easy recordings are used, or all if there are none.
+        folder: folder in which first-words/ receives the word pieces of this stage.
         on_update: called with (updates done, smoothed loss).
     """
     torch.manual_seed(seed)
@@ -75,7 +75,7 @@ def _update(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> float
 
 
 def _batches(recordings: Sequence[Recording], tokenizer: Any, rng: np.random.Generator) -> Iterator[Batch]:
-    """Yield batches for ever, of recordings about equally long."""
+    """Yield endless batches of recordings with similar lengths."""
     while True:
         for group in grouped(recordings, _BATCH_SECONDS, rng):
             audio = [np.pad(load(each), (_LEAD_SAMPLES, _TAIL_SAMPLES)) for each in group]

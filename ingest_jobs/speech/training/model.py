@@ -1,8 +1,8 @@
-"""The shape of the recogniser: a cache-aware FastConformer with CTC, as NeMo's streaming checkpoints, but small.
+"""The recogniser's architecture: a small cache-aware FastConformer with CTC, like NeMo's streaming checkpoints.
 
-Causal convolutions and subsampling, layer norm, features without normalisation over the utterance: nothing looks
-further ahead than the attention does, and that sees its own chunk and the 70 frames (5.6 s) before it. One set of
-weights serves four chunk lengths, drawn anew for each batch in training.
+Convolutions and subsampling are causal, layer norm is used, and features are not normalised over the utterance. So
+nothing looks further ahead than the attention, which sees its own chunk and the 70 frames (5.6 s) before it. One set of
+weights serves four chunk lengths, one of which is drawn for each training batch.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import sentencepiece
 
 from pipelines.audio.pcm import PCM_16K
 
-# Of log-mel features of speech with silence around it, at the levels of the corpus.
+# Mean and deviation of log-mel features of speech with surrounding silence, at the levels of the corpus.
 _LOG_MEL_MEAN, _LOG_MEL_DEVIATION = -9.6, 6.0
 LEFT_CONTEXT_FRAMES = 70
 FRAME_MS = 80
-# Look-ahead in frames, and how often training draws it; the first is the model's default.
+# Look-ahead in frames, and how often training draws it. The first one is the model's default.
 LOOK_AHEADS = {1: 0.45, 0: 0.2, 6: 0.2, 13: 0.15}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """Width and depth.
+    """Width and depth of the model.
 
     Attributes:
-        width: of the encoder, a multiple of `heads`.
-        pieces: word pieces of the output alphabet, the CTC blank not counted.
+        width: width of the encoder, a multiple of `heads`.
+        pieces: number of word pieces in the output alphabet, without the CTC blank.
     """
 
     width: int = 144
@@ -47,13 +47,13 @@ def chunk_ms(look_ahead: int) -> int:
 
 
 def train_pieces(texts: Iterable[str], folder: Path, pieces: int) -> None:
-    """Learn word pieces from spoken-form texts; writes the three files that NeMo's tokenizer reads.
+    """Learn word pieces from texts in spoken form, and write the three files that NeMo's tokenizer reads.
 
     Raises:
-        RuntimeError: too few texts for that many pieces.
+        RuntimeError: there are too few texts for that many pieces.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Written by us: a model that sentencepiece writes holds the path it was written to, and is published with it.
+    # We write the file ourselves, because sentencepiece would store its path in the model, which is published.
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts), model_writer=model, vocab_size=pieces, model_type="bpe",
@@ -90,8 +90,8 @@ def model_config(size: ModelSize, tokenizer: Path) -> dict[str, Any]:
             "conv_norm_type": "layer_norm", "conv_context_size": "causal", "dropout": 0.0, "dropout_pre_encoder": 0.0,
             "dropout_emb": 0.0, "dropout_att": 0.0,
         },
-        # Stripes of frequency and time go missing in training (SpecAugment, Park et al., 2019); what stands there then
-        # is what silence and speech are on average.
+        # Training masks stripes of frequency and time (SpecAugment, Park et al., 2019) with the average of silence and
+        # speech.
         "spec_augment": {
             "_target_": "nemo.collections.asr.modules.SpectrogramAugmentation",
             "freq_masks": 2, "freq_width": 12, "time_masks": 2, "time_width": 0.04, "mask_value": _LOG_MEL_MEAN,
@@ -111,20 +111,20 @@ def build_model(size: ModelSize, tokenizer: Path) -> Any:
     from nemo.core.classes.common import typecheck
     from omegaconf import OmegaConf
 
-    # Types of tensors are checked at every call otherwise, a tenth of a small model's step.
+    # NeMo would otherwise check tensor types at every call, which costs a tenth of a small model's step.
     typecheck.set_typecheck_enabled(False)
 
     config = OmegaConf.create(model_config(size, tokenizer))
     config.decoder.feat_in = size.width
     model = EncDecCTCModelBPE(cfg=config)
-    # The encoder would talk to the other processes in every pass, also in an evaluation that only one of them makes.
+    # The encoder would otherwise communicate with the other processes in every pass, even in an evaluation by only one.
     model.encoder.sync_max_audio_length = False
     _expect_log_mels(model.encoder.pre_encode.conv[0])
     return model
 
 
 def _expect_log_mels(first: Any) -> None:
-    """Begin the first convolution as if its input were normalised: w (x - mean) / deviation + b, folded into both."""
+    """Initialise the first convolution for normalised input, by folding w (x - mean) / deviation + b into it."""
     import torch
 
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""Several processes that train one model: each makes steps of its own, and now and then all take their mean.
+"""Lets several processes train one model: each makes its own steps, and periodically all take the mean.
 
-Two threads of one process meet at the end of every small matrix product, and on a machine that others use too, one of
-them always waits, spinning. Processes that average gradients meet at every step, and the longer batch is waited for.
-Those that average weights every few steps hardly wait, and make twice as many steps (local SGD: Stich, 2018).
+Two threads of one process synchronise after every small matrix product, and on a shared machine one of them is always
+spinning. Processes that average gradients synchronise at every step and wait for the longer batch. Those that average
+weights every few steps hardly wait and make twice as many steps (local SGD: Stich, 2018).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import torch.distributed
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """This process among those that train together; alone by default."""
+    """This process and those that train with it; by default it is alone."""
 
     rank: int = 0
     count: int = 1
 
     def agreed(self, value: float) -> float:
-        """Return the first process's value, in all of them."""
+        """Return the first process's value in all processes."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64)
@@ -51,7 +51,7 @@ class Peers:
 
 
 def run_together(count: int, work: Callable[[Peers, Any], None], argument: Any) -> None:
-    """Run `work(peers, argument)` in `count` processes, the first of them this one; return when all are done.
+    """Run `work(peers, argument)` in `count` processes, including this one as the first, until all are done.
 
     Raises:
         RuntimeError: another process failed.
@@ -67,7 +67,7 @@ def run_together(count: int, work: Callable[[Peers, Any], None], argument: Any) 
         ]
         for other in others:
             other.start()
-        # A plain kill must not leave the others waiting for this one.
+        # A kill must not leave the others waiting for this process.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             _work(0, count, meeting, work, argument)
@@ -81,7 +81,7 @@ def run_together(count: int, work: Callable[[Peers, Any], None], argument: Any) 
 
 
 def _join(rank: int, count: int, meeting: str, work: Callable[[Peers, Any], None], argument: Any) -> None:
-    # A session of its own, so that the scheduler gives each process the share of one; Ctrl-C reaches the first only.
+    # Each process has its own session, so that the scheduler gives it a full share, and Ctrl-C reaches only the first.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _work(rank, count, meeting, work, argument)

@@ -1,8 +1,8 @@
-"""The training loop: AdamW, warm-up and cosine over a budget of time, averaged weights, checkpoints, a log.
+"""The training loop: AdamW with warm-up and cosine decay over a time budget, averaged weights, checkpoints and a log.
 
-Everything is a function of the share of the time budget that is spent, so a run on a busy machine ends with as small
-a learning rate as one on an idle machine. `last.ckpt` holds all that is needed to go on; `log.jsonl` has a line for
-every evaluation.
+Everything depends on the spent share of the time budget, so a run on a busy machine ends with the same small learning
+rate as one on an idle machine. `last.ckpt` holds everything needed to resume; `log.jsonl` has a line for every
+evaluation.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ingest_jobs.speech.training.peers import Peers
 _EVALUATION_BATCH = 15
 _FINAL_RATE_SHARE = 0.02
 _CLIP_NORM = 1.0
-# Steps that each process makes before all take their mean.
+# Number of steps of each process before all take the mean.
 _STEPS_ALONE = 10
-# One clear voice first, or a CTC model may hear nothing but blanks for hours: until the first share of the budget; from
-# then to the second share distortions become as frequent as `_STRENGTH`. A model that hears already does without.
+# Training starts with one clear voice, or a CTC model may emit only blanks for hours. That lasts until the first share
+# of the budget; from there to the second share, distortions rise to `_STRENGTH`. A pretrained model skips this.
 _EASY_UNTIL, _FULL_FROM = 0.12, 0.5
 _STRENGTH = 0.6
 
@@ -41,13 +41,13 @@ class TrainingPlan:
     """How to train.
 
     Attributes:
-        minutes: budget of wall time, evaluations included; counted over all resumed parts.
-        evaluate_every_s: also the interval of checkpoints.
+        minutes: budget of wall time including evaluations, counted over all resumed parts.
+        evaluate_every_s: interval of evaluations and of checkpoints.
         averaging: decay of the moving average of the weights, per step.
-        max_steps: ends earlier; 0 for no limit.
-        processes: that share each step, one thread each; two threads of one process would spin while the other waits
+        max_steps: number of steps after which training ends early; 0 for no limit.
+        processes: number of processes with one thread each, since one of two threads would spin while the other waits
             for a busy core.
-        is_bfloat16: matrix products in bfloat16; pays where the processor has instructions for it.
+        is_bfloat16: whether matrix products use bfloat16, which pays off if the processor has instructions for it.
     """
 
     minutes: float = 90
@@ -77,7 +77,7 @@ class Evaluation:
 
 
 def learning_rate(plan: TrainingPlan, step: int, spent: float) -> float:
-    """Return the rate at a step (from 0) when a share `spent` of the budget is gone."""
+    """Return the learning rate at a step (from 0) with a share `spent` of the budget used."""
     warm = min(1.0, (step + 1) / plan.warm_up_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
     return plan.peak_rate * warm * (_FINAL_RATE_SHARE + (1 - _FINAL_RATE_SHARE) * cosine)
@@ -93,12 +93,12 @@ def difficulty_at(spent: float, *, hears_already: bool = False) -> tuple[float, 
 
 
 class Trainer:
-    """Trains one model in a folder of its own: tokenizer/, last.ckpt, log.jsonl.
+    """Trains one model in its own folder, with tokenizer/, last.ckpt and log.jsonl.
 
     Args:
-        corpora: folders with train.jsonl; dev.jsonl is that of the first.
-        folder: made if missing; with `resume`, goes on from its last.ckpt.
-        weights: to begin with: `first_words.learn_first_words`, or `hearing_weights` of a training before.
+        corpora: folders with train.jsonl, of which the first supplies dev.jsonl.
+        folder: folder of the training, created if missing. With `resume`, its last.ckpt is continued.
+        weights: initial weights from `first_words.learn_first_words`, or `hearing_weights` of an earlier training.
     """
 
     def __init__(
@@ -133,12 +133,12 @@ class Trainer:
         self._dev = _dev_batches(corpora[0] / "dev.jsonl", self.model.tokenizer)
         if resume:
             self._load(folder / "last.ckpt")
-        # From the same start, every process draws other dropouts and other recordings.
+        # From the same start, every process draws different dropouts and recordings.
         self._seed = plan.seed + self.step + 100_003 * self._peers.rank
         torch.manual_seed(self._seed)
 
     def run(self, on_step: Callable[[int, float, float], None]) -> Evaluation | None:
-        """Train until the budget is spent; return the last evaluation, in the first process only.
+        """Train until the budget is spent. Returns the last evaluation, in the first process only.
 
         Args:
             on_step: called with (step, share of the budget, smoothed loss).
@@ -167,7 +167,7 @@ class Trainer:
         return self._checkpoint(loss)
 
     def _meet(self) -> float:
-        """Take the mean of all processes' weights; return the share of the budget that is spent, agreed by all."""
+        """Average the weights of all processes, and return the spent share of the budget that all agree on."""
         self._peers.average(self._parameters)
         return self._peers.agreed(self._share_spent())
 
@@ -175,19 +175,19 @@ class Trainer:
         return difficulty_at(spent, hears_already=self._hears_already)
 
     def _draw_chunk_lengths(self, *, is_easy: bool) -> None:
-        """One chunk length while the speech is easy, then all of them."""
+        """Use one chunk length while the speech is easy, then draw from all of them."""
         shares = list(LOOK_AHEADS.values())
         self.model.encoder.att_context_probs = [1.0] + [0.0] * (len(shares) - 1) if is_easy else shares
 
     def _share_spent(self) -> float:
-        """Return the spent share of the budget; at least 1.0 when the training is over."""
+        """Return the spent share of the budget, which is at least 1.0 when the training is over."""
         if self._plan.max_steps and self.step >= self._plan.max_steps:
             return 1.0
         return self._spent_s / (self._plan.minutes * 60)
 
     @contextmanager
     def averaged(self) -> Iterator[Any]:
-        """Hold the model with the averaged weights, for evaluation; the trained weights come back afterwards."""
+        """Give the model the averaged weights for evaluation, and restore the trained weights afterwards."""
         trained = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self._average)
         self.model.eval()
@@ -218,7 +218,7 @@ class Trainer:
         is_blank = log_probs.detach().argmax(dim=-1) == log_probs.shape[-1] - 1
         self.blanks = _smoothed(self.blanks, float(is_blank.float().mean()))
         self._audio_s += batch.seconds * self._peers.count
-        # A young average follows quickly, or it would remember the random start for thousands of steps.
+        # A young average must follow quickly, or it would remember the random start for thousands of steps.
         decay = min(self._plan.averaging, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
@@ -264,7 +264,7 @@ def _smoothed(before: float, value: float) -> float:
 
 
 def _dev_batches(manifest: Path, tokenizer: Any) -> tuple[list[Batch], list[Batch]]:
-    """Return the recordings of the manifest, clean and distorted, always in the same way."""
+    """Return the recordings of the manifest, clean and distorted, always distorted in the same way."""
     recordings = sorted(read_recordings(manifest), key=lambda each: each.seconds)
     rng = np.random.default_rng(1)
     sets: list[list[Batch]] = []
@@ -299,22 +299,22 @@ def word_error_rate(model: Any, batches: list[Batch], look_ahead: int = 1) -> fl
 
 
 def greedy_text(log_probs: torch.Tensor, tokenizer: Any) -> str:
-    """Return the text of the best path through [frames, pieces + blank]; the blank is the last class."""
+    """Return the text of the best path through [frames, pieces + blank], with the blank as the last class."""
     best = torch.unique_consecutive(log_probs.argmax(dim=-1)).tolist()
     return str(tokenizer.ids_to_text([each for each in best if each < log_probs.shape[-1] - 1]))
 
 
 def hearing_weights(folder: Path) -> dict[str, Any]:
-    """Return the averaged weights of a training, for another one to begin with; it needs the same word pieces."""
+    """Return the averaged weights of a training as the start of another, which needs the same word pieces."""
     weights: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)["average"]
     return weights
 
 
 def load_averaged(folder: Path) -> Any:
-    """Return the averaged model of a training folder, running or ended, for export."""
+    """Return the averaged model of a running or finished training, for export."""
     state = torch.load(folder / "last.ckpt", weights_only=True)
     model = build_model(ModelSize(**state["size"]), folder / "tokenizer")
     model.load_state_dict(state["average"])
-    # Where the tokenizer lay on this machine; its files are inside of what is exported.
+    # Drop the tokenizer's path on this machine, since its files are included in the export.
     model.cfg.tokenizer.dir = ""
     return model.eval()

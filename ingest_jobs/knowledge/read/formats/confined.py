@@ -1,12 +1,12 @@
-"""Parses PDF and DOCX in a process of its own, with a limit on its time and on its memory.
+"""Parses PDF and DOCX in a separate process with limits on time and memory.
 
-Both formats are programs of a kind: a small file can keep a parser busy for hours, or have it ask for all memory there
-is. The process knows nothing worth stealing (no variable of the environment but the path to the code, no connection),
-serves one document after the other, and is killed with the first one that goes beyond a limit.
+Both formats resemble programs: a small file can keep a parser busy for hours or make it request all memory. The process
+knows nothing worth stealing (no environment variables but the path to the code, and no connections), serves one
+document after the other, and is killed at the first one that exceeds a limit.
 
     job ── header, document ──> this module as a process ── blocks, or why it cannot be read ──> job
 
-A message is a line of JSON; the document's bytes follow the header, which says how many there are.
+A message is a line of JSON. The document's bytes follow the header, which gives their number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROOT = Path(__file__).resolve().parents[4]
 
 
 class Parser:
-    """The process, started with the first document and after each one that killed it. One document at a time."""
+    """The parser process, started at the first document and after each one that killed it. One document at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +46,7 @@ class Parser:
         """Return the blocks of a document.
 
         Raises:
-            Unreadable: it is broken, larger than allowed, or its parser ran into a limit and was ended.
+            Unreadable: the document is broken or too large, or its parser exceeded a limit and was ended.
         """
         data = stream.read(limits.max_file_bytes + 1)
         if len(data) > limits.max_file_bytes:
@@ -121,7 +121,10 @@ def confined_blocks(suffix: str, stream: BinaryIO, limits: Limits) -> list[Block
 
 
 def answer_to(header: dict[str, Any], data: bytes) -> dict[str, Any]:
-    """Parse one document here; return its blocks, or why it cannot be read. `is_spent`: the process must end."""
+    """Parse one document here, and return its blocks or why it cannot be read.
+
+    `is_spent` means the process must end.
+    """
     limits = Limits.model_validate(header["limits"])
     _limit_memory(limits.max_parse_bytes)
     try:
@@ -135,16 +138,19 @@ def answer_to(header: dict[str, Any], data: bytes) -> dict[str, Any]:
 
 
 def _is_of_memory(error: BaseException | None) -> bool:
-    # libxml2 tells of memory that it could not have as of a mistake in the document.
+    # libxml2 reports a failed allocation as a mistake in the document.
     return isinstance(error, MemoryError) or getattr(error, "code", None) == _XML_NO_MEMORY
 
 
 def _limit_memory(more_bytes: int) -> None:
-    """Allow the process so much more than it has now (address space: Linux enforces no finer limit)."""
+    """Allow the process this much more memory than it has now.
+
+    The limit is on address space, because Linux enforces no finer one.
+    """
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     except OSError:
-        return  # no Linux: the limit on time still holds
+        return  # without Linux only the time limit applies
     now_bytes = pages * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (now_bytes + more_bytes, hard))
@@ -152,7 +158,7 @@ def _limit_memory(more_bytes: int) -> None:
 
 def main() -> None:
     """Answer document after document until stdin ends."""
-    # What a library prints must not come between the answers.
+    # Output of libraries must not get between the answers.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while line := sys.stdin.buffer.readline():

@@ -1,4 +1,4 @@
-"""What is never read: programs, scripts, formulas, bombs, broken text. Each check raises `Unreadable` and says why."""
+"""Refuses programs, scripts, formulas, zip bombs and broken text. Each check raises `Unreadable` with the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingest_jobs.knowledge.read.documents import Unreadable
 _PROGRAM_STARTS = (b"MZ", b"\x7fELF", b"#!")
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SCRIPT = re.compile(r"<\s*script\b|javascript\s*:|\bon(?:error|load|click)\s*=", re.IGNORECASE)
-# What a spreadsheet would run: "=SUM(A1)", "@cmd|...", "=HYPERLINK(...)"; "-5" and "+1 555 0100" are numbers.
+# Cells that a spreadsheet would execute: "=SUM(A1)", "@cmd|...", "=HYPERLINK(...)". "-5" and "+1 555 0100" are numbers.
 _FORMULA = re.compile(r"^\s*(?:=\s*[A-Za-z+\-@(\"]|[+\-@]\s*[A-Za-z]+\s*[(|!])")
 _MAX_ZIP_ENTRIES = 10_000
 _MAX_ZIP_RATIO = 200
@@ -21,10 +21,10 @@ _RATIO_MATTERS_BYTES = 10 * 1024 * 1024
 
 
 def text_encoding(stream: BinaryIO) -> str:
-    """Look at a stream's start and return how its text is encoded; the stream is back at its start afterwards.
+    """Return the text encoding found at a stream's start, and rewind the stream.
 
     Raises:
-        Unreadable: it is a program or another binary file.
+        Unreadable: the stream is a program or another binary file.
     """
     start = stream.read(4096)
     stream.seek(0)
@@ -38,10 +38,10 @@ def text_encoding(stream: BinaryIO) -> str:
 
 
 def whole_text(stream: BinaryIO, limits: Limits) -> str:
-    """Return all text of a file that is read whole.
+    """Return all text of a file that is read as a whole.
 
     Raises:
-        Unreadable: too large, binary, or in another encoding than UTF-8 or UTF-16 with its mark.
+        Unreadable: the file is too large, binary, or neither UTF-8 nor UTF-16 with a byte order mark.
     """
     encoding = text_encoding(stream)
     data = stream.read(limits.max_file_bytes + 1)
@@ -54,19 +54,22 @@ def whole_text(stream: BinaryIO, limits: Limits) -> str:
 
 
 def refuse_script(text: str) -> None:
-    """Raise for text that carries a script: HTML's own are cut out, but nothing else has a reason to hold one."""
+    """Raise for text that contains a script.
+
+    Those in HTML are cut out, but nothing else has a reason to contain one.
+    """
     if _SCRIPT.search(text):
         raise Unreadable("holds a script")
 
 
 def refuse_formula(cells: Iterable[object]) -> None:
-    """Raise for a row with a cell that a spreadsheet would run."""
+    """Raise for a row with a cell that a spreadsheet would execute."""
     if any(isinstance(cell, str) and _FORMULA.match(cell) for cell in cells):
         raise Unreadable("a cell holds a formula")
 
 
 def refuse_bomb(stream: BinaryIO, limits: Limits) -> None:
-    """Raise for a zip file that unpacks to more than allowed; the stream is back at its start afterwards."""
+    """Raise for a zip file that unpacks to more than allowed, and rewind the stream."""
     try:
         with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()

@@ -1,4 +1,4 @@
-"""PDF and DOCX to headed blocks. Both are opened only after a look at what they would unpack to."""
+"""Turns PDF and DOCX into blocks with headings. Both are opened only after checking what they would unpack to."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ingest_jobs.knowledge.read.formats.prose import Block
 
 
 def pdf_blocks(stream: BinaryIO, limits: Limits) -> Iterator[Block]:
-    """Yield the lines of each page; PDF knows no headings, so a page's text stands under the document's title.
+    """Yield the lines of each page. PDF has no headings, so a page's text goes under the document's title.
 
     Raises:
-        Unreadable: broken, encrypted, too many pages, or more text than allowed.
+        Unreadable: the file is broken or encrypted, or has too many pages or too much text.
     """
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
@@ -38,16 +38,16 @@ def pdf_blocks(stream: BinaryIO, limits: Limits) -> Iterator[Block]:
                 yield "text", " ".join(text.split())
     except Unreadable:
         raise
-    # pypdf meets foreign bytes with whatever its parts raise: KeyError, RecursionError, struct.error, ...
+    # For foreign bytes pypdf raises whatever its parts raise: KeyError, RecursionError, struct.error, ...
     except (PyPdfError, Exception) as error:
         raise Unreadable(f"broken PDF: {type(error).__name__}") from error
 
 
 def docx_blocks(stream: BinaryIO, limits: Limits) -> Iterator[Block]:
-    """Yield headings, paragraphs and table rows (each with the names of its columns) in the document's order.
+    """Yield headings, paragraphs and table rows (with the names of their columns) in the document's order.
 
     Raises:
-        Unreadable: broken, or a zip bomb.
+        Unreadable: the file is broken or a zip bomb.
     """
     refuse_bomb(stream, limits)
     from docx import Document as open_docx
@@ -61,7 +61,7 @@ def docx_blocks(stream: BinaryIO, limits: Limits) -> Iterator[Block]:
                 style = (item.style.name or "").lower() if item.style is not None else ""
                 kind = "title" if style in {"title", "heading 1"} else "heading" if "heading" in style else "text"
                 yield kind, text
-    except Exception as error:  # python-docx and lxml meet foreign bytes with whatever their parts raise
+    except Exception as error:  # for foreign bytes python-docx and lxml raise whatever their parts raise
         raise Unreadable(f"broken DOCX: {type(error).__name__}") from error
 
 

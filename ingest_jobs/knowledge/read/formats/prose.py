@@ -1,4 +1,4 @@
-"""Prose to sections: one section for each heading. Pure over the file's text."""
+"""Turns prose into sections, one for each heading. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK_TAGS = frozenset({"p", "li", "td", "th", "tr", "div", "section", "br", "d
 
 
 def headed_sections(stem: str, blocks: Iterator[Block]) -> list[Section]:
-    """Gather (kind, text) blocks under their headings; the first heading names the document."""
+    """Collect (kind, text) blocks under their headings. The first heading names the document."""
     document, heading = stem.replace("-", " ").capitalize(), ""
     gathered: dict[str, list[str]] = {}
     for kind, text in blocks:
@@ -36,7 +36,7 @@ def headed_sections(stem: str, blocks: Iterator[Block]) -> list[Section]:
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
-    """Yield headings and lines; a table's row is said with the names of its columns, so that it stands alone."""
+    """Yield headings and lines. A table row is given with the names of its columns, so that it is self-contained."""
     columns: list[str] = []
     lines = text.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -61,7 +61,7 @@ def markdown_blocks(text: str) -> Iterator[Block]:
 
 
 class _HtmlBlocks(HTMLParser):
-    """Collects headings and text blocks; what is in scripts, styles, navigation and footers is left out."""
+    """Collects headings and text blocks, leaving out scripts, styles, navigation and footers."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -95,7 +95,7 @@ class _HtmlBlocks(HTMLParser):
 
 
 def html_blocks(text: str) -> Iterator[Block]:
-    """Yield headings and text blocks of a page; no script, style, navigation or footer."""
+    """Yield headings and text blocks of a page, without scripts, styles, navigation and footers."""
     parser = _HtmlBlocks()
     parser.feed(text)
     parser.close()

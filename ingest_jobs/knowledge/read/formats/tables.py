@@ -1,6 +1,6 @@
-"""Tables to rows, one at a time: a file of any length takes the memory of one row (Parquet: of one batch).
+"""Reads tables row by row, so that a file of any length takes the memory of one row (or one batch for Parquet).
 
-A row is a dictionary by column name. One that cannot be read comes as `Unreadable` in its place; the rest goes on.
+A row is a dictionary by column name. An unreadable row yields `Unreadable` in its place, and reading continues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def csv_rows(stream: BinaryIO, delimiter: str, limits: Limits) -> Iterator[Row |
     """Yield the rows of a CSV or TSV file with a header.
 
     Raises:
-        Unreadable: from here on the file makes no sense (encoding, a row without end).
+        Unreadable: the rest of the file makes no sense (wrong encoding, or an endless row).
     """
     text = io.TextIOWrapper(stream, encoding=text_encoding(stream), newline="")
     csv.field_size_limit(limits.max_line_bytes)
@@ -31,7 +31,7 @@ def csv_rows(stream: BinaryIO, delimiter: str, limits: Limits) -> Iterator[Row |
         reader = csv.DictReader(_bounded_lines(text, limits.max_line_bytes), delimiter=delimiter, strict=True)
         for row in reader:
             is_ragged = None in row or None in row.values()
-            yield Unreadable("another number of cells than the header has") if is_ragged else row
+            yield Unreadable("the number of cells differs from the header's") if is_ragged else row
     except UnicodeDecodeError as error:
         raise Unreadable("not UTF-8 text") from error
     except csv.Error as error:
@@ -41,7 +41,7 @@ def csv_rows(stream: BinaryIO, delimiter: str, limits: Limits) -> Iterator[Row |
 
 
 def json_rows(stream: BinaryIO, limits: Limits) -> Iterator[Row | Unreadable]:
-    """Yield the objects of a JSON Lines file; a line that is none, or too long, is set aside alone."""
+    """Yield the objects of a JSON Lines file. Only a line that is no object or too long is set aside."""
     encoding = text_encoding(stream)
     if encoding == "utf-16":
         raise Unreadable("JSON Lines must be UTF-8")

@@ -1,4 +1,4 @@
-"""Where business data lie: folder, S3, SQL, HTTP. Each lists units without end in memory, and opens one at a time."""
+"""The sources of business data: folder, S3, SQL and HTTP. Each streams its units and opens one at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from ingest_jobs.knowledge.read.sources.s3 import Bucket
 
 
 class FileSource(Protocol):
-    """A source of files. `open` gives a seekable stream; it raises `Unreadable` for one that cannot be had."""
+    """A source of files.
+
+    `open` returns a seekable stream, and raises `Unreadable` for a file that cannot be fetched.
+    """
 
     def units(self, index: int) -> Iterator[Unit]:
-        """Yield what the source holds now, in a stable order.
+        """Yield the units that the source holds now, in a stable order.
 
         Raises:
             ConfigError: the source itself cannot be reached.
@@ -28,7 +31,7 @@ class FileSource(Protocol):
 
 
 def file_source(source: Source, max_file_bytes: int) -> FileSource | None:
-    """Return the reader of a source of files, None for a source of rows (SQL)."""
+    """Return the reader of a source of files, or None for a source of rows (SQL)."""
     if isinstance(source, FolderSource):
         return Folder(source)
     if isinstance(source, S3Source):

@@ -16,7 +16,10 @@ from pipelines.errors import ConfigError
 
 
 class Folder:
-    """Lists a folder depth first, one directory in memory at a time. Links out of the folder are not followed."""
+    """Lists a folder depth first, with one directory in memory at a time.
+
+    Links that leave the folder are not followed.
+    """
 
     def __init__(self, source: FolderSource) -> None:
         self._source = source

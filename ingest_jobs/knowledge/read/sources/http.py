@@ -1,4 +1,4 @@
-"""Pages of the web, by a list of URLs and by sitemaps."""
+"""Web pages, given by URLs and sitemaps."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipelines.errors import ConfigError
 
 _SITEMAP_BYTES = 50 * 1024 * 1024  # the limit of the sitemap protocol
 _SPOOLED_BYTES = 8 * 1024 * 1024
-_SITEMAP_DEPTH = 2  # an index, and the sitemaps that it names
+_SITEMAP_DEPTH = 2  # an index and the sitemaps that it names
 
 
 class Pages:
-    """A page's name is its URL without the scheme; its format is that of the path's suffix, else HTML."""
+    """Reads pages. A page's name is its URL without the scheme, and its format follows the path's suffix, else HTML."""
 
     def __init__(self, source: HttpSource, max_file_bytes: int) -> None:
         self._source = source
@@ -46,7 +46,7 @@ class Pages:
 
     def _fetched(self, url: str, max_bytes: int) -> Iterator[bytes]:
         if urlsplit(url).scheme not in {"http", "https"}:
-            raise Unreadable("no http or https URL")
+            raise Unreadable("not an http or https URL")
         total = 0
         try:
             with (
@@ -66,10 +66,10 @@ class Pages:
     def _pages_of(self, sitemap: str, host: str, depth: int) -> Iterator[tuple[str, str]]:
         try:
             data = b"".join(self._fetched(sitemap, _SITEMAP_BYTES))
-            # No entities and no network: a sitemap is foreign text.
+            # A sitemap is foreign text, so it is parsed without entities and network access.
             tree = etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
         except (Unreadable, etree.XMLSyntaxError) as error:
-            raise ConfigError(f"{sitemap}: no sitemap can be read there: {error}") from error
+            raise ConfigError(f"{sitemap}: cannot be read as a sitemap: {error}") from error
         is_index = etree.QName(tree).localname == "sitemapindex"
         for entry in tree:
             url = (entry.findtext("{*}loc") or "").strip()

@@ -1,4 +1,4 @@
-"""Which files a source takes."""
+"""Decides which files of a source are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READABLE_SUFFIXES = frozenset(
 
 
 def is_wanted(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    """Return whether a path is readable business data, by suffix and by the patterns (on path and on file name)."""
+    """Return whether a path is readable business data, by its suffix and by patterns on its path and file name."""
     path = PurePosixPath(name)
 
     def matches(patterns: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ _SPOOLED_BYTES = 8 * 1024 * 1024
 
 
 class Bucket:
-    """Patterns are matched on the key behind the prefix. An object is spooled to disk beyond 8 MiB, never to memory."""
+    """Reads objects. Patterns match the key after the prefix. Objects of over 8 MiB are spooled to disk."""
 
     def __init__(self, source: S3Source) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Rows of a SQL query, fetched in batches with a cursor of the server's."""
+"""Rows of a SQL query, fetched in batches with a server-side cursor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def query_rows(source: SqlSource) -> Iterator[dict[str, Any]]:
     """Yield the rows of the source's query as dictionaries by column name.
 
     Raises:
-        ConfigError: the database cannot be reached, or the query is wrong; the message holds no password.
+        ConfigError: the database cannot be reached or the query is wrong. The message contains no password.
     """
     with _connected(source) as connection:
         streaming = connection.execution_options(stream_results=True, yield_per=source.batch_rows)

@@ -1,1 +1,1 @@
-"""Synthetic voices behind one small interface: text in, 16 kHz samples out."""
+"""Synthetic voices behind one small interface, from text to 16 kHz samples."""

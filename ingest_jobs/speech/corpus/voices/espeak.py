@@ -1,7 +1,8 @@
-"""espeak-ng through its C library (the package espeakng-loader carries it): formant voices, very fast.
+"""Very fast formant voices of espeak-ng, through its C library in the package espeakng-loader.
 
-Robotic, and for that reason useful beside the neural voices: other vowels, other transitions, thousands of speakers by
-base pitch, pitch range and the throat shapes of its variants. A speaker is "ACCENT+VARIANT": "en-us+f3".
+The voices are robotic and therefore complement the neural ones: they have different vowels and transitions, and
+thousands of speakers by base pitch, pitch range and the throat shapes of variants. A speaker is "ACCENT+VARIANT", such
+as "en-us+f3".
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class EspeakVoices:
-    """Implements `SpeakingEngine`. The library keeps its state in globals: one instance a process."""
+    """Implements `SpeakingEngine`.
+
+    The library keeps its state in globals, so only one instance per process is possible.
+    """
 
     def __init__(self) -> None:
         self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -36,7 +40,7 @@ class EspeakVoices:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, speaker: str, rng: random.Random) -> Samples:
-        """Return 16 kHz samples; pace 130 to 190 words a minute, pitch and its range vary too."""
+        """Return 16 kHz samples. The pace varies from 130 to 190 words per minute, as do pitch and pitch range."""
         self._pieces.clear()
         if self._library.espeak_SetVoiceByName(speaker.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {speaker}")

@@ -1,8 +1,8 @@
-"""Kokoro-82M (int8 ONNX): the most human of the small voices, many speakers, and blends of two of them.
+"""Kokoro-82M (int8 ONNX), the most natural of the small voices, with many speakers and blends of two of them.
 
-A speaker is a table float32 [510, 1, 256]: one style for each length of the phoneme sequence. Styles may be blended;
-"af_heart+am_echo" is the mean of the two. Phonemes are espeak-ng's, rewritten into the alphabet of misaki, which the
-model was trained on (https://github.com/hexgrad/misaki, `espeak.py`).
+A speaker is a float32 table [510, 1, 256] with one style for each length of the phoneme sequence. Styles may be
+blended; "af_heart+am_echo" is the mean of the two. Phonemes are espeak-ng's, rewritten into the alphabet of misaki,
+which the model was trained on (https://github.com/hexgrad/misaki, `espeak.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ingest_jobs.speech.corpus.voices.voice import Samples, at_16k
 from pipelines.audio.pcm import PCM_24K
 
 _MAX_PHONEMES = 500
-# The vocabulary of the published model (config.json), the part that English needs.
+# The part of the published model's vocabulary (config.json) that English needs.
 _IDS = {
     ";": 1, ":": 2, ",": 3, ".": 4, "!": 5, "?": 6, " ": 16, "A": 24, "I": 25, "O": 31, "Q": 33, "W": 39, "Y": 41,
     "ᵊ": 42, "a": 43, "b": 44, "c": 45, "d": 46, "e": 47, "f": 48, "h": 50, "i": 51, "j": 52, "k": 53, "l": 54,
@@ -56,7 +56,7 @@ class KokoroVoices:
         self._phonemizer = EspeakPhonemizer()
 
     def speak(self, text: str, speaker: str, rng: random.Random) -> Samples:
-        """Return 16 kHz samples; the pace varies between 0.85 and 1.2 of the speaker's own."""
+        """Return 16 kHz samples. The pace varies from 0.85 to 1.2 of the speaker's own."""
         ids = [_IDS[phoneme] for phoneme in self.phonemes(text, is_british=speaker[0] == "b") if phoneme in _IDS]
         ids = ids[:_MAX_PHONEMES]
         if not ids:
@@ -70,7 +70,7 @@ class KokoroVoices:
         return at_16k(np.asarray(audio, np.float32).ravel(), PCM_24K.rate_hz)
 
     def phonemes(self, text: str, *, is_british: bool) -> str:
-        """Return the phonemes of the model's alphabet."""
+        """Return the phonemes in the model's alphabet."""
         sentences = self._phonemizer.phonemize("en-gb-x-rp" if is_british else "en-us", text)
         said = _SYLLABIC.sub(r"ᵊ\1", "".join("".join(sentence) for sentence in sentences))
         for old, new in (*_REWRITES, *(_BRITISH if is_british else _AMERICAN)):

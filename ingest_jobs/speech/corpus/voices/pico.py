@@ -1,4 +1,4 @@
-"""SVOX Pico (the package py-nanotts carries engine and voices): one American and one British speaker, very fast."""
+"""SVOX Pico from the package py-nanotts: one American and one British speaker, both very fast."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ class PicoVoices:
         self._engine = NanoTTS()
 
     def speak(self, text: str, speaker: str, rng: random.Random) -> Samples:
-        """Return 16 kHz samples; pace 0.85 to 1.2, pitch 0.75 to 1.25 of the speaker's own."""
+        """Return 16 kHz samples.
+
+        The pace varies from 0.85 to 1.2 and the pitch from 0.75 to 1.25 of the speaker's own.
+        """
         pcm = self._engine.speak(text, voice=speaker, speed=rng.uniform(0.85, 1.2), pitch=rng.uniform(0.75, 1.25))
         return np.frombuffer(pcm, np.int16).astype(np.float32) / 32768.0

@@ -1,4 +1,4 @@
-"""Piper with its noise and pace varied from one utterance to the next, which the product's own engine never does."""
+"""Piper with noise and pace that vary between utterances, unlike in the product's own engine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ingest_jobs.speech.corpus.voices.voice import Samples, at_16k
 
 
 class PiperVoice:
-    """Implements `SpeakingEngine` with one voice, whatever speaker is named.
+    """Implements `SpeakingEngine` with one voice, whichever speaker is named.
 
     Args:
-        model_path: the voice's .onnx; its configuration lies beside it as .onnx.json.
+        model_path: the voice's .onnx file, with its configuration beside it as .onnx.json.
     """
 
     def __init__(self, model_path: Path, *, threads: int = 1) -> None:
@@ -32,7 +32,7 @@ class PiperVoice:
         self._phonemizer = EspeakPhonemizer()
 
     def speak(self, text: str, speaker: str, rng: random.Random) -> Samples:  # noqa: ARG002 - one voice only
-        """Return 16 kHz samples; pace 0.8 to 1.3, latent noise 0.4 to 0.9, duration noise 0.5 to 1.1."""
+        """Return 16 kHz samples, with pace 0.8 to 1.3, latent noise 0.4 to 0.9 and duration noise 0.5 to 1.1."""
         sentences = self._phonemizer.phonemize(self._espeak_voice, text)
         pad, ids = self._ids["_"], []
         for phoneme in (each for sentence in sentences for each in sentence):

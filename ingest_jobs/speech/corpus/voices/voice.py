@@ -1,4 +1,4 @@
-"""What the corpus asks of a voice."""
+"""The interface of the corpus's voices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SpeakingEngine(Protocol):
     """A synthesizer with one or many named voices. One thread at a time."""
 
     def speak(self, text: str, speaker: str, rng: random.Random) -> Samples:
-        """Return 16 kHz samples in [-1, 1]; pace and intonation vary with `rng`. Empty when nothing was said."""
+        """Return 16 kHz samples in [-1, 1], with pace and intonation varied by `rng`, or none if nothing was said."""
 
 
 def at_16k(samples: Samples, rate_hz: int) -> Samples:
@@ -28,7 +28,7 @@ def at_16k(samples: Samples, rate_hz: int) -> Samples:
 
 
 def trimmed(samples: Samples, level: float = 0.01, margin_ms: int = 30) -> Samples:
-    """Return the samples without silence before the first and after the last sound; empty for silence."""
+    """Return the samples without leading and trailing silence, which are empty for silence."""
     loud = np.flatnonzero(np.abs(samples) > level * max(1e-6, float(np.abs(samples).max(initial=0.0))))
     if not loud.size:
         return samples[:0]

@@ -180,8 +180,8 @@ def test_ragged_row_is_set_aside_alone() -> None:
     rows = shown(csv_rows(io.BytesIO(data.encode()), ";", LIMITS))
     assert rows == [
         {"id": "1", "name": "a\nb"},
-        "another number of cells than the header has",
-        "another number of cells than the header has",
+        "the number of cells differs from the header's",
+        "the number of cells differs from the header's",
         {"id": "4", "name": "e"},
     ]
 

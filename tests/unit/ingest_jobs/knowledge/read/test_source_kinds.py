@@ -171,7 +171,7 @@ def test_sitemap_that_is_none_ends_the_job_with_its_address(monkeypatch: pytest.
     served(monkeypatch, {"https://x.invalid/map.xml": b"no xml"})
     for place in ("map.xml", "none.xml"):
         source = HttpSource(kind="http", sitemaps=(f"https://x.invalid/{place}",))
-        with pytest.raises(ConfigError, match=rf"^https://x\.invalid/{place}: no sitemap can be read there"):
+        with pytest.raises(ConfigError, match=rf"^https://x\.invalid/{place}: cannot be read as a sitemap"):
             list(Pages(source, 100).units(0))
 
 
@@ -186,7 +186,7 @@ def test_page_is_read_to_its_limit_and_failures_are_reasons(monkeypatch: pytest.
     for url, reason in (
         ("https://x.invalid/big", "larger than 100 bytes"),
         ("https://x.invalid/no", "HTTP status 500"),
-        ("file:///etc/passwd", "no http or https URL"),
+        ("file:///etc/passwd", "not an http or https URL"),
     ):
         with pytest.raises(Unreadable, match=reason), pages.open(Unit(0, "x", url)):
             pass

@@ -84,5 +84,5 @@ async def test_tables_show_every_stage() -> None:
     text = shown.get()
     for part in ("recall@5", "nDCG@10", "0.667", "Returns", "faq.md", "#2  0.713", "0.900", "-"):
         assert part in text
-    for part in ("known", "rerank 3.0 ms", "one search was not waited for", "2 duplicate(s)"):
+    for part in ("known", "rerank 3.0 ms", "one search was too late", "2 duplicate(s)"):
         assert part in text
