@@ -1,5 +1,5 @@
-"""Scaling decisions, GPU packing, planning, and the simulator that tries them.
+"""Scaling decisions, GPU packing, planning, and a simulator that tests them.
 
-Pure: the standard library only (numpy in `simulator`), no clock, no files but the data that ships here. `ray_adapter`
-is the one module that knows Ray's shapes; docs/scaling.md is the guide.
+The package is pure: it uses only the standard library (and numpy in `simulator`), no clock, and no files but the data
+that ships here. `ray_adapter` is the only module that knows Ray's data types; docs/scaling.md is the guide.
 """

@@ -1,7 +1,7 @@
-"""Where the policies of several Serve applications meet: each pool says what it sees, and reads what it shall do.
+"""A board shared by the policies of several Serve applications, where pools post what they see and read decisions.
 
-Serve's controller runs all policies in one process, but each application has one of its own. The pools post their
-stages here; the gateways' policy, which alone knows the calls, decides for all of them.
+Serve's controller runs all policies in one process, but each application has its own. The pools post their stages here,
+and the gateways' policy, the only one that knows the calls, decides for all of them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from autoscaling.policy.application import StageShare
 from autoscaling.policy.stages import StageSnapshot
 
-# Serve asks a policy ten times a second: who has not been heard of for this long is gone.
+# Serve calls a policy ten times a second, so a pool that has been silent for this long is gone.
 FRESH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class PostedStage:
-    """What a pool's policy says of it: its bounds are those that Serve has now."""
+    """What a pool's policy posts about its stage, with the bounds that Serve has now."""
 
     snapshot: StageSnapshot
     share: StageShare
@@ -27,27 +27,27 @@ class PostedStage:
 
 @dataclass(slots=True)
 class Board:
-    """The stages that were posted, and the replicas that were decided, with their times."""
+    """The posted stages and the decided numbers of replicas, with their times."""
 
     _stages: dict[str, PostedStage] = field(default_factory=dict)
     _decided: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def post(self, name: str, stage: PostedStage) -> None:
-        """Post what is seen of a stage."""
+        """Post what is seen of a stage now."""
         self._stages[name] = stage
 
     def stages(self, now_s: float) -> dict[str, PostedStage]:
-        """Return the stages that were posted lately; forget the others."""
+        """Return the recently posted stages, and forget the others."""
         fresh = {name: stage for name, stage in self._stages.items() if now_s - stage.snapshot.now_s <= FRESH_S}
         self._stages = dict(fresh)
         return fresh
 
     def decide(self, replicas: Mapping[str, int], now_s: float) -> None:
-        """Write down how many replicas each stage shall have."""
+        """Record how many replicas each stage should have."""
         self._decided.update({name: (now_s, count) for name, count in replicas.items()})
 
     def decided(self, name: str, now_s: float) -> int | None:
-        """Return what was decided for a stage; None while nobody has decided lately."""
+        """Return the decision for a stage, or None without a recent one."""
         at_s, count = self._decided.get(name, (float("-inf"), 0))
         return count if now_s - at_s <= FRESH_S else None
 

@@ -1,7 +1,7 @@
-"""Engine profiles: what one engine needs and how fast it is under load, as data files.
+"""Engine profiles, data files that say what an engine needs and how fast it is under load.
 
-A profile is measured on one kind of device (`voxray profile` writes it) or assumed, and says which in `source`. All of
-it is for the whole device; what a part of a device gives is derived from it by a slowdown (`planning.slowdown`).
+A profile is either measured on one kind of device (by `voxray profile`) or assumed, as stated in `source`. It applies
+to the whole device; the performance of a share is derived from it by a slowdown (`planning.slowdown`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, Literal
 
 DATA_FOLDER = Path(__file__).resolve().parent / "data"
 STAGES = ("gateway", "transcriber", "retriever", "language_model", "synthesizer")
-# What a memory limit can be put into force with, see `memory_limits`.
+# The mechanisms that can enforce a memory limit, see `memory_limits`.
 MemoryControl = Literal["vllm", "onnxruntime", "torch", "ctranslate2", "none"]
 
 
 class ProfileError(ValueError):
-    """A profile file is wrong; the message names the file and what it should hold."""
+    """A profile file is invalid. The message names the file and what it should contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPoint:
-    """One measurement: `requests_s` answered per second, with the latency that callers wait for."""
+    """One measurement: the requests answered per second, with the latency that callers experience."""
 
     requests_s: float
     p50_ms: float
@@ -38,18 +38,18 @@ class EngineProfile:
 
     Attributes:
         engine: model name as in the catalog.
-        stage: the deployment that it serves.
-        device: kind of device, see `machines`; "cpu" engines count shares in cores.
-        source: "measured ..." or "assumed ...", with how and where.
-        memory_bytes: device memory (for "cpu": resident memory) with all that it needs to serve.
-        cpu_cores: that a replica occupies beside the device.
-        requests_per_call_s: how often a call asks, drafts that are dropped included.
-        points: latency against load, rising; the last is the most that was sustained.
-        memory_control: by what means its memory can be limited.
-        fixed_ms: part of each latency that is not the device's, and does not slow down with its share.
-        start_s: from the process's start to the first answer.
-        host_memory_bytes: of the machine, beside the device's; ignored for "cpu".
-        needs_whole_device: it cannot share.
+        stage: the stage that it serves.
+        device: kind of device, see `machines`. Shares of "cpu" are counted in cores.
+        source: "measured ..." or "assumed ...", followed by how and where.
+        memory_bytes: device memory, or resident memory for "cpu", including everything needed to serve.
+        cpu_cores: CPU cores that a replica occupies besides the device.
+        requests_per_call_s: requests per second of one call, including dropped drafts.
+        points: latency by load, rising. The last one is the highest sustained load.
+        memory_control: the mechanism by which its memory can be limited.
+        fixed_ms: part of each latency that is not due to the device and does not depend on its share.
+        start_s: time from the start of the process to the first answer.
+        host_memory_bytes: memory of the machine besides that of the device; ignored for "cpu".
+        needs_whole_device: whether it cannot share a device.
     """
 
     engine: str
@@ -71,14 +71,14 @@ class EngineProfile:
         return self.source.startswith("measured")
 
     def latency_ms(self, requests_s: float, share: float = 1.0, slowdown: float = 1.0) -> float | None:
-        """Return the p95 latency at a load on a share of the device; None beyond what was sustained.
+        """Return the p95 latency at a load on a share of the device, or None beyond the sustained load.
 
-        Between two measured loads the line between them counts, below the first the first.
+        Latency is interpolated between measured loads. Below the first one, the first one applies.
 
         Args:
-            requests_s: offered to the replica.
-            share: of the device that the replica has; it sustains so much less.
-            slowdown: how much longer each request takes for the neighbours' sake.
+            requests_s: requests per second offered to the replica.
+            share: the replica's share of the device, which reduces the sustained load accordingly.
+            slowdown: factor by which neighbours prolong each request.
         """
         load = requests_s / share
         if load > self.points[-1].requests_s * (1 + 1e-9):
@@ -95,10 +95,10 @@ class EngineProfile:
 
 
 def parse_profile(values: Mapping[str, Any], origin: str) -> EngineProfile:
-    """Make a profile of plain data.
+    """Make a profile from plain data.
 
     Raises:
-        ProfileError: something is missing or impossible.
+        ProfileError: something is missing or invalid.
     """
     try:
         points = tuple(LoadPoint(**point) for point in values["points"])
@@ -111,14 +111,14 @@ def parse_profile(values: Mapping[str, Any], origin: str) -> EngineProfile:
 
 
 def load_profiles(*folders: Path) -> list[EngineProfile]:
-    """Read the profiles that ship and those of further folders; a later one replaces its like (engine and device)."""
+    """Read the shipped profiles and those in further folders. Later ones replace those of equal engine and device."""
     found: dict[tuple[str, str], EngineProfile] = {}
     for folder in (DATA_FOLDER / "engines", *folders):
         for file in sorted(folder.glob("*.json")):
             try:
                 values = json.loads(file.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise ProfileError(f"{file}: is no JSON: {error}") from error
+                raise ProfileError(f"{file}: is not JSON: {error}") from error
             profile = parse_profile(values, str(file))
             found[profile.engine, profile.device] = profile
     return list(found.values())

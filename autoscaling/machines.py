@@ -1,4 +1,4 @@
-"""Kinds of devices and machines, and the modes in which a device can be shared."""
+"""Kinds of devices and machines, and ways to share a device."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MACHINES_FILE = DATA_FOLDER / "machines.json"
 class Isolation(StrEnum):
     """How replicas share one GPU.
 
-    * TIME_SLICE: Ray's fractions alone. Kernels take turns; nothing keeps one within its memory or its share.
-    * MPS: kernels run side by side; the daemon enforces each client's share of the processors and its memory.
-    * MIG: the device is cut into instances of fixed sizes. Full isolation, whole sizes only.
+    * TIME_SLICE: only Ray's fractions. Kernels take turns, and nothing keeps a replica within its memory or share.
+    * MPS: kernels run side by side, and the daemon enforces each client's memory and share of the processors.
+    * MIG: the device is divided into instances of fixed sizes, with full isolation.
     """
 
     TIME_SLICE = "time-slice"
@@ -28,20 +28,20 @@ class Isolation(StrEnum):
     MIG = "mig"
 
 
-# Part of a replica's share that sharing itself costs. Assumed: context switches; the MPS server; nothing.
+# Fraction of a replica's share that sharing costs. Assumed, for context switches, the MPS server, and nothing.
 SHARING_LOSS: Mapping[Isolation, float] = {Isolation.TIME_SLICE: 0.10, Isolation.MPS: 0.03, Isolation.MIG: 0.0}
 
 
 @dataclass(frozen=True, slots=True)
 class MigSize:
-    """An instance size: its name, parts of the processors (of 7) and parts of the memory (of 8)."""
+    """An instance size: its name, sevenths of the processors, and eighths of the memory."""
 
     name: str
     compute: int
     memory: int
 
 
-# The sizes that A100 and H100 have in common.
+# The sizes common to A100 and H100.
 MIG_SIZES = (
     MigSize("1g", 1, 1),
     MigSize("2g", 2, 2),
@@ -54,7 +54,7 @@ MIG_COMPUTE_PARTS, MIG_MEMORY_PARTS = 7, 8
 
 @dataclass(frozen=True, slots=True)
 class DeviceKind:
-    """A kind of accelerator. `reserved_bytes` is what driver and contexts take before any engine."""
+    """A kind of accelerator. `reserved_bytes` is the memory that driver and contexts take before any engine."""
 
     name: str
     memory_bytes: int
@@ -68,11 +68,11 @@ class DeviceKind:
 
 @dataclass(frozen=True, slots=True)
 class MachineKind:
-    """A kind of machine, with `devices` devices of one kind ("cpu": none), its cores and its price.
+    """A kind of machine, with `devices` devices of one kind (none for "cpu"), its cores and its price.
 
     Attributes:
-        memory_bytes: of the machine.
-        boot_s: from the order until Ray can place replicas.
+        memory_bytes: memory of the machine.
+        boot_s: time from the order until Ray can place replicas.
     """
 
     name: str
@@ -86,7 +86,7 @@ class MachineKind:
 
 @dataclass(frozen=True, slots=True)
 class MachineCatalog:
-    """What can be had. `source` says where prices come from."""
+    """The available machines and devices. `source` says where the prices come from."""
 
     source: str
     devices: Mapping[str, DeviceKind]
@@ -94,7 +94,7 @@ class MachineCatalog:
 
 
 def mig_size(share: float, memory_bytes: int, device: DeviceKind) -> MigSize | None:
-    """Return the smallest MIG instance that gives a share and a memory; None when only the whole would."""
+    """Return the smallest MIG instance with the share and memory, or None if only the whole device suffices."""
     for size in MIG_SIZES:
         enough_memory = memory_bytes <= device.usable_bytes * size.memory / MIG_MEMORY_PARTS
         if share <= size.compute / MIG_COMPUTE_PARTS + 1e-9 and enough_memory:
@@ -106,7 +106,7 @@ def load_machines(file: Path = MACHINES_FILE) -> MachineCatalog:
     """Read the catalog of machines.
 
     Raises:
-        ProfileError: the file is wrong.
+        ProfileError: the file is invalid.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
-"""What each engine must be told so that it stays within its part of a GPU's memory.
+"""Determines the settings that keep each engine within its share of a GPU's memory.
 
-A plan is worth nothing if one engine takes what it finds, and vLLM alone would fill the device: Ray isolates no memory.
+A plan is worthless if one engine takes all it can get. vLLM alone would fill the device, because Ray does not isolate
+memory.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """The limit of one replica.
+    """The memory limit of one replica.
 
     Attributes:
-        limit_bytes: of device memory.
+        limit_bytes: limit on device memory.
         settings: keys of the configuration, relative to the deployment's section.
         environment: variables of the replica's process.
-        is_enforced: False when nothing but the engine's own habit keeps it within the limit.
+        is_enforced: whether the limit is enforced, rather than left to the engine's usual behaviour.
     """
 
     limit_bytes: int
@@ -32,11 +33,11 @@ class MemoryLimit:
 
 
 def memory_limit(profile: EngineProfile, device: DeviceKind, share: float, isolation: Isolation) -> MemoryLimit:
-    """Return what to tell a replica of an engine that has `share` of a device.
+    """Return the limit and settings of a replica whose engine has `share` of a device.
 
     * vLLM takes a fraction of the whole device (`gpu_memory_utilization`).
     * Under MPS the daemon enforces memory and processors for each client, whatever the engine.
-    * A MIG instance is a device of its own: the fraction is of the instance, and nothing else is needed.
+    * A MIG instance is a separate device, so the fraction refers to the instance and nothing else is needed.
     """
     limit = profile.memory_bytes
     settings: dict[str, float] = {}

@@ -3,9 +3,9 @@ replica is loaded, how many there are, and how they share devices.
 
     voice to voice, p95  =  silence before the draft begins + hops + p95 of each stage, one after the other
 
-(the sum of the p95 is more than the p95 of the sum: the plan errs to the safe side). For each stage every device that
-has a profile, shares of it, and loads on it are options: a latency, and the price of what all its replicas take. The
-combinations within the target that promise to be cheapest are packed onto real machines; the cheapest packing wins.
+(the sum of the p95 exceeds the p95 of the sum, so the plan errs on the safe side). For each stage the options are all
+devices with a profile, shares of them and loads on them; each has a latency and a price for all its replicas. The most
+promising combinations within the target are packed onto real machines, and the cheapest packing wins.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from autoscaling.packing.packer import pack
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)
 LOADS = (0.25, 0.4, 0.5, 0.6, 0.7, 0.75)
-# Beyond three quarters of what an engine sustains, arrivals by chance make queues that no profile shows.
+# Beyond three quarters of an engine's sustained load, random arrivals cause queues that no profile shows.
 MOST_LOADED = max(LOADS)
 _PACKED_COMBINATIONS = 12
 _PARTS = 1000
 
 
 class NoPlan(ValueError):
-    """The target cannot be met; the message says by how much, or what is missing."""
+    """The target cannot be met. The message says by how much, or what is missing."""
 
 
-# Share of the calls that a plan keeps free, where nothing else is asked for.
+# Default share of the calls that a plan keeps free.
 HEADROOM = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is asked for.
+    """The requirements of a plan.
 
     Attributes:
-        calls: at once.
-        slo_ms: voice to voice, p95.
-        engines: model by stage.
-        headroom: share of calls that is kept free for chance and for a replica that dies.
-        silence_ms: silence after which a draft is begun.
-        hops_ms: network and handles, all together.
-        isolation: how devices are shared, where they can be.
+        calls: number of concurrent calls.
+        slo_ms: target for the p95 of voice-to-voice latency.
+        engines: model of each stage.
+        headroom: share of calls that is kept free for chance and for dead replicas.
+        silence_ms: silence after which a draft begins.
+        hops_ms: total time of network and handles.
+        isolation: how devices are shared where possible.
     """
 
     calls: int
@@ -71,7 +71,7 @@ class PlanRequest:
 
     @property
     def wanted(self) -> int:
-        """Calls to have room for, headroom included."""
+        """Number of calls to have room for, including headroom."""
         return math.ceil(self.calls * (1 + self.headroom) - 1e-9)
 
 
@@ -80,8 +80,8 @@ class StageOption:
     """One way to run one stage.
 
     Attributes:
-        parts: how many slots' worth all its replicas take, by their scarcest resource.
-        slot: the cheapest that one fits on.
+        parts: how many slots all its replicas take, by their scarcest resource.
+        slot: the cheapest slot on which one replica fits.
     """
 
     profile: EngineProfile
@@ -100,7 +100,7 @@ class StageOption:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """What is decided for a stage."""
+    """The decisions for a stage."""
 
     stage: str
     option: StageOption
@@ -114,7 +114,7 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Machines, packing and what follows from them."""
+    """A plan: machines, packing, and what follows from them."""
 
     request: PlanRequest
     stages: tuple[StagePlan, ...]
@@ -123,12 +123,12 @@ class Plan:
 
     @property
     def held_calls(self) -> int:
-        """Calls that the tightest stage holds within the target."""
+        """Number of calls that the tightest stage holds within the target."""
         return min(stage.held_calls for stage in self.stages)
 
     @property
     def cost_per_call_minute(self) -> float:
-        """Price of a minute of one call when all asked-for calls are there."""
+        """Price of one minute of one call at full use."""
         return self.packing.price / 60 / self.request.calls
 
 
@@ -157,7 +157,7 @@ def make_plan(request: PlanRequest, profiles: Sequence[EngineProfile], catalog: 
 def _options(
     stage: str, engine: str, request: PlanRequest, profiles: Sequence[EngineProfile], catalog: MachineCatalog
 ) -> list[StageOption]:
-    """Return every way to run a stage."""
+    """Return every possible way to run a stage."""
     known = [profile for profile in profiles if profile.stage == stage and profile.engine == engine]
     usable = {machine.device for machine in catalog.machines}
     found = [
@@ -179,7 +179,7 @@ def _options(
 def _choices(
     options: Mapping[str, Sequence[StageOption]], catalog: MachineCatalog
 ) -> Iterator[list[list[StageOption]]]:
-    """Yield the options to combine: of all devices, and of each accelerator alone, where stages can share machines."""
+    """Yield the options to combine: all devices, and each accelerator alone, so that stages share machines."""
     yield [_front(stage) for stage in options.values()]
     for device in catalog.devices:
         alone = [[o for o in stage if o.profile.device in (device, "cpu")] for stage in options.values()]
@@ -221,7 +221,7 @@ def _loaded(
 def _cheapest_slot(
     profile: EngineProfile, share: float, request: PlanRequest, catalog: MachineCatalog
 ) -> tuple[SlotKind | None, float]:
-    """Return the slot on which a replica's part is cheapest, and that part; None when it fits on none."""
+    """Return the slot on which a replica's part is cheapest, with that part, or None if it fits on none."""
     best: tuple[SlotKind | None, float] = (None, 0.0)
     for machine in catalog.machines:
         slot = slot_of(machine, catalog.devices.get(machine.device))
@@ -237,7 +237,7 @@ def _cheapest_slot(
 
 
 def _cheapest(options: Sequence[Sequence[StageOption]], budget_ms: float) -> list[tuple[StageOption, ...]]:
-    """Return the combinations within the budget that promise to be cheapest."""
+    """Return the combinations within the budget that are likely to be cheapest."""
     within = (
         (_promised_price(combination), index, combination)
         for index, combination in enumerate(itertools.product(*options))
@@ -279,7 +279,10 @@ def _packed(
 
 
 def _with_cpu_everywhere(items: Sequence[Item], slots: Sequence[SlotKind]) -> list[SlotKind]:
-    """Return the slots that some item can use. CPU replicas keep to CPU machines: they must not hold a GPU's up."""
+    """Return the slots that some item can use.
+
+    CPU replicas stay on CPU machines, so that they do not keep a GPU one alive.
+    """
     devices = {device for item in items for device in item.demands}
     return [slot for slot in slots if slot.device in devices]
 
@@ -292,7 +295,7 @@ def _memory(option: StageOption, request: PlanRequest, catalog: MachineCatalog) 
 
 
 def _isolation(request: PlanRequest, device: DeviceKind | None) -> Isolation:
-    """Return the mode that was asked for where the device has it, else time slices."""
+    """Return the requested mode if the device supports it, else time slices."""
     if device is None or request.isolation not in device.isolations:
         return Isolation.TIME_SLICE
     return request.isolation
@@ -301,8 +304,8 @@ def _isolation(request: PlanRequest, device: DeviceKind | None) -> Isolation:
 def slowdown(share: float, isolation: Isolation) -> float:
     """Return how much longer a request takes on a share of a device.
 
-    MPS (with its thread limit) and MIG give a part of the processors and no more: 1/share. Time slices give all of them
-    while the neighbours rest, and no plan lets neighbours be busy for more than `MOST_LOADED` of their share.
+    MPS (with its thread limit) and MIG give only a part of the processors, so the factor is 1/share. Time slices give
+    all of them while the neighbours rest, and no plan keeps neighbours busy for more than `MOST_LOADED` of their share.
     """
     if isolation is Isolation.TIME_SLICE:
         return 1 / (1 - MOST_LOADED * (1 - share))
@@ -310,7 +313,7 @@ def slowdown(share: float, isolation: Isolation) -> float:
 
 
 def slot_of(machine: MachineKind, device: DeviceKind | None) -> SlotKind:
-    """Return the slot that one device of a machine makes, or the machine without devices."""
+    """Return the slot for one device of a machine, or for a machine without devices."""
     slots = max(machine.devices, 1)
     capacity: Amounts = (
         _PARTS if device else 0,
@@ -322,7 +325,7 @@ def slot_of(machine: MachineKind, device: DeviceKind | None) -> SlotKind:
 
 
 def demand_of(profile: EngineProfile, share: float, isolation: Isolation, device: DeviceKind | None) -> Amounts | None:
-    """Return what one replica takes of a slot; None when no part of the device is large enough."""
+    """Return what one replica takes of a slot, or None if no part of the device is large enough."""
     cores = math.ceil(profile.cpu_cores * _PARTS)
     if device is None:
         return (0, 0, cores, profile.memory_bytes)

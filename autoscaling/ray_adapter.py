@@ -1,13 +1,13 @@
-"""Ray Serve's shapes around the pure policy: the only module of this package that knows them.
+"""Adapts the pure policy to Ray Serve. Only this module of the package knows Serve's data types.
 
 `CallsPolicy` is named in the rendered Serve configuration as the policy of the gateways' application, `PoolPolicy` as
-that of each pool's. Serve's controller makes one for each application, calls it ten times a second with a context for
-each deployment that may scale, and keeps its bounds around the answer. They meet on a board (`autoscaling.board`), so
-that one budget of calls counts for all stages. Nothing of Ray is imported (contexts are read by attribute), so all of
-it can be tested and pickled without.
+that of each pool's. Serve's controller creates one for each application, calls it ten times a second with a context for
+each deployment that may scale, and applies its bounds to the answer. The policies share a board (`autoscaling.board`),
+so that one budget of calls applies to all stages. Nothing of Ray is imported (contexts are read by attribute), so
+everything can be tested and pickled without it.
 
-Metrics come from the replicas (`record_autoscaling_stats`): "calls", "arrivals" and "refused" of the gateways, whatever
-signals the targets name of the rest. Between two pushes the last value counts.
+Metrics come from the replicas (`record_autoscaling_stats`): "calls", "arrivals" and "refused" from the gateways, and
+the signals named by the targets from the rest. Between two pushes the last value counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-# By its module, not by its name: Serve pickles this module by value, and a board that came along would be a copy.
+# The module is imported rather than the name, since Serve pickles this module by value and would copy the board.
 from autoscaling import board as shared
 from autoscaling.policy.application import (
     ApplicationLimits,
@@ -31,24 +31,24 @@ from autoscaling.policy.schedule import parse_entry
 from autoscaling.policy.stages import StageLimits, StageSnapshot, VariantMemory, scale_variant
 
 GATEWAY = "Gateway"
-# A deployment whose name has this before a tenant's name is that tenant's variant of a stage, and may go to zero.
+# Separates the name of a stage from that of a tenant, whose variant of the stage may scale to zero.
 VARIANT_MARK = "--"
-# What gateways tell of the pools of a stage of several: the place of each in the route, as "route_place:NAME".
+# Prefix with which gateways report the place of each pool in a route of several, as "route_place:NAME".
 ROUTE_PLACE = "route_place:"
 _MONDAY_S = 4 * 86_400  # 1970-01-05
 
 
 class CallsPolicy:
-    """The policy of the gateways' application: one budget of calls for all stages.
+    """The policy of the gateways' application, with one budget of calls for all stages.
 
     Args:
-        stages: shares of the deployments of this very application: `calls_per_replica`, `price_per_hour`, `signals`,
-            `overflow_of`. Bounds come with each context: Serve changes them in place, but replaces every replica of an
-            application when the arguments of its policy change.
-        limits: numbers of `ApplicationLimits`.
-        variant_idle_s: how long a tenant's variant stays without use.
+        stages: shares of the deployments in this application: `calls_per_replica`, `price_per_hour`, `signals`,
+            `overflow_of`. Bounds come with each context, because Serve changes them in place but replaces every replica
+            of an application when the arguments of its policy change.
+        limits: values for `ApplicationLimits`.
+        variant_idle_s: how long an unused variant of a tenant is kept.
         schedule: entries of `days`, `start`, `end`, `calls`.
-        utc_offset_min: zone of the schedule.
+        utc_offset_min: time zone of the schedule, in minutes east of UTC.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class CallsPolicy:
         self._counters = _Counters()
 
     def __call__(self, contexts: Mapping[Any, Any]) -> tuple[dict[Any, int], dict[Any, dict[str, Any]]]:
-        """Return the replicas of each deployment, and no state: it is kept here."""
+        """Return the replicas of each deployment, without state, which is kept here."""
         now_s = _now_s(contexts)
         by_name = {context.deployment_name: context for context in contexts.values()}
         gateway = by_name.get(GATEWAY)
@@ -94,7 +94,7 @@ class CallsPolicy:
         return wanted, {}
 
     def _own(self, by_name: Mapping[str, Any], now_s: float) -> dict[str, shared.PostedStage]:
-        """Return the stages of this application; those of which no share is known are left out."""
+        """Return the stages of this application, leaving out those without a known share."""
         known = {name: share for name, share in self._shares.items() if name in by_name}
         return {name: _posted(share, by_name[name], now_s) for name, share in known.items()}
 
@@ -109,17 +109,17 @@ class CallsPolicy:
 
 
 class PoolPolicy:
-    """The policy of one pool's application: says what the pool is like, and follows what is decided for all stages.
+    """The policy of one pool's application, which posts the pool's state and follows the decision for all stages.
 
     Args:
-        share: of the pool, as in `CallsPolicy`.
+        share: the pool's share, as in `CallsPolicy`.
     """
 
     def __init__(self, share: Mapping[str, Any]) -> None:
         self._share = share
 
     def __call__(self, contexts: Mapping[Any, Any]) -> tuple[dict[Any, int], dict[Any, dict[str, Any]]]:
-        """Return the replicas of the pool; while nobody decides (the gateways come up) they stay as they are."""
+        """Return the replicas of the pool, which stay unchanged while nobody decides, as when the gateways start."""
         now_s, board = _now_s(contexts), shared.board()
         wanted: dict[Any, int] = {}
         for deployment, context in contexts.items():
@@ -139,7 +139,7 @@ def _posted(share: Mapping[str, Any], context: Any, now_s: float) -> shared.Post
 
 
 def _in_route(shares: Mapping[str, StageShare], gateway: Any) -> dict[str, StageShare]:
-    """Return the shares, those of a route's last pool marked as taking what its first one does not hold."""
+    """Return the shares, with a route's last pool marked as taking what its first one cannot hold."""
     told = (gateway.raw_metrics or {}) if gateway else {}
     places = {
         metric.removeprefix(ROUTE_PLACE): max(values.values())
@@ -158,20 +158,20 @@ def _in_route(shares: Mapping[str, StageShare], gateway: Any) -> dict[str, Stage
 
 
 class _Counters:
-    """Sums counters over gateways that come and go: a replica that is gone keeps what it has counted."""
+    """Sums counters over gateways that come and go. What a vanished replica has counted is kept."""
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, float]] = {"arrivals": {}, "refused": {}}
         self._totals = {"arrivals": 0.0, "refused": 0.0}
 
     def read(self, context: Any, now_s: float) -> CallReading | None:
-        """Return the gateways' counts; None while none of them has said anything."""
+        """Return the gateways' counts, or None while none of them has reported."""
         calls = _latest(context, "calls")
         if not calls:
             return None
         for name, seen in self._seen.items():
             for replica, value in _latest(context, name).items():
-                # A replica that is seen for the first time has counted since it began, which is not long ago.
+                # A replica seen for the first time has counted since its start, which was recent.
                 self._totals[name] += max(0.0, value - seen.get(replica, 0.0))
                 seen[replica] = value
         return CallReading(now_s, sum(calls.values()), self._totals["arrivals"], self._totals["refused"])
@@ -183,13 +183,13 @@ def _now_s(contexts: Mapping[Any, Any]) -> float:
 
 
 def _latest(context: Any, metric: str) -> dict[str, float]:
-    """Return the last value that each running replica has pushed."""
+    """Return the last value pushed by each running replica."""
     series = (context.raw_metrics or {}).get(metric, {})
     return {str(replica): float(points[-1].value) for replica, points in series.items() if points}
 
 
 def _stage(context: Any, now_s: float) -> StageSnapshot:
-    """Return a stage with the readings of its worst replica."""
+    """Return the snapshot of a stage with the readings of its worst replica."""
     readings = {
         metric: max(values.values()) for metric in (context.raw_metrics or {}) if (values := _latest(context, metric))
     }

@@ -1,1 +1,1 @@
-"""Which replicas share a device: exact when small, within a shown gap when big. See `packer`."""
+"""Decides which replicas share a device, exactly for small problems and within a proven gap for big ones."""

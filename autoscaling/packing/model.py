@@ -1,7 +1,7 @@
-"""The packing problem: replicas of a few classes onto as cheap slots as possible.
+"""The packing problem: place replicas of a few classes onto the cheapest slots.
 
-A slot is one device with its part of the machine (a machine without devices is one slot). All amounts are integers, so
-that "fits" is exact: shares in thousandths of the device, memory in bytes, cores in thousandths.
+A slot is one device with its part of the machine; a machine without devices is one slot. All amounts are integers, so
+that "fits" is exact: shares in thousandths of the device, memory in bytes, and cores in thousandths.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Thousandths of the device, bytes of its memory, thousandths of a core, bytes of the machine's memory.
+# Amounts in order: thousandths of the device, bytes of its memory, thousandths of a core, bytes of machine memory.
 Amounts = tuple[int, int, int, int]
-# How many replicas of each class, in the order of the items.
+# Numbers of replicas of each class, in the order of the items.
 Counts = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A class of replicas. `demands`: what one needs on each kind of device that it can run on."""
+    """A class of replicas. `demands` is what one replica needs on each kind of device that it can run on."""
 
     name: str
     count: int
@@ -26,7 +26,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class SlotKind:
-    """A kind of slot: the device that it has, what it holds, and its part of the machine's price."""
+    """A kind of slot: its device, its capacity, and its part of the machine's price."""
 
     machine: str
     device: str
@@ -35,7 +35,7 @@ class SlotKind:
     slots_per_machine: int = 1
 
     def fits(self, items: Sequence[Item], counts: Counts) -> bool:
-        """Whether so many replicas of each class fit on one slot of this kind."""
+        """Return whether these numbers of replicas fit on one slot of this kind."""
         used = [0, 0, 0, 0]
         for item, count in zip(items, counts, strict=True):
             if count:
@@ -59,11 +59,11 @@ class Packing:
     """A plan of slots.
 
     Attributes:
-        patterns: fillings with how many slots have them; counts are what is really placed.
-        machines: machines by kind.
+        patterns: fillings, with the number of slots that have them. Their counts are what is really placed.
+        machines: number of machines by kind.
         price: of all machines, per hour.
-        bound: no packing costs less.
-        is_exact: found by trying everything; only a machine that is not filled up can then be above the bound.
+        bound: lower bound on the price of any packing.
+        is_exact: whether everything was tried. Only machines that are not filled up can then exceed the bound.
     """
 
     patterns: tuple[tuple[Pattern, int], ...]
@@ -74,9 +74,9 @@ class Packing:
 
     @property
     def gap(self) -> float:
-        """How far above the bound the price may be, as a share of it."""
+        """How far the price is above the bound, as a share of the bound."""
         return self.price / self.bound - 1 if self.bound > 0 else 0.0
 
 
 class DoesNotFit(ValueError):
-    """A class of replicas fits on no slot, not even alone."""
+    """A replica of some class fits on no slot, even alone."""

@@ -1,9 +1,9 @@
 """Packs replicas onto slots.
 
-Replicas of one class are alike, so the problem is one of patterns: how many slots to fill in which way, such that every
-replica has a place. Small problems are solved by trying everything (what is left to place is a vector of a few counts,
-and the cheapest way to place it is remembered). Big ones take the linear relaxation, whose whole slots are nearly all
-of the answer, and place the rest exactly, or greedily by what the relaxation says each class is worth.
+Replicas of one class are alike, so the problem is how many slots to fill with which pattern such that every replica has
+a place. Small problems are solved by trying everything: what is left to place is a vector of a few counts, and the
+cheapest way to place it is remembered. Big ones use the linear relaxation, whose whole slots are nearly all of the
+answer, and place the rest exactly, or greedily by the value that the relaxation gives to each class.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from autoscaling.packing.model import Counts, DoesNotFit, Item, Packing, Pattern, SlotKind
 from autoscaling.packing.patterns import MOST_PATTERNS, maximal_patterns, relaxed
 
-# Vectors of what is left, times patterns, up to which everything is tried.
+# Everything is tried up to this product of remainder vectors and patterns.
 EXACT_WORK = 400_000
 
 Chosen = Counter[int]
 
 
 def pack(items: Sequence[Item], slots: Sequence[SlotKind], *, exact_work: int = EXACT_WORK) -> Packing:
-    """Place all replicas as cheaply as can be found; no slot is ever filled beyond any of its capacities.
+    """Place all replicas as cheaply as possible, never filling a slot beyond any of its capacities.
 
     Raises:
-        DoesNotFit: names the class that fits nowhere.
+        DoesNotFit: a class fits nowhere. The message names it.
     """
     wanted = [item for item in items if item.count > 0]
     if not wanted:
@@ -62,14 +62,14 @@ def _work(needs: Counts, patterns: Sequence[Pattern]) -> int:
 
 
 class _Exhaustive:
-    """Tries every way to cover what is left, remembering the best for each remainder."""
+    """Tries every way to cover the remaining replicas, remembering the best for each remainder."""
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
         self._best: dict[Counts, tuple[float, int]] = {}
 
     def cover(self, needs: Counts) -> Chosen:
-        """Return how often each pattern is used in the cheapest cover."""
+        """Return how often the cheapest cover uses each pattern."""
         for remainder in self._remainders(needs):
             self._best[remainder] = self._cheapest(remainder)
         chosen: Chosen = Counter()
@@ -80,7 +80,7 @@ class _Exhaustive:
         return chosen
 
     def _remainders(self, needs: Counts) -> list[Counts]:
-        """Return every remainder that can come up, smaller ones first, so that no call is nested."""
+        """Return every possible remainder, smaller ones first, so that no call is nested."""
         seen, stack = {needs}, [needs]
         while stack:
             current = stack.pop()
@@ -100,7 +100,7 @@ class _Exhaustive:
         )
 
     def _useful(self, needs: Counts) -> list[int]:
-        """Return the patterns that place the first class of which something is left: one of them must be used."""
+        """Return the patterns that place the first remaining class, of which one must be used."""
         first = next((index for index, need in enumerate(needs) if need), None)
         if first is None:
             return []
@@ -110,7 +110,7 @@ class _Exhaustive:
 def _rounded(
     patterns: Sequence[Pattern], needs: Counts, worth: Sequence[float], used: Sequence[float], exact_work: int
 ) -> Chosen:
-    """Use the whole slots of the relaxation, then place the rest; the cheapest of a few ways."""
+    """Use the whole slots of the relaxation and place the rest, in the cheapest of a few ways."""
     floors = Counter({index: math.floor(value + 1e-6) for index, value in enumerate(used) if value >= 1 - 1e-6})
     fewer = Counter({index: count - 1 for index, count in floors.items()})
     support = [index for index, value in enumerate(used) if value > 1e-6]
@@ -143,7 +143,7 @@ def _completed(  # noqa: PLR0917 - the parts of one solution
 
 
 def _greedy(patterns: Sequence[Pattern], needs: Counts, worth: Sequence[float]) -> Chosen:
-    """Use the pattern that places the most worth for its price, again and again."""
+    """Repeatedly use the pattern that places the most value for its price."""
     chosen: Chosen = Counter()
     while any(needs):
 
@@ -165,7 +165,7 @@ def _left(needs: Counts, counts: Sequence[int]) -> Counts:
 
 
 def _volume_bound(items: Sequence[Item], slots: Sequence[SlotKind]) -> float:
-    """Return a price that no packing is below: each resource of all replicas at its cheapest."""
+    """Return a lower bound on the price: each resource of all replicas at its cheapest."""
     bound = 0.0
     for resource in range(4):
         total = 0.0
@@ -189,7 +189,7 @@ def _packing(
     *,
     is_exact: bool,
 ) -> Packing:
-    """Say what is really placed: a pattern that offers more than is left holds less."""
+    """Return what is really placed, since a pattern may offer more places than replicas are left."""
     needs = tuple(item.count for item in wanted)
     placed: Counter[tuple[SlotKind, Counts]] = Counter()
     for index, count in sorted(chosen.items()):

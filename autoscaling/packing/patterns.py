@@ -1,4 +1,4 @@
-"""All maximal fillings of a slot, and the price that each class of replicas is worth (the linear relaxation's dual)."""
+"""All maximal fillings of a slot, and the value of each class of replicas (the dual of the linear relaxation)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from autoscaling.packing.model import Amounts, Item, Pattern, SlotKind
 
-# Beyond this many fillings only those that were found first are used, and the bound is the weaker one by volume.
+# With more fillings than this, only the first ones found are used, and the bound is the weaker one by volume.
 MOST_PATTERNS = 20_000
 _ROUNDING = 1e-9
 
 
 def maximal_patterns(items: Sequence[Item], slot: SlotKind) -> Iterator[Pattern]:
-    """Yield every filling of a slot to which no further replica can be added (beyond what is needed at all)."""
+    """Yield every filling of a slot to which no further needed replica can be added."""
 
     def fill(index: int, room: Amounts, counts: tuple[int, ...]) -> Iterator[Pattern]:
         if index == len(items):
@@ -48,11 +48,11 @@ def _less(room: Amounts, demand: Amounts, count: int) -> Amounts:
 def relaxed(patterns: Sequence[Pattern], needs: Sequence[int]) -> tuple[float, list[float], list[float]]:
     """Solve the covering problem with fractions of slots.
 
-    By its dual, `max needs * worth` with `counts * worth <= price` for each pattern, which starts feasible at zero.
-    A simplex tableau with a row for each pattern and a column for each class: few columns, so few pivots.
+    It solves the dual, `max needs * worth` with `counts * worth <= price` for each pattern, for which zero is feasible.
+    The simplex tableau has a row for each pattern and a column for each class, so there are few pivots.
 
     Returns:
-        The least price, what one replica of each class is worth, and how many slots of each pattern are used.
+        The minimum price, the value of one replica of each class, and how many slots of each pattern are used.
     """
     rows = [[float(count) for count in pattern.counts] + [pattern.slot.price] for pattern in patterns]
     top = [-float(need) for need in needs] + [0.0]
@@ -84,7 +84,7 @@ def _leaving(rows: Sequence[Sequence[float]], column: int) -> int:
 
 
 def _pivot(rows: list[list[float]], top: list[float], row: int, column: int) -> None:
-    """Exchange a slack and a variable, in place; columns stand for what is zero, rows for what is not."""
+    """Exchange a slack and a variable in place. Columns represent variables that are zero, and rows the others."""
     pivot = rows[row][column]
     rows[row] = [value / pivot for value in rows[row]]
     rows[row][column] = 1 / pivot

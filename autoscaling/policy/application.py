@@ -1,15 +1,15 @@
-"""One budget of calls over all stages.
+"""Scales all stages by one budget of calls.
 
-A call needs every stage at once, so the stages are not scaled one by one: the policy settles on C, the calls that the
-application shall be able to hold, and gives each stage the replicas for C.
+A call needs every stage at once, so the stages are not scaled one by one. The policy settles on C, the number of calls
+that the application should be able to hold, and gives each stage the replicas for C.
 
     C = the largest of   calls in progress, and those expected when a machine ordered now is ready (`forecast`),
                          with room for chance: z * sqrt(calls)
                          calls that the schedule says
         x (1 + headroom) + warm spares, held for `hold_s` on the way down, cut to what the cost ceiling pays for
 
-Signals of a stage (`stages`) can add replicas to it: they tell when the profile that `calls_per_replica` came from was
-too hopeful. Calls in progress are a floor that no ceiling lowers.
+Signals of a stage (`stages`) can add replicas to it, since they show when the profile behind `calls_per_replica` was
+too optimistic. Calls in progress are a floor that no ceiling lowers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from autoscaling.policy.stages import StageDecision, StageLimits, StageMemory, S
 
 @dataclass(frozen=True, slots=True)
 class ApplicationSnapshot:
-    """The application now.
+    """The current state of the application.
 
     Attributes:
-        reading: calls, arrivals and refusals over all gateways, with the time; None while the gateways are silent.
+        reading: time, calls, arrivals and refusals over all gateways; None while the gateways are silent.
         week_min: minutes since Monday 0:00, for the schedule.
-        targets: replicas ordered at present, by stage; kept as they are while the gateways are silent.
-        stages: each stage's own signals; one without any may be left out.
+        targets: currently ordered replicas by stage, which are kept while the gateways are silent.
+        stages: each stage's own signals. A stage without any may be left out.
     """
 
     reading: CallReading | None
@@ -43,14 +43,14 @@ class ApplicationSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StageShare:
-    """What one stage gives and costs.
+    """The capacity and cost of one stage.
 
     Attributes:
-        calls_per_replica: within the latency target, by its profile.
-        price_per_hour: of one replica: its part of a machine.
-        signals: targets of the stage's own signals; empty: calls alone decide.
-        overflow_of: the other pool of the same stage, which is filled first; this one gets the calls beyond what that
-            one holds. "": a stage of one pool, or the pool that is filled first.
+        calls_per_replica: calls that a replica holds within the latency target, by its profile.
+        price_per_hour: price of one replica's part of a machine.
+        signals: targets of the stage's own signals. If empty, calls alone decide.
+        overflow_of: the other pool of the same stage, which is filled first, while this one gets the calls beyond its
+            capacity. "" for the pool that is filled first or a stage's only pool.
     """
 
     calls_per_replica: float
@@ -61,25 +61,25 @@ class StageShare:
     overflow_of: str = ""
 
     def replicas_for(self, calls: float) -> int:
-        """Return the replicas that hold `calls`, within the bounds."""
+        """Return how many replicas hold `calls`, within the bounds."""
         wanted = math.ceil(calls / self.calls_per_replica - 1e-9)
         return max(self.min_replicas, min(self.max_replicas, wanted))
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationLimits:
-    """What binds the application.
+    """The limits of the application.
 
     Attributes:
-        stages: by name.
-        lead_s: from an order to a replica that serves, on a machine that does not run yet.
-        headroom: share of the expected calls that is kept free.
-        deviations: how many standard deviations of a Poisson count are kept free.
-        warm_calls: room kept above all else, for what nothing foretells.
-        hold_s: how long a larger C is kept.
-        period_s: between two decisions.
-        ceiling_per_hour: most that replicas may cost; 0: no ceiling.
-        schedule: calls that are known to come.
+        stages: the stages by name.
+        lead_s: time from the order to a serving replica, on a machine that is not running yet.
+        headroom: share of the expected calls for which extra room is kept free.
+        deviations: room kept free, in standard deviations of a Poisson count.
+        warm_calls: number of calls for which room is kept free on top, for the unforeseeable.
+        hold_s: how long a larger C is held.
+        period_s: time between two decisions.
+        ceiling_per_hour: maximum cost of the replicas; 0 for no ceiling.
+        schedule: numbers of calls that are known in advance.
     """
 
     stages: Mapping[str, StageShare]
@@ -95,7 +95,7 @@ class ApplicationLimits:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationDecision:
-    """Replicas by stage; `calls` is the C they hold; `is_capped` when the ceiling cut it."""
+    """Replicas by stage. `calls` is the C they hold, and `is_capped` tells whether the ceiling reduced it."""
 
     replicas: Mapping[str, int]
     calls: float
@@ -120,7 +120,7 @@ def scale_application(
     """Decide all stages together. Between two periods the last decision is repeated."""
     reading = snapshot.reading
     if reading is None:
-        # Silence is no proof that nobody calls: change nothing.
+        # Silence does not prove that nobody calls, so change nothing.
         targets = {name: snapshot.targets.get(name, share.min_replicas) for name, share in limits.stages.items()}
         return ApplicationDecision(targets, 0.0), memory
     if memory.decision is not None and 0 <= reading.now_s - memory.decided_s < limits.period_s:
@@ -143,14 +143,14 @@ def scale_application(
 
 
 def wanted_calls(reading: CallReading, week_min: float, forecast: ForecastMemory, limits: ApplicationLimits) -> float:
-    """Return the calls to be able to hold, before holding and ceiling."""
+    """Return the wanted capacity in calls, before hold and ceiling are applied."""
     expected = max(reading.calls, anticipated_calls(forecast, reading, limits.lead_s))
     expected = expected * (1 + limits.headroom) + limits.deviations * math.sqrt(expected)
     return max(expected, scheduled_calls(limits.schedule, week_min, limits.lead_s)) + limits.warm_calls
 
 
 def replicas_by_stage(calls: float, limits: ApplicationLimits, broken: frozenset[str] = frozenset()) -> dict[str, int]:
-    """Return the replicas of each stage that hold `calls`; `broken` pools hold none, whatever is ordered of them."""
+    """Return the replicas of each stage that hold `calls`; `broken` pools hold none, however many are ordered."""
     replicas: dict[str, int] = {}
     for name, share in limits.stages.items():
         first = limits.stages.get(share.overflow_of)
@@ -167,13 +167,13 @@ def cost_per_hour(calls: float, limits: ApplicationLimits) -> float:
 
 
 def _broken_pools(snapshot: ApplicationSnapshot, limits: ApplicationLimits) -> frozenset[str]:
-    """Return the pools of which nothing runs: until something does, the calls are the other pool's."""
+    """Return the pools without a running replica, whose calls go to the other pool until there is one."""
     firsts = {share.overflow_of for share in limits.stages.values() if share.overflow_of}
     return frozenset(name for name in firsts if name in snapshot.stages and snapshot.stages[name].replicas == 0)
 
 
 def _affordable(calls: float, limits: ApplicationLimits) -> float:
-    """Return the most calls, at most `calls`, whose replicas the ceiling pays for."""
+    """Return the largest number of calls, up to `calls`, whose replicas the ceiling allows."""
     if limits.ceiling_per_hour <= 0 or cost_per_hour(calls, limits) <= limits.ceiling_per_hour:
         return calls
     low, high = 0.0, calls
@@ -186,7 +186,7 @@ def _affordable(calls: float, limits: ApplicationLimits) -> float:
 def _pressed(
     snapshot: ApplicationSnapshot, memory: ApplicationMemory, limits: ApplicationLimits, *, is_capped: bool
 ) -> tuple[dict[str, StageDecision], dict[str, StageMemory]]:
-    """Return what the stages' own signals want; under a ceiling they may not add."""
+    """Return the replicas wanted by the stages' own signals. Under a ceiling they may not add any."""
     decisions: dict[str, StageDecision] = {}
     memories: dict[str, StageMemory] = {}
     for name, share in limits.stages.items():

@@ -1,19 +1,19 @@
-"""How many calls there will be when a machine that is ordered now is ready.
+"""Forecasts how many calls there will be when a machine ordered now is ready.
 
-Calls in progress follow arrivals late: with arrivals `a(u)` per second and calls of mean length D,
+Calls in progress lag behind arrivals: with arrivals `a(u)` per second and calls of mean length D,
 
     dC/du = a(u) - C / D
 
-so a jump in arrivals tells where C will be long before C is there. `a` is fitted as a line over the recent past
+so a jump in arrivals shows where C will be long before C gets there. `a` is fitted as a line over the recent past
 (a burst that the line has not caught up with counts instead). What grows at first by so much a second grows later by
 so much a share, as crowds and openings do, so the line's slope is taken as growth g = a1 / a0, and the equation solved
 `lead_s` ahead:
 
     C(h) = C0 exp(-h / D) + D a0 / (1 + g D) (exp(g h) - exp(-h / D))
 
-A slope counts only as far as it exceeds what chance does: noise must not buy machines. Chance is that of a Poisson
-process, times the dispersion of these arrivals, which is learned: how far one minute's arrivals are from the next one's
-(1 for Poisson; machines that call, or many callers with one cause, have more).
+A slope counts only as far as it exceeds chance, since noise must not buy machines. Chance is that of a Poisson process
+times the dispersion of the arrivals, which is learned from the differences between successive minutes (1 for Poisson,
+more for automated callers or many callers with one cause).
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
-# Readings closer together than this add noise, no knowledge.
+# Readings that are closer together than this add only noise.
 _SPACING_S = 5.0
 _WINDOW_S = 240.0
 _BURST_S = 60.0
-# A burst counts when it exceeds the line by this many standard deviations, and then less one of them.
+# A burst counts if it exceeds the line by this many standard deviations, and is then reduced by one of them.
 _BURST_DEVIATIONS = 2.5
-# This much of a slope, in its standard deviations, is not believed; one of so many deviations is believed whole.
+# Bounds in standard deviations of a slope: below the first it is ignored, from the second on it is fully trusted.
 _SLOPE_DOUBT = 1.0
 _SLOPE_SURE = 3.0
-# A minute of readings: fewer say nothing of a slope.
+# A minute of readings. Fewer say nothing about a slope.
 _LEAST_RATES = 12
-# Per second: doubling in two minutes.
+# Maximum growth per second, which means doubling in two minutes.
 _MOST_GROWTH = math.log(2) / 120
 _LENGTH_LEARNING = 0.05
 _MINUTE_S = 60.0
 _DISPERSION_LEARNING = 0.1
-# Up to here a forecast is believed whole.
+# Up to here a forecast is fully trusted.
 _TRUSTED_DISPERSION = 3.0
-# One jump must not blind the forecast for long.
+# Bounded, so that one jump does not blind the forecast for long.
 _MOST_DISPERSED = 30.0
 _LENGTH_BOUNDS_S = (10.0, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
 class CallReading:
-    """What the gateways say together.
+    """The combined report of the gateways.
 
     Attributes:
-        now_s: seconds on any steady clock.
+        now_s: time in seconds of any monotonic clock.
         calls: calls in progress.
-        arrivals: calls that ever asked for admission, refused ones included; only grows.
-        refused: calls that were ever refused; only grows.
+        arrivals: number of calls that ever asked for admission, including refused ones. It only grows.
+        refused: number of calls that were ever refused. It only grows.
     """
 
     now_s: float
@@ -67,8 +67,8 @@ class ForecastMemory:
     """Recent readings, oldest first, and what was learned so far.
 
     Attributes:
-        mean_call_s: length of a call.
-        dispersion: variance of a minute's arrivals over that of a Poisson process; at least 1.
+        mean_call_s: mean length of a call.
+        dispersion: variance of a minute's arrivals divided by that of a Poisson process, at least 1.
         minutes: the last two readings that are a minute apart.
     """
 
@@ -87,7 +87,7 @@ class ArrivalTrend:
 
 
 def remember(memory: ForecastMemory, reading: CallReading) -> ForecastMemory:
-    """Take in a reading; one within a few seconds of the last is left out. A clock that ran back restarts."""
+    """Add a reading, unless it is within a few seconds of the last one. If the clock ran backwards, start afresh."""
     readings = memory.readings
     if readings and reading.now_s < readings[-1].now_s:
         readings = ()
@@ -98,7 +98,7 @@ def remember(memory: ForecastMemory, reading: CallReading) -> ForecastMemory:
 
 
 def anticipated_calls(memory: ForecastMemory, reading: CallReading, lead_s: float) -> float:
-    """Return the calls to expect in progress `lead_s` seconds after `reading`; at least 0."""
+    """Return the calls expected in progress `lead_s` seconds after `reading`, at least 0."""
     trend = arrival_trend(memory)
     if len(memory.readings) < 2:
         return reading.calls
@@ -106,13 +106,13 @@ def anticipated_calls(memory: ForecastMemory, reading: CallReading, lead_s: floa
     level, settled = trend.per_s * length_s, math.exp(-lead_s / length_s)
     growth = min(trend.slope / max(trend.per_s, 1e-9), _MOST_GROWTH)
     ahead = reading.calls * settled + level / (1 + growth * length_s) * (math.exp(growth * lead_s) - settled)
-    # What swings that much swings back: the wilder the arrivals, the less of a departure from now is believed.
+    # Large swings tend to swing back, so the wilder the arrivals, the less a departure from now is trusted.
     believed = min(1.0, _TRUSTED_DISPERSION / memory.dispersion)
     return max(0.0, reading.calls + believed * (ahead - reading.calls))
 
 
 def arrival_trend(memory: ForecastMemory) -> ArrivalTrend:
-    """Fit a line through the recent arrival rates; a downward slope is reported as none."""
+    """Fit a line through the recent arrival rates. A downward slope is reported as zero."""
     rates = _rates(memory.readings)
     if not rates:
         return ArrivalTrend()
@@ -127,7 +127,7 @@ def arrival_trend(memory: ForecastMemory) -> ArrivalTrend:
 
 
 def _rates(readings: tuple[CallReading, ...]) -> list[tuple[float, float, float]]:
-    """Return (middle of the interval, arrivals per s in it, its width) between successive readings."""
+    """Return (middle of the interval, arrivals per second in it, its width) between successive readings."""
     rates = []
     for before, after in itertools.pairwise(readings):
         width = after.now_s - before.now_s
@@ -156,7 +156,7 @@ def _recent_rate(readings: tuple[CallReading, ...]) -> float:
 
 
 def _learn_length(memory: ForecastMemory) -> ForecastMemory:
-    """Learn the mean length from Little's law over the window: calls in progress over calls ended per second."""
+    """Learn the mean length by Little's law over the window: calls in progress divided by calls ended per second."""
     first, last = memory.readings[0], memory.readings[-1]
     width = last.now_s - first.now_s
     if width < _WINDOW_S / 2:
@@ -172,7 +172,7 @@ def _learn_length(memory: ForecastMemory) -> ForecastMemory:
 
 
 def _learn_dispersion(memory: ForecastMemory) -> ForecastMemory:
-    """Learn from successive minutes: their difference has twice the variance of one, and hardly shows a slow trend."""
+    """Learn the dispersion from successive minutes, whose difference has twice the variance and hides slow trends."""
     now = memory.readings[-1]
     minutes = memory.minutes
     if minutes and now.now_s - minutes[-1].now_s < _MINUTE_S:

@@ -1,4 +1,4 @@
-"""Calls that an operator knows will come: opening hours, a campaign, a spot on television."""
+"""Schedules of calls that an operator expects, such as opening hours, a campaign or a television spot."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ MINUTES_A_DAY = 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEntry:
-    """Room for `calls` on `days` from `start_min` to `end_min`, in minutes of the day; an end before the start is the
-    next day's.
+    """Room for `calls` on `days` from `start_min` to `end_min`, in minutes of the day.
+
+    An end before the start is on the next day.
     """
 
     days: frozenset[str]
@@ -21,7 +22,7 @@ class ScheduleEntry:
     calls: int
 
     def covers(self, day: str, minute: float) -> bool:
-        """Whether a moment lies within this entry."""
+        """Return whether a moment lies within this entry."""
         if self.start_min <= self.end_min:
             return day in self.days and self.start_min <= minute < self.end_min
         before = DAYS[DAYS.index(day) - 1]
@@ -29,12 +30,12 @@ class ScheduleEntry:
 
 
 def scheduled_calls(entries: Iterable[ScheduleEntry], week_min: float, lead_s: float) -> int:
-    """Return the calls to have room for: the largest entry that covers now, or the moment `lead_s` from now.
+    """Return the calls to have room for: the largest entry that covers now or the moment `lead_s` from now.
 
     Args:
         entries: the schedule.
         week_min: minutes since Monday 0:00 in the schedule's time zone.
-        lead_s: how long machines take to come.
+        lead_s: how long machines take to start, in seconds.
     """
     wanted = 0
     for moment in (week_min, week_min + lead_s / 60):
@@ -45,10 +46,10 @@ def scheduled_calls(entries: Iterable[ScheduleEntry], week_min: float, lead_s: f
 
 
 def parse_entry(days: str, start: str, end: str, calls: int) -> ScheduleEntry:
-    """Read an entry as an operator writes it: "mon-fri" or "sat,sun" or "all", "08:00", "18:30".
+    """Parse an entry as an operator writes it: "mon-fri", "sat,sun" or "all"; "08:00", "18:30".
 
     Raises:
-        ValueError: with what is wrong.
+        ValueError: the entry is malformed. The message says what is wrong.
     """
     return ScheduleEntry(_days(days), _minute(start), _minute(end), calls)
 
@@ -60,7 +61,7 @@ def _days(text: str) -> frozenset[str]:
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         if first not in DAYS or (last and last not in DAYS):
-            raise ValueError(f"'{text}' are no days; write mon-fri, or sat,sun, or all")
+            raise ValueError(f"'{text}' is not a list of days; write mon-fri, or sat,sun, or all")
         begin, end = DAYS.index(first), DAYS.index(last or first)
         days.update(DAYS[(begin + step) % 7] for step in range((end - begin) % 7 + 1))
     return frozenset(days)
@@ -72,4 +73,4 @@ def _minute(text: str) -> int:
         minute = int(hours) * 60 + int(minutes)
         if minute <= MINUTES_A_DAY:
             return minute
-    raise ValueError(f"'{text}' is no time of day; write 08:00")
+    raise ValueError(f"'{text}' is not a time of day; write 08:00")

@@ -1,4 +1,4 @@
-"""One policy for each stage: what hurts its callers, and the number of replicas that ends the hurt.
+"""One policy for each stage: the signals that callers suffer from, and the number of replicas that relieves them.
 
 | stage | signals (of the replica that is worst off) |
 |---|---|
@@ -10,9 +10,9 @@
   token and to the first clause, KV cache in use |
 | synthesizer | time to the first audio, real-time factor |
 
-A signal at its target wants the replicas that there are; above, in proportion more. The neediest signal decides. Up
-goes at once and by at most `GROWTH`; down goes when every signal has been low for `hold_s`, and never below the calls
-or requests in progress.
+A signal at its target asks for the existing replicas, and above it for proportionally more. The most demanding signal
+decides. Scaling up is immediate but by at most `GROWTH`. Scaling down requires that every signal has been low for
+`hold_s`, and never goes below the calls or requests in progress.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 
 from autoscaling.policy.holding import Peaks, hold_peak
 
-# Between here and the target nothing changes, so that one replica more or less does not swing the count.
+# Between this share of the target and the target nothing changes, so that the count does not oscillate.
 _COMFORT = 0.8
-# A latency says that there are too few, not how many: one step grows by half at most.
+# A latency shows that there are too few replicas but not how many, so one step grows by at most half.
 GROWTH = 1.5
 
-# What each stage must stay under. Times in ms, shares of 1. What an engine does not report presses nothing.
+# Upper limits of each stage's signals, with times in ms and shares of 1. A signal that is not reported is ignored.
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "gateway": {"occupancy": 0.85},
     "transcriber": {"busy": 0.85, "occupancy": 0.7, "lag_ms": 250.0},
@@ -40,13 +40,13 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class StageSnapshot:
-    """One stage now.
+    """The current state of one stage.
 
     Attributes:
-        now_s: seconds on any steady clock.
-        replicas: that run.
-        in_progress: calls (gateway) or requests (engines) in progress, in all.
-        readings: signal to value, of the worst replica; a signal that is missing says nothing.
+        now_s: time in seconds of any monotonic clock.
+        replicas: number of running replicas.
+        in_progress: total of calls (gateway) or requests (engines) in progress.
+        readings: value of each signal at the worst replica. A missing signal is ignored.
     """
 
     now_s: float
@@ -57,13 +57,13 @@ class StageSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StageLimits:
-    """What binds one stage.
+    """The limits of one stage.
 
     Attributes:
-        holds: calls or requests that one replica holds.
-        targets: signal to the value that it must stay under.
-        min_replicas, max_replicas: bounds of the stage.
-        hold_s: how long all signals must have been low before replicas go.
+        holds: number of calls or requests that one replica holds.
+        targets: value that each signal must stay under.
+        min_replicas, max_replicas: bounds on the number of replicas.
+        hold_s: how long all signals must have been low before replicas are removed.
     """
 
     holds: float
@@ -73,20 +73,20 @@ class StageLimits:
     hold_s: float
 
     def bound(self, replicas: float, floor: int = 0) -> int:
-        """Return a count within the bounds; `floor` (what is in progress) may exceed the smallest, not the largest."""
+        """Return a count within the bounds. `floor` (what is in progress) may raise the minimum but not the maximum."""
         return max(self.min_replicas, min(self.max_replicas, max(math.ceil(replicas), floor)))
 
 
 @dataclass(frozen=True, slots=True)
 class StageMemory:
-    """Wanted counts of the recent past."""
+    """The wanted counts of the recent past."""
 
     peaks: Peaks = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StageDecision:
-    """How many replicas, and the signal that decided ("" when none pressed)."""
+    """The number of replicas, and the signal that decided it ("" if none did)."""
 
     replicas: int
     pressed_by: str = ""
@@ -104,13 +104,13 @@ def scale_stage(snapshot: StageSnapshot, memory: StageMemory, limits: StageLimit
 
 
 def pressure_of(readings: Mapping[str, float], targets: Mapping[str, float]) -> tuple[float, str]:
-    """Return the largest ratio of a reading to its target, and its signal; (1, "") when nothing is known."""
+    """Return the largest ratio of a reading to its target, with its signal, or (1, "") if nothing is known."""
     ratios = [(readings[name] / target, name) for name, target in targets.items() if name in readings and target > 0]
     return max(ratios, default=(1.0, ""))
 
 
 def _step(pressure: float) -> float:
-    """Return the factor on the replicas that a pressure asks for."""
+    """Return the factor by which a pressure changes the number of replicas."""
     if pressure > 1:
         return min(pressure, GROWTH)
     return 1.0 if pressure >= _COMFORT else pressure / _COMFORT
@@ -118,7 +118,7 @@ def _step(pressure: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class VariantMemory:
-    """When a tenant's variant was last in use; None: not seen yet."""
+    """When a tenant's variant was last used; None if it was not seen yet."""
 
     used_s: float | None = None
 
@@ -126,9 +126,9 @@ class VariantMemory:
 def scale_variant(
     snapshot: StageSnapshot, memory: VariantMemory, limits: StageLimits
 ) -> tuple[StageDecision, VariantMemory]:
-    """Decide the model variant of one tenant: none while nobody has used it for `limits.hold_s`.
+    """Scale one tenant's model variant, to zero once nobody has used it for `limits.hold_s`.
 
-    The first request after that waits for a start; what is in progress is never cut off.
+    The first request after that waits for a start. Requests in progress are never cut off.
     """
     is_used = snapshot.in_progress > 0
     used_s = snapshot.now_s if is_used or memory.used_s is None else memory.used_s

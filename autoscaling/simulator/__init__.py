@@ -1,5 +1,5 @@
-"""Tries a policy on a day of calls before it meets one: traces, a fleet with start-up times and prices, an oracle.
+"""Tests a policy on a simulated day of calls, with traces, a fleet with start-up times and prices, and an oracle.
 
-Every single call is simulated (its arrival, its length, whether it was refused or ever overloaded), in steps of one
-second and in bulk, so that 100,000 calls at once take seconds. Not simulated: single turns, the network, faults.
+Every call is simulated (its arrival and length, and whether it was refused or overloaded) in steps of one second and in
+bulk, so that 100,000 concurrent calls take seconds. Turns, the network and faults are not simulated.
 """

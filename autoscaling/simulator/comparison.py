@@ -1,10 +1,10 @@
-"""Our policy against Ray Serve's default over many days, whatever target Ray is given.
+"""Compares our policy with Ray Serve's default over many days, whichever target Ray is given.
 
-Ray's default trades: a low target costs more and misses less. So it is tried at many targets, and what it can have is a
-line through them, the **frontier** (its lower convex hull: one may change the target from day to day, so what lies
-between two targets can be had too). A policy is better only if it lies below that line: for the same cost more calls
-would be missed by Ray, and for the same misses Ray would cost more. Both are measured on the same day, so the days'
-differences cancel; the mean over days has an interval.
+Ray's default is a trade-off: a low target costs more and misses less. It is therefore tried at many targets, and what
+it can achieve is a line through them, the **frontier** (the lower convex hull, since the target may change from day to
+day and points between two targets are achievable too). A policy is better only if it lies below that line: at equal
+cost Ray would miss more calls, and at equal misses Ray would cost more. Both are measured on the same days, so
+differences between days cancel out, and the mean over days has an interval.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from autoscaling.simulator.run import simulate
 from autoscaling.simulator.scenario import Scenario
 from autoscaling.simulator.traces import GENERATORS
 
-# Quantile 0.975 of Student's t by degrees of freedom; from 30 on the normal's.
+# The 0.975 quantile of Student's t by degrees of freedom. From 30 on, the normal distribution's is used.
 _T_975 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13,
           2.12, 2.11, 2.10, 2.09, 2.09, 2.08, 2.07, 2.07, 2.06, 2.06, 2.06, 2.05, 2.05, 2.05)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a policy did with a day: cost in oracles, and the share of calls that it missed."""
+    """A policy's result for a day: its cost as a multiple of the oracle's, and the share of calls it missed."""
 
     cost: float
     missed: float
@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One trace of one seed. `as_it_comes`: Ray's default with its own default target, 2 requests."""
+    """One trace with one seed. `as_it_comes` is Ray's default with its own default target, 2 requests."""
 
     trace: str
     seed: int
@@ -55,17 +55,17 @@ class Day:
 
     @property
     def misses_saved(self) -> float:
-        """Share of calls that Ray would miss at our cost, less ours."""
+        """Share of calls that Ray would miss at our cost, minus our share."""
         return missed_at(frontier(point for _, point in self.rays), self.ours.cost) - self.ours.missed
 
     @property
     def cost_saved(self) -> float:
-        """What Ray would cost, in oracles, with as few misses as ours, less ours; at least this if it never has."""
+        """Ray's cost at our misses minus our cost, in oracles. It is a lower bound if Ray never misses so few."""
         return cost_at(frontier(point for _, point in self.rays), self.ours.missed) - self.ours.cost
 
     @property
     def is_below(self) -> bool:
-        """Whether ours lies below Ray's frontier on this day."""
+        """Whether our point lies below Ray's frontier on this day."""
         return self.misses_saved >= 0 and self.cost_saved > 0
 
 
@@ -83,7 +83,7 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The days of one trace."""
+    """The simulated days of one trace."""
 
     trace: str
     days: tuple[Day, ...]
@@ -97,12 +97,12 @@ class Comparison:
 
     @property
     def is_below(self) -> bool:
-        """Whether our policy is better than Ray's whole frontier, in the mean of the days, and surely so."""
+        """Whether our policy is significantly better than Ray's whole frontier, in the mean over the days."""
         return self.mean(lambda d: d.misses_saved).is_above_zero and self.mean(lambda d: d.cost_saved).is_above_zero
 
 
 def frontier(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Return the lower convex hull of points, cheapest first: falling misses, each bend less steep."""
+    """Return the lower convex hull of points, cheapest first, with misses that fall ever less steeply."""
     hull: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, p.missed)):
         if hull and point.missed >= hull[-1].missed:
@@ -114,19 +114,19 @@ def frontier(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def missed_at(hull: Sequence[Point], cost: float) -> float:
-    """Return the misses of a frontier at a cost. Cheaper than its cheapest point nothing is known: that point's."""
+    """Return the misses of a frontier at a cost. Below its cheapest point, that point's misses are returned."""
     return float(np.interp(cost, [p.cost for p in hull], [p.missed for p in hull]))
 
 
 def cost_at(hull: Sequence[Point], missed: float) -> float:
-    """Return the least cost of a frontier with at most these misses; its dearest point's, if it never has so few."""
+    """Return the lowest cost of a frontier with at most these misses, else of its dearest point."""
     falling = list(reversed(hull))
     return float(np.interp(missed, [p.missed for p in falling], [p.cost for p in falling]))
 
 
 @dataclass(frozen=True, slots=True)
 class DayRequest:
-    """What one process is asked."""
+    """The request to one process."""
 
     trace: str
     seed: int
@@ -139,9 +139,9 @@ class DayRequest:
 def compare(
     requests: Sequence[DayRequest], on_day: Callable[[Day], None] | None = None, processes: int = 2
 ) -> list[Comparison]:
-    """Simulate days in several processes; return a comparison for each trace, in the order of the requests."""
+    """Simulate days in several processes, and return a comparison for each trace in the order of the requests."""
     days: dict[tuple[str, int], Day] = {}
-    # Spawned: a progress bar's thread may hold a lock in the moment of a fork.
+    # Processes are spawned, because a progress bar's thread may hold a lock at the moment of a fork.
     with ProcessPoolExecutor(max_workers=processes, mp_context=get_context("spawn")) as pool:
         running: list[Future[Day]] = [pool.submit(simulated_day, request) for request in requests]
         for future in as_completed(running):
@@ -154,7 +154,7 @@ def compare(
 
 
 def simulated_day(request: DayRequest) -> Day:
-    """Run one day against our policy, Ray's default at each target, and Ray's default as it comes."""
+    """Simulate one day with our policy, with Ray's default at each target, and with Ray's default as it comes."""
     scenario = request.scenario
     trace = GENERATORS[request.trace](request.peak, np.random.default_rng(request.seed), request.hours)
     oracle = oracle_cost(trace, scenario).cost
@@ -174,6 +174,6 @@ def simulated_day(request: DayRequest) -> Day:
 
 
 def _is_above(before: Point, middle: Point, after: Point) -> bool:
-    """Whether a point lies on or above the line between its neighbours."""
+    """Return whether a point lies on or above the line between its neighbours."""
     rise = (middle.missed - before.missed) * (after.cost - before.cost)
     return rise >= (after.missed - before.missed) * (middle.cost - before.cost)

@@ -18,13 +18,13 @@ from autoscaling.policy.application import (
 from autoscaling.policy.forecast import CallReading
 from autoscaling.simulator.scenario import Scenario, StageModel
 
-# More than any simulated trace needs; bounds are not what is tried here.
+# More than any simulated trace needs, since bounds are not tested here.
 UNBOUNDED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a policy sees at one moment: counts as old as the metrics are, and the replicas ordered now."""
+    """What a policy sees at one moment: counts with the age of the metrics, and the currently ordered replicas."""
 
     reading: CallReading
     week_min: float
@@ -32,16 +32,16 @@ class Look:
 
 
 class Contender(Protocol):
-    """A policy under trial. One instance for one run: it may remember."""
+    """A policy under test. Each run needs its own instance, because it may have memory."""
 
     name: str
 
     def decide(self, look: Look) -> Mapping[str, int]:
-        """Return the replicas to have ordered, by stage."""
+        """Return the replicas to order, by stage."""
 
 
 class CallsContender:
-    """`policy.application.scale_application`, as it runs in the cluster."""
+    """Our policy, `policy.application.scale_application`, as it runs in the cluster."""
 
     name = "calls"
 
@@ -56,7 +56,7 @@ class CallsContender:
 
 
 def limits_for(scenario: Scenario, **changes: float) -> ApplicationLimits:
-    """Return the limits that fit a scenario, with `changes` to their numbers."""
+    """Return the limits that suit a scenario, with `changes` to their values."""
     shares = {
         stage.name: StageShare(
             stage.calls_per_replica, stage.min_replicas, UNBOUNDED, price_per_hour=scenario.price_per_hour(stage)
@@ -68,12 +68,12 @@ def limits_for(scenario: Scenario, **changes: float) -> ApplicationLimits:
 
 @dataclass(frozen=True, slots=True)
 class RayDefaults:
-    """Numbers of Ray Serve's `AutoscalingConfig`, as it has them.
+    """The default values of Ray Serve's `AutoscalingConfig`.
 
     Attributes:
-        target_share: `target_ongoing_requests` as a share of what a replica holds within the latency target: what
-            somebody sets who has measured the engines. 0.7 is what our rendered configuration says without a policy.
-        is_as_it_comes: 2 requests for every stage instead, which is Ray's own default, and knows nothing of engines.
+        target_share: `target_ongoing_requests` as a share of what a replica holds within the latency target, as set by
+            somebody who has measured the engines. Our rendered configuration uses 0.7 without a policy.
+        is_as_it_comes: whether to use Ray's own default of 2 requests for every stage, regardless of engines.
     """
 
     target_share: float = 0.7
@@ -91,9 +91,9 @@ class _StageDelay:
 
 @dataclass(slots=True)
 class RayDefaultContender:
-    """Ray Serve's `replica_queue_length_autoscaling_policy` with its delays, one for each stage.
+    """Ray Serve's `replica_queue_length_autoscaling_policy` with its delays, for each stage.
 
-    Every stage sees the calls as its ongoing requests, in proportion; tested against Ray's own functions.
+    Every stage sees ongoing requests in proportion to the calls. It is tested against Ray's own functions.
     """
 
     scenario: Scenario
@@ -138,7 +138,7 @@ class RayDefaultContender:
 
 @dataclass(frozen=True, slots=True)
 class FixedContender:
-    """The same fleet all day, big enough for `calls`."""
+    """A fixed fleet all day, large enough for `calls`."""
 
     scenario: Scenario
     calls: float

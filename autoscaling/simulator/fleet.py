@@ -1,7 +1,7 @@
 """Simulated machines and the replicas on them.
 
-A replica goes to the fullest machine that has room, booting ones included; if none has, a machine is ordered. Those
-that go are the ones that Ray Serve would stop: first those that do not serve yet, then those on the machines with the
+A replica is placed on the fullest machine with room, including booting ones; if there is none, a machine is ordered.
+Replicas are stopped in the order of Ray Serve: first those that do not serve yet, then those on the machines with the
 fewest replicas, newer before older (`deployment_scheduler._get_replicas_to_stop`). A machine without replicas is ended
 after `idle_s`.
 """
@@ -37,7 +37,7 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One replica of a stage; `serves` once started, `is_gone` once told to stop."""
+    """One replica of a stage. It `serves` once started, and `is_gone` once told to stop."""
 
     node: Node
     ready_s: float
@@ -47,7 +47,7 @@ class Replica:
 
 @dataclass(slots=True)
 class Fleet:
-    """All machines of a simulation. Time only moves forward, by `advance`."""
+    """All machines of a simulation. Time moves forward only through `advance`."""
 
     scenario: Scenario
     nodes: dict[str, list[Node]] = field(default_factory=dict)
@@ -63,11 +63,11 @@ class Fleet:
         self.nodes = {name: [] for name in self.scenario.machines}
         self.replicas = {stage.name: [] for stage in self.scenario.stages}
         self.serving = dict.fromkeys(self.replicas, 0)
-        # Nodes that may have room for a stage: those found full are left out until something on them goes.
+        # Nodes that may have room for a stage. Full ones are skipped until something on them is removed.
         self._candidates = {stage.name: {} for stage in self.scenario.stages}
 
     def advance(self, now_s: float) -> None:
-        """Let start what has started by now, free what has drained, and end idle machines."""
+        """Start replicas that are due, free those that have drained, and end idle machines."""
         while self._starting and self._starting[0][0] <= now_s:
             _, _, stage, replica = heapq.heappop(self._starting)
             if not replica.is_gone:
@@ -98,11 +98,11 @@ class Fleet:
             self._stop(stage, len(have) - wanted, now_s)
 
     def price_per_hour(self) -> float:
-        """Return what the machines of this moment cost."""
+        """Return the current price of all machines per hour."""
         return sum(self.scenario.machines[name].price_per_hour * len(nodes) for name, nodes in self.nodes.items())
 
     def held_calls(self) -> float:
-        """Return the calls that all stages can hold within the latency target now."""
+        """Return how many calls all stages can now hold within the latency target."""
         return min(self.serving[stage.name] * stage.calls_per_replica for stage in self.scenario.stages)
 
     def _start(self, stage: StageModel, now_s: float) -> None:

@@ -1,9 +1,9 @@
-"""The cheapest fleet of one who knows the future: no call is refused, none is late.
+"""The cheapest fleet for somebody who knows the future, in which no call is refused or late.
 
-In each second exactly the machines that the offered calls need, packed perfectly (the bound of each resource, which no
-real placement beats). A machine is paid for from its order, `lead_s` before it must serve; one that will be needed
-again sooner than that is kept. For machines of one kind this is exact: machine k is wanted while at least k are needed,
-and filling every gap shorter than the lead is a morphological closing of the count.
+In each second it has exactly the machines that the offered calls need, packed perfectly (the bound of each resource,
+which no real placement beats). A machine is paid for from its order, `lead_s` before it must serve, and is kept if it
+will be needed again sooner than that. For machines of one kind this is exact: machine k is wanted while at least k are
+needed, and filling every gap shorter than the lead is a morphological closing of the count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class OracleCost:
-    """Cost of the day, hours of machines with an accelerator, and the price per hour by second."""
+    """Cost of the day, accelerator machine hours, and the hourly price by second."""
 
     cost: float
     accelerator_hours: float
@@ -29,7 +29,7 @@ class OracleCost:
 
 
 def oracle_cost(trace: Trace, scenario: Scenario) -> OracleCost:
-    """Return what serving every call of a trace within the target costs at least."""
+    """Return the minimum cost of serving every call of a trace within the target."""
     offered = trace.offered_calls()
     cost, accelerator_s, price = 0.0, 0.0, np.zeros(trace.seconds)
     for name, machine in scenario.machines.items():
@@ -45,7 +45,7 @@ def oracle_cost(trace: Trace, scenario: Scenario) -> OracleCost:
 
 
 def machines_needed(calls: Counts, scenario: Scenario, machine: str) -> Counts:
-    """Return how many machines of a kind hold `calls` (by second) at least."""
+    """Return the minimum number of machines of a kind that hold `calls`, by second."""
     kind = scenario.machines[machine]
     total = np.zeros((len(calls), len(kind.capacity)))
     for stage in scenario.stages:
@@ -59,7 +59,7 @@ def machines_needed(calls: Counts, scenario: Scenario, machine: str) -> Counts:
 
 
 def _close_gaps(counts: Counts, shorter_than: int) -> Counts:
-    """Raise every valley that is shorter than `shorter_than` seconds to its lower rim."""
+    """Raise every valley that is shorter than `shorter_than` seconds to its lower edge."""
     if shorter_than < 2 or len(counts) < 2:
         return counts
     # Nothing is needed before the beginning and after the end.

@@ -1,4 +1,4 @@
-"""Plots of trials and of recorded time lines. matplotlib is not always there, so it is imported when used."""
+"""Plots of trials and recorded timelines. matplotlib is optional, so it is imported when used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PlotsMissing(RuntimeError):
 
 
 def plot_trial(trial: Trial, file: Path) -> None:
-    """Draw calls and what each policy could hold, and below it what the machines cost each hour."""
+    """Draw the calls and each policy's capacity and, below, the hourly cost of the machines."""
     pyplot = _pyplot()
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(9, 6.5), sharex=True, height_ratios=(3, 2))
     for index, outcome in enumerate(trial.outcomes):
@@ -42,7 +42,7 @@ def plot_trial(trial: Trial, file: Path) -> None:
 
 
 def plot_frontier(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw missed calls over cost, a line for each trace and policy family of `Trial.rows`."""
+    """Draw missed calls over cost, with one line for each trace and policy family in `Trial.rows`."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for index, trace in enumerate(sorted({str(row["trace"]) for row in rows})):
@@ -64,7 +64,7 @@ def plot_frontier(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def plot_comparison(report: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw each day of `voxray compare`: our points, and the line of Ray's targets, a panel for each trace."""
+    """Draw each day of `voxray compare` with our points and the line of Ray's targets, in one panel per trace."""
     pyplot = _pyplot()
     figure, panels = pyplot.subplots(1, len(report), figsize=(4.2 * len(report), 4), sharey=True, squeeze=False)
     for axes, trace in zip(panels[0], report, strict=True):
@@ -88,7 +88,7 @@ def plot_comparison(report: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def plot_timeline(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw a recorded run of a cluster: calls, replicas by deployment, and nodes, over seconds."""
+    """Draw a recorded run of a cluster: calls, replicas by deployment, and nodes over time in seconds."""
     pyplot = _pyplot()
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(9, 5.5), sharex=True, height_ratios=(2, 3))
     at_s = [float(row["at_s"]) for row in rows]
@@ -107,7 +107,7 @@ def plot_timeline(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def _thinned(series: Any) -> tuple[Any, Any]:
-    """Return hours and values, a thousand or so points: more are not seen, and make files large."""
+    """Return hours and values reduced to about a thousand points, since more are invisible and make files large."""
     step = max(1, len(series) // _MOST_POINTS)
     return np.arange(0, len(series), step) / HOUR_S, series[::step]
 

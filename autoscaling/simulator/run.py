@@ -1,11 +1,11 @@
-"""One day of calls against one policy, second by second.
+"""Simulates one day of calls with one policy, second by second.
 
-In each second: replicas and machines that were ordered long enough ago begin; calls end; calls arrive and are admitted
-as far as the gateways' limit goes, the rest is refused; if more calls are in progress than all stages hold within the
-latency target, this second is an overload and **every call in progress has missed the target**, for good. Every
+In each second, replicas and machines that were ordered long enough ago start, calls end, and calls arrive. They are
+admitted up to the gateways' limit and refused beyond it. If more calls are in progress than all stages hold within the
+latency target, the second is an overload and **every call in progress has missed the target** for good. Every
 `period_s` the policy looks and decides.
 
-A call counts as missed when it was refused or saw one second of overload: the strictest reading of "within the SLO".
+A call counts as missed if it was refused or saw one second of overload, the strictest reading of "within the SLO".
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a policy did with a trace.
+    """The result of a policy on a trace.
 
     Attributes:
-        calls: that arrived.
-        refused: of these, by admission.
-        late: admitted, and at least one second overloaded.
-        cost: of all machines, from their order to their end.
-        accelerator_hours: of machines with an accelerator.
-        series: by second: "calls" in progress, "held" (what the fleet holds within the target), "price" per hour.
+        calls: number of calls that arrived.
+        refused: number of calls refused by admission.
+        late: number of admitted calls with at least one second of overload.
+        cost: cost of all machines, from their order to their end.
+        accelerator_hours: hours of machines with an accelerator.
+        series: values by second: "calls" in progress, "held" (capacity within the target) and "price" per hour.
     """
 
     policy: str
@@ -59,7 +59,7 @@ class Outcome:
 def simulate(
     trace: Trace, scenario: Scenario, contender: Contender, on_progress: Callable[[float], None] | None = None
 ) -> Outcome:
-    """Run a trace against a policy. `on_progress` gets the share that is done, now and then."""
+    """Simulate a trace with a policy. `on_progress` is called with the share that is done from time to time."""
     day = _Day(trace, scenario, contender)
     for second in range(trace.seconds):
         day.step(second)
@@ -75,7 +75,7 @@ class _Day:
         self._trace, self._scenario, self._contender = trace, scenario, contender
         self._fleet = Fleet(scenario)
         self._first_call = np.concatenate(([0], np.cumsum(trace.arrivals)))
-        # Calls that end in each second, and those of them that have not met an overload yet.
+        # Calls that end in each second, and how many of them have not met an overload yet.
         self._ends = np.zeros(trace.seconds + int(trace.lengths_s.max(initial=0)) + 2, np.int64)
         self._clean_ends = self._ends.copy()
         self._in_progress = self._clean = self._refused = self._late = self._arrived = 0
@@ -119,7 +119,7 @@ class _Day:
         )
 
     def _warm_start(self) -> None:
-        """Begin with room for the first calls and a fifth more, whatever the policy: a day has a day before it."""
+        """Begin with room for the first calls and a fifth more under any policy, since a day follows another one."""
         for stage in self._scenario.stages:
             wanted = math.ceil(1.2 * int(self._trace.arrivals[0]) / stage.calls_per_replica)
             self._fleet.scale(stage, max(stage.min_replicas, wanted), -1e6)

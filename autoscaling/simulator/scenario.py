@@ -1,4 +1,4 @@
-"""What the simulated machines and stages are."""
+"""The simulated machines and stages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoscaling.engine_profile import EngineProfile
 from autoscaling.machines import MachineCatalog, MachineKind
 from autoscaling.planning import Plan, demand_of, slot_of
 
-# Parts of a machine that replicas take: share of its accelerator, bytes of its memory, CPU cores.
+# Resources of a machine in order: share of its accelerator, bytes of its memory, CPU cores.
 Demand = tuple[float, float, float]
 
 
@@ -19,9 +19,9 @@ class Machine:
     """A kind of machine.
 
     Attributes:
-        capacity: share of accelerators (one each: 1.0), their memory, CPU cores.
-        price_per_hour: paid from the order to the end.
-        boot_s: from the order until replicas can start on it.
+        capacity: accelerators (1.0 each), their memory, and CPU cores.
+        price_per_hour: price, paid from the order to the end.
+        boot_s: time from the order until replicas can start on it.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class StageModel:
-    """One stage: where its replicas run and what they hold.
+    """One stage: where its replicas run and how much they hold.
 
     Attributes:
         machine: name of its kind of machine.
-        demand: of one replica.
-        calls_per_replica: within the latency target.
-        start_s: from a place on a running machine to the first request (the weights' load, mostly).
-        drain_s: how long a replica that was told to go keeps its place.
-        calls_at_two_requests: with so many calls a replica has two requests in flight on average, or does all that it
-            can: where Ray Serve's own default target leads.
+        demand: resources of one replica.
+        calls_per_replica: calls that a replica holds within the latency target.
+        start_s: time from placement on a running machine to the first request, mostly for loading weights.
+        drain_s: how long a stopped replica keeps its place.
+        calls_at_two_requests: number of calls at which a replica has two requests in flight on average or is saturated,
+            which is where Ray Serve's default target leads.
     """
 
     name: str
@@ -56,14 +56,14 @@ class StageModel:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Machines, stages, and the rules around them.
+    """Machines, stages, and the rules of a simulation.
 
     Attributes:
         admit_share: calls that gateways admit, as a share of what the slowest stage holds within the latency target.
-            Calls between 1 and this are served and late.
+            Calls beyond 1 are served late.
         idle_s: how long a machine without replicas is kept.
-        metric_delay_s: age of what a policy sees.
-        period_s: between two looks of the policy.
+        metric_delay_s: age of the metrics that a policy sees.
+        period_s: time between two decisions of the policy.
     """
 
     machines: Mapping[str, Machine]
@@ -75,21 +75,21 @@ class Scenario:
     note: str = field(default="", compare=False)
 
     def lead_s(self) -> float:
-        """Return the time from an order to a serving replica of the slowest stage, on a machine that must boot."""
+        """Return the time from the order to a serving replica of the slowest stage on a machine that must boot."""
         return max(self.machines[stage.machine].boot_s + stage.start_s for stage in self.stages)
 
     def price_per_hour(self, stage: StageModel) -> float:
-        """Return what one replica costs: the part of its machine that it takes, by its scarcest resource."""
+        """Return the price of the part of a machine that one replica takes, by its scarcest resource."""
         machine = self.machines[stage.machine]
         parts = (need / has for need, has in zip(stage.demand, machine.capacity, strict=True) if has > 0)
         return machine.price_per_hour * max(parts)
 
 
 def scenario_of(plan: Plan, catalog: MachineCatalog) -> Scenario:
-    """Return the machines and stages of a plan, to be simulated.
+    """Return the scenario with the machines and stages of a plan.
 
-    Stages that the plan puts onto one kind of machine share its machines; whole machines are ordered, and one with
-    several devices is one box of all of them.
+    Stages that the plan places on one kind of machine share its machines. Whole machines are ordered, and the devices
+    of a machine are treated as one pool.
     """
     kinds = {machine.name: machine for machine in catalog.machines}
     homes: dict[str, Counter[str]] = {stage.stage: Counter() for stage in plan.stages}
@@ -109,7 +109,7 @@ def scenario_of(plan: Plan, catalog: MachineCatalog) -> Scenario:
                 (demand[0] / 1000, float(demand[1]), demand[2] / 1000),
                 option.calls_per_replica,
                 start_s=option.profile.start_s,
-                # A gateway that goes keeps its calls; an engine ends the request that it has.
+                # A gateway that is removed keeps its calls, whereas an engine only finishes its request.
                 drain_s=600.0 if stage.stage == "gateway" else 10.0,
                 calls_at_two_requests=calls_at_two_requests(stage.stage, option.profile, option.share),
             )
@@ -119,10 +119,10 @@ def scenario_of(plan: Plan, catalog: MachineCatalog) -> Scenario:
 
 
 def calls_at_two_requests(stage: str, profile: EngineProfile, share: float) -> float:
-    """Return the calls with which two requests are in flight, by Little's law along the profile's points.
+    """Return the number of calls at which two requests are in flight, by Little's law along the profile's points.
 
-    Beyond the last point there is only a queue, which grows to two requests at once: that load is then the answer. A
-    call at a gateway is one request for as long as it lasts.
+    Beyond the last point a queue grows to two requests at once, so the last load is then the answer. At a gateway, a
+    call is one request for as long as it lasts.
     """
     if stage == "gateway":
         return 2.0

@@ -1,4 +1,4 @@
-"""Call traces: when calls arrive and how long they last."""
+"""Call traces, which define when calls arrive and how long they last."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Rates = NDArray[np.float64]
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 MEAN_CALL_S = 180.0
-# Lengths of telephone calls are close to lognormal (Brown et al., JASA 100, 2005); a coefficient of variation of 1.
+# Lengths of telephone calls are roughly lognormal (Brown et al., JASA 100, 2005), with a coefficient of variation of 1.
 _LENGTH_SIGMA = math.sqrt(math.log(2.0))
 _LONGEST_CALL_S = 3600
 
-# Share of the busiest hour, by hour of the day: business hours with a dip at lunch, as call centres publish them.
+# Load by hour of the day relative to the busiest hour: business hours with a dip at lunch, as in call centres.
 DAILY_SHAPE = (.06, .04, .03, .03, .04, .08, .18, .42, .78, .95, 1.0, .96, .84, .86, .93, .95, .88, .74, .58, .44, .32,
                .22, .14, .09)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Calls as they come.
+    """The calls of a trace.
 
     Attributes:
-        name: for reports.
+        name: name used in reports.
         arrivals: how many calls arrive in each second.
         lengths_s: length of each call, in order of arrival.
         start_week_min: minutes since Monday 0:00 at the first second.
@@ -45,7 +45,7 @@ class Trace:
         return len(self.arrivals)
 
     def offered_calls(self) -> NDArray[np.int64]:
-        """Return the calls in progress at the end of each second if none were refused."""
+        """Return the calls in progress at the end of each second if none is refused."""
         starts = np.repeat(np.arange(self.seconds), self.arrivals)
         ends = np.bincount(np.minimum(starts + self.lengths_s, self.seconds), minlength=self.seconds + 1)
         result: NDArray[np.int64] = np.cumsum(self.arrivals - ends[: self.seconds])
@@ -53,15 +53,15 @@ class Trace:
 
 
 def from_rates(name: str, per_s: Rates, rng: np.random.Generator, mean_call_s: float = MEAN_CALL_S) -> Trace:
-    """Draw a trace from a rate in calls per second for each second: Poisson arrivals, lognormal lengths.
+    """Draw a trace from the rate of calls in each second, with Poisson arrivals and lognormal lengths.
 
-    The calls that were in progress before it begins arrive in its first second, with what is left of them.
+    Calls that were in progress before the beginning arrive in the first second with their remaining length.
     """
     arrivals = rng.poisson(per_s)
     already = int(rng.poisson(per_s[0] * mean_call_s))
     mu = math.log(mean_call_s) - _LENGTH_SIGMA**2 / 2
     lengths = rng.lognormal(mu, _LENGTH_SIGMA, int(arrivals.sum()))
-    # A moment meets long calls more often, in proportion to their length, and each at a random point of it.
+    # At a given moment long calls are more likely, in proportion to their length, and each is at a random point.
     rest = rng.lognormal(mu + _LENGTH_SIGMA**2, _LENGTH_SIGMA, already) * rng.random(already)
     arrivals[0] += already
     all_lengths = np.concatenate((np.clip(rest, 1, _LONGEST_CALL_S), np.clip(lengths, 5, _LONGEST_CALL_S)))
@@ -75,12 +75,12 @@ def poisson(peak_calls: int, rng: np.random.Generator, hours: float = 6) -> Trac
 
 
 def daily(peak_calls: int, rng: np.random.Generator, hours: float = 24) -> Trace:
-    """Return a working day; the rate wanders around its shape, since days differ."""
+    """Return a working day, whose rate wanders around its shape because days differ."""
     return from_rates("daily", _day(peak_calls, hours) * _wander(int(hours * HOUR_S), rng), rng)
 
 
 def flash_crowd(peak_calls: int, rng: np.random.Generator, hours: float = 24) -> Trace:
-    """Return a day on which, at 14:00, arrivals double within ten minutes, and ebb over half an hour.
+    """Return a day on which arrivals double within ten minutes at 14:00, and ebb over half an hour.
 
     `peak_calls` is the top of the crowd.
     """
@@ -92,7 +92,7 @@ def flash_crowd(peak_calls: int, rng: np.random.Generator, hours: float = 24) ->
 
 
 def opening_hours(peak_calls: int, rng: np.random.Generator, hours: float = 24) -> Trace:
-    """Return a support line: nearly nobody before 8:00, a rush at the opening, two surges of people calling back."""
+    """Return a support line's day: hardly any calls before 8:00, a rush at the opening, two surges of call-backs."""
     second = np.arange(int(hours * HOUR_S), dtype=np.float64)
     is_open = 1 / (1 + np.exp(-(second - 8.25 * HOUR_S) / 420)) - 1 / (1 + np.exp(-(second - 18 * HOUR_S) / 900))
     shape = 0.03 + 0.72 * is_open
@@ -114,7 +114,7 @@ def load_trace(file: Path) -> Trace:
     """Read a recorded trace: JSON Lines of `{"at_s": seconds since its beginning, "length_s": seconds}`.
 
     Raises:
-        ValueError: names the line that is wrong.
+        ValueError: a line is malformed. The message names it.
     """
     rows: list[tuple[float, float]] = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
@@ -134,7 +134,7 @@ def load_trace(file: Path) -> Trace:
 
 
 def save_trace(trace: Trace, file: Path) -> None:
-    """Write a trace as `load_trace` reads it."""
+    """Write a trace in the format that `load_trace` reads."""
     starts = np.repeat(np.arange(trace.seconds), trace.arrivals)
     rows = zip(starts.tolist(), trace.lengths_s.tolist(), strict=True)
     file.write_text("".join(f'{{"at_s": {at}, "length_s": {length}}}\n' for at, length in rows), encoding="utf-8")
@@ -149,7 +149,7 @@ def _day(peak_calls: float, hours: float) -> Rates:
 
 
 def _wander(seconds: int, rng: np.random.Generator) -> Rates:
-    """Return a factor around 1 that wanders with a deviation of 4% and a memory of ten minutes."""
+    """Return a random factor around 1, with a deviation of 4% and a correlation time of ten minutes."""
     steps = seconds // 60 + 2
     keep = math.exp(-1 / 10)
     noise = rng.normal(0, 0.04 * math.sqrt(1 - keep**2), steps)

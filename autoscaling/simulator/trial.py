@@ -1,4 +1,4 @@
-"""A trace against several policies: outcomes beside the oracle's, as rows of a report."""
+"""Tests several policies on a trace, and reports their outcomes together with the oracle's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Outcomes of one trace, and what the oracle would have paid."""
+    """The outcomes on one trace, and the oracle's cost."""
 
     trace: Trace
     scenario: Scenario
@@ -30,7 +30,7 @@ class Trial:
     outcomes: tuple[Outcome, ...]
 
     def rows(self) -> list[dict[str, float | str | int]]:
-        """Return a row for each policy."""
+        """Return a report row for each policy."""
         return [
             {
                 "trace": outcome.trace,
@@ -62,7 +62,7 @@ def contenders(scenario: Scenario, ray_targets: Sequence[float], **limits: float
 def try_policies(
     trace: Trace, scenario: Scenario, policies: Sequence[Contender], on_progress: Progress | None = None
 ) -> Trial:
-    """Run a trace against each policy, one after the other."""
+    """Simulate a trace with each policy, one after the other."""
     outcomes = []
     for policy in policies:
         name = policy.name
