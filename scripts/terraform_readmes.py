@@ -1,7 +1,7 @@
-"""Writes README.md of every module and environment of infra/terraform from its .tf files; --check only compares.
+"""Writes README.md of every module and environment of infra/terraform from its .tf files. --check only compares.
 
-Runs in the tools' environment (scripts/terraform-tools), which brings the HCL parser. What stands above the line
-`<!-- generated -->` of a README is written by people and kept.
+It runs in the tools' environment (scripts/terraform-tools), which provides the HCL parser. The text above the line
+`<!-- generated -->` in a README is written by people and kept.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MARK = "<!-- generated: everything below is made by `scripts/terraform-readmes` 
 
 
 def folders() -> list[Path]:
-    """Return the folders that have a README of their own."""
+    """Return the folders that have their own README."""
     return sorted(path for kind in ("modules", "environments") for path in (ROOT / kind).iterdir() if path.is_dir())
 
 
 def parsed(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return all blocks of a folder by kind, in the order of its files."""
+    """Return all blocks of a folder by kind, in the order of the files."""
     blocks: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(folder.glob("*.tf")):
         for kind, found in hcl2.loads(file.read_text("utf-8")).items():
@@ -34,7 +34,7 @@ def parsed(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def declared(blocks: dict[str, list[dict[str, Any]]], kind: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return name and attributes of the blocks of a kind; the parser wraps each attribute in a list."""
+    """Return name and attributes of the blocks of a kind. The parser wraps each attribute in a list."""
     found = [(name, body) for block in blocks.get(kind, []) for name, body in block.items()]
     return [(name, {key: value[0] for key, value in body.items() if isinstance(value, list)}) for name, body in found]
 
@@ -59,12 +59,12 @@ def text(value: object) -> str:
 
 
 def cell(value: str) -> str:
-    """Return a value fit for a cell of a table."""
+    """Return a value in a form suitable for a table cell."""
     return value.replace("|", "\\|")
 
 
 def variables(blocks: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """Yield the table of variables: those that must be given first."""
+    """Yield the table of variables, starting with the required ones."""
     yield from ("", "## Variables", "", "| name | type | default | description |", "|---|---|---|---|")
     for name, body in sorted(declared(blocks, "variable"), key=lambda each: ("default" in each[1], each[0])):
         default = f"`{cell(text(body['default']))}`" if "default" in body else "**required**"
@@ -103,7 +103,7 @@ def rendered(folder: Path) -> str:
 
 
 def main() -> int:
-    """Write the READMEs, or say which are not current."""
+    """Write the READMEs, or report which are out of date."""
     stale = [
         f for f in folders() if not (f / "README.md").exists() or (f / "README.md").read_text("utf-8") != rendered(f)
     ]
