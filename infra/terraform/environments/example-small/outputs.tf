@@ -1,15 +1,15 @@
 output "ray_cluster" {
-  description = "What `voxray render ray-ec2` builds the Ray autoscaler's configuration from (docs/terraform.md)."
+  description = "The input from which `voxray render ray-ec2` builds the Ray autoscaler's configuration (docs/terraform.md)."
   value       = module.cluster_ec2.ray_cluster
 }
 
 output "rendered_files_uri" {
-  description = "Where the rendered files go: `aws s3 cp --recursive FOLDER URI`."
+  description = "URI to which the rendered files are copied: `aws s3 cp --recursive FOLDER URI`."
   value       = module.cluster_ec2.rendered_files_uri
 }
 
 output "services" {
-  description = "YAML with what the product's configuration needs to know: addresses, buckets, and names of secrets."
+  description = "YAML with the addresses, buckets and names of secrets that the product's configuration needs."
   value = yamlencode({
     call_address     = module.ingress.address
     idle_timeout_s   = module.ingress.idle_timeout_s

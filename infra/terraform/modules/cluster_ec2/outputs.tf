@@ -1,5 +1,5 @@
 output "ray_cluster" {
-  description = "YAML with the keys of a Ray cluster file that machines decide; `voxray render ray-ec2` adds the rest (docs/terraform.md)."
+  description = "YAML with those keys of a Ray cluster file that depend on machines. `voxray render ray-ec2` adds the rest (docs/terraform.md)."
   value = yamlencode({
     cluster_name         = var.name
     max_workers          = sum(concat([0], [for pool in var.pools : pool.max]))
@@ -33,7 +33,7 @@ output "ray_cluster" {
 }
 
 output "head_address" {
-  description = "Name by which machines and operators reach the head, whichever machine it is."
+  description = "Name under which machines and operators reach the head, whichever machine it runs on."
   value       = aws_lb.head.dns_name
 }
 
@@ -43,7 +43,7 @@ output "head_group_name" {
 }
 
 output "rendered_files_uri" {
-  description = "Where machines look for the files that `voxray render ray-ec2` makes; the head waits for ray.yaml."
+  description = "Where machines look for the files written by `voxray render ray-ec2`. The head waits for ray.yaml."
   value       = local.rendered_files
 }
 

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the environment. It begins the name of every resource."
+  description = "Name of the environment, with which the name of every resource begins."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
-    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+    error_message = "name must be 4 to 22 lower-case letters, digits and dashes, and begin with a letter: bucket and load balancer names have to fit."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource; the cost reports group by them."
+  description = "Tags of every resource, by which cost reports are grouped."
   type        = map(string)
   default     = {}
 
@@ -25,12 +25,12 @@ variable "vpc_id" {
 
   validation {
     condition     = startswith(var.vpc_id, "vpc-")
-    error_message = "vpc_id begins with vpc-."
+    error_message = "vpc_id must begin with vpc-."
   }
 }
 
 variable "node_subnet_ids" {
-  description = "Subnets of the machines, one a zone. Ray tries them in turn when a zone has no capacity."
+  description = "Subnets of the machines, one per zone. Ray tries them in turn when a zone has no capacity."
   type        = list(string)
 
   validation {
@@ -55,18 +55,18 @@ variable "node_security_group_id" {
 
   validation {
     condition     = startswith(var.node_security_group_id, "sg-")
-    error_message = "node_security_group_id begins with sg-."
+    error_message = "node_security_group_id must begin with sg-."
   }
 }
 
 variable "operator_cidrs" {
-  description = "Networks from which operators reach dashboard and jobs; empty for nobody (Session Manager always works)."
+  description = "Networks from which operators reach the dashboard and the jobs API; empty for none (Session Manager always works)."
   type        = set(string)
   default     = []
 
   validation {
     condition     = alltrue([for cidr in var.operator_cidrs : can(cidrnetmask(cidr)) && !endswith(cidr, "/0")])
-    error_message = "operator_cidrs are IPv4 networks, never the whole internet."
+    error_message = "operator_cidrs must be IPv4 networks, never the whole internet."
   }
 }
 
@@ -116,12 +116,12 @@ variable "autoscaling_role_arn" {
 
   validation {
     condition     = startswith(var.autoscaling_role_arn, "arn:")
-    error_message = "autoscaling_role_arn is an ARN."
+    error_message = "autoscaling_role_arn must be an ARN."
   }
 }
 
 variable "machine_images" {
-  description = "AMI of each kind of machine: cpu, nvidia, neuron. Needs container runtime, AWS CLI v2, and the driver of its accelerator."
+  description = "AMI of each kind of machine: cpu, nvidia, neuron. It must have a container runtime, AWS CLI v2 and the accelerator's driver."
   type        = map(string)
 
   validation {
@@ -131,7 +131,7 @@ variable "machine_images" {
 }
 
 variable "container_images" {
-  description = "Image of each kind of machine, by digest or immutable tag: cpu, nvidia, neuron. All with the same Ray and Python."
+  description = "Container image of each kind of machine (cpu, nvidia, neuron), by digest or immutable tag. All must have the same Ray and Python."
   type        = map(string)
 
   validation {
@@ -141,7 +141,7 @@ variable "container_images" {
 }
 
 variable "head" {
-  description = "Machine of the Ray head. It runs no replicas."
+  description = "Machine type of the Ray head, which runs no replicas."
   type = object({
     instance_type = optional(string, "m7i.xlarge")
     disk_gib      = optional(number, 100)
@@ -155,7 +155,7 @@ variable "head" {
 }
 
 variable "pools" {
-  description = "Pools of workers, by name. `cpus`, `gpus`, `neuron_cores` and `memory_gib` are what Ray may schedule on one machine; `takes_calls`: gateways run there."
+  description = "Pools of workers, by name. `cpus`, `gpus`, `neuron_cores` and `memory_gib` are what Ray may schedule on one machine, and `takes_calls` tells whether gateways run there."
   type = map(object({
     kind             = string
     workload         = string
@@ -205,18 +205,18 @@ variable "pools" {
 }
 
 variable "environment" {
-  description = "Switches of every Ray process, as `voxray render switches` writes them. Without them the cluster's files are not rendered, and Ray does not start."
+  description = "Switches of every Ray process, as written by `voxray render switches`. Without them the cluster's files are not rendered and Ray does not start."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for key, value in var.environment : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", key)) && !can(regex("['\n]", value))])
-    error_message = "Names are those of variables; values have no quote and no line break."
+    error_message = "Names must be names of variables, and values must not contain quotes or line breaks."
   }
 }
 
 variable "secret_environment" {
-  description = "Secrets that Ray processes find in their environment: name of the variable to secret, key in it (of a JSON secret), and the workloads that get it."
+  description = "Secrets in the environment of Ray processes: for each variable the secret, its key (in a JSON secret), and the workloads that get it."
   type = map(object({
     secret_arn = string
     key        = optional(string)
@@ -226,18 +226,18 @@ variable "secret_environment" {
 
   validation {
     condition     = alltrue([for name, secret in var.secret_environment : can(regex("^[A-Z][A-Z0-9_]*$", name)) && (secret.key == null || can(regex("^[a-z_]+$", secret.key)))])
-    error_message = "Names are capitals, digits and _; keys are small letters and _."
+    error_message = "Names must consist of capitals, digits and _, and keys of lower-case letters and _."
   }
 }
 
 variable "idle_timeout_minutes" {
-  description = "Minutes after which a machine without work is ended."
+  description = "Minutes without work after which a machine is ended."
   type        = number
   default     = 10
 
   validation {
     condition     = var.idle_timeout_minutes >= 1
-    error_message = "idle_timeout_minutes is 1 or more."
+    error_message = "idle_timeout_minutes must be 1 or more."
   }
 }
 
@@ -247,7 +247,7 @@ variable "ray_token_secret_arn" {
 
   validation {
     condition     = startswith(var.ray_token_secret_arn, "arn:")
-    error_message = "ray_token_secret_arn is an ARN."
+    error_message = "ray_token_secret_arn must be an ARN."
   }
 }
 
@@ -257,7 +257,7 @@ variable "redis_secret_arn" {
 
   validation {
     condition     = startswith(var.redis_secret_arn, "arn:")
-    error_message = "redis_secret_arn is an ARN."
+    error_message = "redis_secret_arn must be an ARN."
   }
 }
 
@@ -272,17 +272,17 @@ variable "redis_address" {
 }
 
 variable "artifacts_bucket" {
-  description = "Bucket from which machines take the rendered files, under cluster/NAME/."
+  description = "Bucket from which machines fetch the rendered files, below cluster/NAME/."
   type        = string
 
   validation {
     condition     = length(var.artifacts_bucket) > 0
-    error_message = "artifacts_bucket is not empty."
+    error_message = "artifacts_bucket must not be empty."
   }
 }
 
 variable "models_folder" {
-  description = "Where weights lie on the machines, before Ray starts there; topology.models_folder of voxray.yaml."
+  description = "Folder of the weights on the machines, filled before Ray starts; equal to topology.models_folder in voxray.yaml."
   type        = string
   default     = "/var/lib/voxray/models"
 
@@ -293,23 +293,23 @@ variable "models_folder" {
 }
 
 variable "calls_target_group_arn" {
-  description = "Target group of the ingress, in which machines with gateways register themselves."
+  description = "Target group of the ingress with which machines with gateways register themselves."
   type        = string
 
   validation {
     condition     = startswith(var.calls_target_group_arn, "arn:")
-    error_message = "calls_target_group_arn is an ARN."
+    error_message = "calls_target_group_arn must be an ARN."
   }
 }
 
 variable "log_retention_days" {
-  description = "Days that the machines' logs are kept."
+  description = "Days for which the machines' logs are kept."
   type        = number
   default     = 365
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 545, 731], var.log_retention_days)
-    error_message = "log_retention_days is one of 30, 60, 90, 180, 365, 400, 545, 731."
+    error_message = "log_retention_days must be one of 30, 60, 90, 180, 365, 400, 545, 731."
   }
 }
 

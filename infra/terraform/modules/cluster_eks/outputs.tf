@@ -4,12 +4,12 @@ output "cluster_name" {
 }
 
 output "api_address" {
-  description = "Address of the Kubernetes API, reachable inside the VPC only."
+  description = "Address of the Kubernetes API, which is reachable only inside the VPC."
   value       = aws_eks_cluster.this.endpoint
 }
 
 output "node_groups" {
-  description = "What manifests need of each node group: labels to select it by, and taints to tolerate."
+  description = "What manifests need to know about each node group: its labels and its taints."
   value = {
     for name, group in local.groups : name => {
       labels = { "voxray-pool" = name, "voxray-kind" = group.kind }

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the environment. It begins the name of every resource."
+  description = "Name of the environment, with which the name of every resource begins."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
-    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+    error_message = "name must be 4 to 22 lower-case letters, digits and dashes, and begin with a letter: bucket and load balancer names have to fit."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource; the cost reports group by them."
+  description = "Tags of every resource, by which cost reports are grouped."
   type        = map(string)
   default     = {}
 
@@ -20,13 +20,13 @@ variable "tags" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Permissions boundary that the company prescribes for roles; null for none."
+  description = "Permissions boundary that the company requires for roles; null for none."
   type        = string
   default     = null
 
   validation {
     condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn is the ARN of an IAM policy, or null."
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy, or null."
   }
 }
 
@@ -36,12 +36,12 @@ variable "vpc_id" {
 
   validation {
     condition     = startswith(var.vpc_id, "vpc-")
-    error_message = "vpc_id begins with vpc-."
+    error_message = "vpc_id must begin with vpc-."
   }
 }
 
 variable "node_subnet_ids" {
-  description = "Subnets of nodes and pods, one a zone."
+  description = "Subnets of nodes and pods, one per zone."
   type        = list(string)
 
   validation {
@@ -56,7 +56,7 @@ variable "node_security_group_id" {
 
   validation {
     condition     = startswith(var.node_security_group_id, "sg-")
-    error_message = "node_security_group_id begins with sg-."
+    error_message = "node_security_group_id must begin with sg-."
   }
 }
 
@@ -67,7 +67,7 @@ variable "operator_cidrs" {
 
   validation {
     condition     = alltrue([for cidr in var.operator_cidrs : can(cidrnetmask(cidr)) && !endswith(cidr, "/0")])
-    error_message = "operator_cidrs are IPv4 networks, never the whole internet."
+    error_message = "operator_cidrs must be IPv4 networks, never the whole internet."
   }
 }
 
@@ -77,7 +77,7 @@ variable "admin_role_arns" {
 
   validation {
     condition     = length(var.admin_role_arns) > 0 && alltrue([for arn in var.admin_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))])
-    error_message = "admin_role_arns are ARNs of IAM roles, one at least: nobody else gets into the cluster."
+    error_message = "admin_role_arns must be ARNs of IAM roles, at least one, since nobody else gets into the cluster."
   }
 }
 
@@ -92,12 +92,12 @@ variable "key_arns" {
 }
 
 variable "workload_role_arns" {
-  description = "Role of each workload; pods with the service account voxray-WORKLOAD have it."
+  description = "Role of each workload, which pods with the service account voxray-WORKLOAD assume."
   type        = map(string)
 
   validation {
     condition     = alltrue([for arn in values(var.workload_role_arns) : startswith(arn, "arn:")])
-    error_message = "workload_role_arns are ARNs of roles."
+    error_message = "workload_role_arns must be ARNs of roles."
   }
 }
 
@@ -108,7 +108,7 @@ variable "namespace" {
 
   validation {
     condition     = can(regex("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", var.namespace))
-    error_message = "namespace is a DNS label."
+    error_message = "namespace must be a DNS label."
   }
 }
 
@@ -119,12 +119,12 @@ variable "kubernetes_version" {
 
   validation {
     condition     = can(regex("^1\\.(3[0-9]|[4-9][0-9])$", var.kubernetes_version))
-    error_message = "kubernetes_version is 1.30 or newer."
+    error_message = "kubernetes_version must be 1.30 or newer."
   }
 }
 
 variable "system" {
-  description = "Nodes of what is not a worker: operators, DNS, the Ray head."
+  description = "Nodes for everything but workers: operators, DNS and the Ray head."
   type = object({
     instance_type = optional(string, "m7i.xlarge")
     nodes         = optional(number, 2)
@@ -138,7 +138,7 @@ variable "system" {
 }
 
 variable "pools" {
-  description = "Pools of workers, by name; the same object as of the module cluster_ec2, of which this uses a part."
+  description = "Pools of workers, by name. It is the same object as in the module cluster_ec2, of which a part is used."
   type = map(object({
     kind          = string
     instance_type = string
@@ -156,13 +156,13 @@ variable "pools" {
 }
 
 variable "log_retention_days" {
-  description = "Days that the control plane's logs are kept."
+  description = "Days for which the control plane's logs are kept."
   type        = number
   default     = 365
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 545, 731], var.log_retention_days)
-    error_message = "log_retention_days is one of 30, 60, 90, 180, 365, 400, 545, 731."
+    error_message = "log_retention_days must be one of 30, 60, 90, 180, 365, 400, 545, 731."
   }
 }
 
@@ -172,6 +172,6 @@ variable "calls_target_group_arn" {
 
   validation {
     condition     = startswith(var.calls_target_group_arn, "arn:")
-    error_message = "calls_target_group_arn is an ARN."
+    error_message = "calls_target_group_arn must be an ARN."
   }
 }

@@ -9,7 +9,7 @@ output "bucket_arns" {
 }
 
 output "redis_address" {
-  description = "Host and port of Redis. It speaks TLS only."
+  description = "Host and port of Redis, which accepts only TLS."
   value       = "${aws_elasticache_replication_group.redis.primary_endpoint_address}:6379"
 }
 
@@ -24,12 +24,12 @@ output "redis_id" {
 }
 
 output "postgres_address" {
-  description = "Host and port of PostgreSQL. It speaks TLS only."
+  description = "Host and port of PostgreSQL, which accepts only TLS."
   value       = "${aws_db_instance.postgres.address}:5432"
 }
 
 output "postgres_secret_arn" {
-  description = "Secret, made by RDS, that holds user and password of PostgreSQL."
+  description = "Secret created by RDS with user and password of PostgreSQL."
   value       = aws_db_instance.postgres.master_user_secret[0].secret_arn
 }
 

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the environment. It begins the name of every resource."
+  description = "Name of the environment, with which the name of every resource begins."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
-    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+    error_message = "name must be 4 to 22 lower-case letters, digits and dashes, and begin with a letter: bucket and load balancer names have to fit."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource; the cost reports group by them."
+  description = "Tags of every resource, by which cost reports are grouped."
   type        = map(string)
   default     = {}
 
@@ -20,13 +20,13 @@ variable "tags" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Permissions boundary that the company prescribes for roles; null for none."
+  description = "Permissions boundary that the company requires for roles; null for none."
   type        = string
   default     = null
 
   validation {
     condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn is the ARN of an IAM policy, or null."
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy, or null."
   }
 }
 
@@ -56,7 +56,7 @@ variable "vpc_id" {
 
   validation {
     condition     = startswith(var.vpc_id, "vpc-")
-    error_message = "vpc_id begins with vpc-."
+    error_message = "vpc_id must begin with vpc-."
   }
 }
 
@@ -71,7 +71,7 @@ variable "subnet_ids" {
 }
 
 variable "availability_zones" {
-  description = "Zones of the environment; the Milvus disk lies in the first."
+  description = "Zones of the environment, of which the first has the Milvus disk."
   type        = list(string)
 
   validation {
@@ -86,28 +86,28 @@ variable "client_security_group_ids" {
 
   validation {
     condition     = length(var.client_security_group_ids) > 0 && alltrue([for id in values(var.client_security_group_ids) : startswith(id, "sg-")])
-    error_message = "client_security_group_ids are ids of security groups, one at least."
+    error_message = "client_security_group_ids must be ids of security groups, at least one."
   }
 }
 
 variable "s3_endpoint_id" {
-  description = "VPC endpoint by which alone objects are read and written."
+  description = "The only VPC endpoint through which objects are read and written."
   type        = string
 
   validation {
     condition     = startswith(var.s3_endpoint_id, "vpce-")
-    error_message = "s3_endpoint_id begins with vpce-."
+    error_message = "s3_endpoint_id must begin with vpce-."
   }
 }
 
 variable "object_principal_arns" {
-  description = "Roles (patterns allowed) that may bring objects from outside of the VPC, such as the pipeline that uploads models. Never for recordings."
+  description = "Roles (patterns allowed) that may upload objects from outside the VPC, such as a pipeline for models. Never for recordings."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for arn in var.object_principal_arns : can(regex("^arn:[a-z-]+:(iam|sts)::[0-9]{12}:.+", arn))])
-    error_message = "object_principal_arns are ARNs of IAM principals of a named account."
+    error_message = "object_principal_arns must be ARNs of IAM principals of a named account."
   }
 }
 
@@ -118,29 +118,29 @@ variable "destroyable" {
 }
 
 variable "secret_recovery_window_days" {
-  description = "Days in which the deletion of a secret can be taken back. With 0 its name is free again at once."
+  description = "Days within which the deletion of a secret can be undone. With 0 its name is free again at once."
   type        = number
   default     = 30
 
   validation {
     condition     = var.secret_recovery_window_days == 0 || (var.secret_recovery_window_days >= 7 && var.secret_recovery_window_days <= 30)
-    error_message = "secret_recovery_window_days is 0, or 7 to 30."
+    error_message = "secret_recovery_window_days must be 0, or 7 to 30."
   }
 }
 
 variable "recording_retention_days" {
-  description = "Days that a recorded call is locked; the day after, it is deleted."
+  description = "Days for which a recorded call is locked. It is deleted on the day after."
   type        = number
   default     = 90
 
   validation {
     condition     = var.recording_retention_days >= 1 && var.recording_retention_days <= 3650
-    error_message = "recording_retention_days is 1 to 3650."
+    error_message = "recording_retention_days must be 1 to 3650."
   }
 }
 
 variable "recording_lock_mode" {
-  description = "GOVERNANCE lets a named administrator erase a recording (on a person's request), COMPLIANCE lets nobody."
+  description = "GOVERNANCE allows a named administrator to erase a recording on a person's request; COMPLIANCE allows nobody."
   type        = string
   default     = "GOVERNANCE"
 
@@ -151,24 +151,24 @@ variable "recording_lock_mode" {
 }
 
 variable "ingest_retention_days" {
-  description = "Days that checkpoints and intermediate files of ingest jobs are kept; 0 for ever."
+  description = "Days for which checkpoints and intermediate files of ingest jobs are kept; 0 for ever."
   type        = number
   default     = 30
 
   validation {
     condition     = var.ingest_retention_days >= 0
-    error_message = "ingest_retention_days is 0 or more."
+    error_message = "ingest_retention_days must be 0 or more."
   }
 }
 
 variable "log_retention_days" {
-  description = "Days that access logs of buckets and load balancers are kept."
+  description = "Days for which access logs of buckets and load balancers are kept."
   type        = number
   default     = 365
 
   validation {
     condition     = var.log_retention_days >= 1
-    error_message = "log_retention_days is 1 or more."
+    error_message = "log_retention_days must be 1 or more."
   }
 }
 
@@ -179,7 +179,7 @@ variable "redis_node_type" {
 
   validation {
     condition     = startswith(var.redis_node_type, "cache.")
-    error_message = "redis_node_type begins with cache."
+    error_message = "redis_node_type must begin with cache."
   }
 }
 
@@ -190,29 +190,29 @@ variable "redis_nodes" {
 
   validation {
     condition     = var.redis_nodes >= 1 && var.redis_nodes <= 6
-    error_message = "redis_nodes is 1 to 6."
+    error_message = "redis_nodes must be 1 to 6."
   }
 }
 
 variable "redis_snapshot_days" {
-  description = "Days that Redis snapshots are kept."
+  description = "Days for which Redis snapshots are kept."
   type        = number
   default     = 7
 
   validation {
     condition     = var.redis_snapshot_days >= 1 && var.redis_snapshot_days <= 35
-    error_message = "redis_snapshot_days is 1 to 35."
+    error_message = "redis_snapshot_days must be 1 to 35."
   }
 }
 
 variable "postgres_version" {
-  description = "PostgreSQL version, the major alone: RDS raises the minor by itself. From 15 on, connections must use TLS."
+  description = "Major version of PostgreSQL, since RDS raises the minor version by itself. From 15 on, connections must use TLS."
   type        = string
   default     = "16"
 
   validation {
     condition     = try(tonumber(split(".", var.postgres_version)[0]), 0) >= 15
-    error_message = "postgres_version is 15 or newer: before, TLS is not forced."
+    error_message = "postgres_version must be 15 or newer, because earlier versions do not force TLS."
   }
 }
 
@@ -223,18 +223,18 @@ variable "postgres_instance_class" {
 
   validation {
     condition     = startswith(var.postgres_instance_class, "db.")
-    error_message = "postgres_instance_class begins with db."
+    error_message = "postgres_instance_class must begin with db."
   }
 }
 
 variable "postgres_storage_gib" {
-  description = "Disk of PostgreSQL in GiB; it grows by itself to four times that."
+  description = "Disk of PostgreSQL in GiB, which grows automatically to four times that size."
   type        = number
   default     = 50
 
   validation {
     condition     = var.postgres_storage_gib >= 20
-    error_message = "postgres_storage_gib is 20 or more."
+    error_message = "postgres_storage_gib must be 20 or more."
   }
 }
 
@@ -245,13 +245,13 @@ variable "postgres_multi_az" {
 }
 
 variable "postgres_backup_days" {
-  description = "Days that PostgreSQL backups are kept."
+  description = "Days for which PostgreSQL backups are kept."
   type        = number
   default     = 7
 
   validation {
     condition     = var.postgres_backup_days >= 1 && var.postgres_backup_days <= 35
-    error_message = "postgres_backup_days is 1 to 35."
+    error_message = "postgres_backup_days must be 1 to 35."
   }
 }
 
@@ -262,23 +262,23 @@ variable "milvus_metadata_gib" {
 
   validation {
     condition     = var.milvus_metadata_gib >= 10
-    error_message = "milvus_metadata_gib is 10 or more."
+    error_message = "milvus_metadata_gib must be 10 or more."
   }
 }
 
 variable "maintenance_window" {
-  description = "Weekly hour of maintenance of the databases, UTC."
+  description = "Weekly maintenance hour of the databases, in UTC."
   type        = string
   default     = "sun:03:00-sun:04:00"
 
   validation {
     condition     = can(regex("^(mon|tue|wed|thu|fri|sat|sun):[0-2][0-9]:[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):[0-2][0-9]:[0-5][0-9]$", var.maintenance_window))
-    error_message = "maintenance_window looks like sun:03:00-sun:04:00."
+    error_message = "maintenance_window must look like sun:03:00-sun:04:00."
   }
 }
 
 variable "image_repositories" {
-  description = "Image repositories to make: one per image of a pool, and on Kubernetes one per mirrored image."
+  description = "Image repositories to create: one per image of a pool and, on Kubernetes, one per mirrored image."
   type        = set(string)
   default     = ["cpu", "nvidia", "neuron", "milvus"]
 

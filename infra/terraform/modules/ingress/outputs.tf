@@ -1,5 +1,5 @@
 output "address" {
-  description = "Name of the load balancer; the company's DNS points the certificate's name to it."
+  description = "DNS name of the load balancer, to which the company's DNS points the certificate's name."
   value       = aws_lb.this.dns_name
 }
 
@@ -9,21 +9,21 @@ output "target_group_arns" {
 }
 
 output "load_balancer_suffix" {
-  description = "How CloudWatch names the load balancer."
+  description = "Name of the load balancer in CloudWatch."
   value       = aws_lb.this.arn_suffix
 }
 
 output "target_group_suffixes" {
-  description = "How CloudWatch names each target group."
+  description = "Name of each target group in CloudWatch."
   value       = { for name, group in aws_lb_target_group.this : name => group.arn_suffix }
 }
 
 output "idle_timeout_s" {
-  description = "Seconds without traffic after which a connection is cut; clients and servers must ping more often."
+  description = "Seconds without traffic after which a connection is cut. Clients and servers must ping more often."
   value       = 350
 }
 
 output "private_link_service_name" {
-  description = "Name that other VPCs make their endpoint for; null without PrivateLink."
+  description = "Service name for which other VPCs create their endpoint; null without PrivateLink."
   value       = one(aws_vpc_endpoint_service.this[*].service_name)
 }

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the environment. It begins the name of every resource."
+  description = "Name of the environment, with which the name of every resource begins."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
-    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+    error_message = "name must be 4 to 22 lower-case letters, digits and dashes, and begin with a letter: bucket and load balancer names have to fit."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource; the cost reports group by them."
+  description = "Tags of every resource, by which cost reports are grouped."
   type        = map(string)
   default     = {}
 
@@ -25,12 +25,12 @@ variable "vpc_id" {
 
   validation {
     condition     = startswith(var.vpc_id, "vpc-")
-    error_message = "vpc_id begins with vpc-."
+    error_message = "vpc_id must begin with vpc-."
   }
 }
 
 variable "subnet_ids" {
-  description = "Subnets of the load balancer, one a zone."
+  description = "Subnets of the load balancer, one per zone."
   type        = list(string)
 
   validation {
@@ -45,7 +45,7 @@ variable "node_security_group_id" {
 
   validation {
     condition     = startswith(var.node_security_group_id, "sg-")
-    error_message = "node_security_group_id begins with sg-."
+    error_message = "node_security_group_id must begin with sg-."
   }
 }
 
@@ -55,7 +55,7 @@ variable "caller_cidrs" {
 
   validation {
     condition     = length(var.caller_cidrs) > 0 && alltrue([for cidr in var.caller_cidrs : can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.|100\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\\.)", cidr)) && can(cidrnetmask(cidr))])
-    error_message = "caller_cidrs are private IPv4 networks (RFC 1918 or 100.64.0.0/10), one at least."
+    error_message = "caller_cidrs must be private IPv4 networks (RFC 1918 or 100.64.0.0/10), at least one."
   }
 }
 
@@ -65,29 +65,29 @@ variable "certificate_arn" {
 
   validation {
     condition     = can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
-    error_message = "certificate_arn is the ARN of an ACM certificate."
+    error_message = "certificate_arn must be the ARN of an ACM certificate."
   }
 }
 
 variable "longest_call_s" {
-  description = "Longest call in seconds: so long a machine that is taken out keeps its connections. 3600 at most (a limit of AWS)."
+  description = "Longest call in seconds, for which a deregistered machine keeps its connections. AWS allows at most 3600."
   type        = number
   default     = 3600
 
   validation {
     condition     = var.longest_call_s >= 60 && var.longest_call_s <= 3600
-    error_message = "longest_call_s is 60 to 3600: AWS delays deregistration by an hour at most."
+    error_message = "longest_call_s must be 60 to 3600, since AWS delays deregistration by at most an hour."
   }
 }
 
 variable "node_port" {
-  description = "Port at which Kubernetes nodes take calls (a NodePort); null without Kubernetes."
+  description = "NodePort on which Kubernetes nodes take calls; null without Kubernetes."
   type        = number
   default     = null
 
   validation {
     condition     = var.node_port == null || try(var.node_port >= 30000 && var.node_port <= 32767, false)
-    error_message = "node_port is 30000 to 32767, or null."
+    error_message = "node_port must be 30000 to 32767, or null."
   }
 }
 
@@ -108,18 +108,18 @@ variable "logs_bucket" {
 
   validation {
     condition     = length(var.logs_bucket) > 0
-    error_message = "logs_bucket is not empty."
+    error_message = "logs_bucket must not be empty."
   }
 }
 
 variable "private_link_principals" {
-  description = "AWS principals that may connect by PrivateLink (each connection is still accepted by hand); empty for no PrivateLink."
+  description = "AWS principals that may connect through PrivateLink (each connection must still be accepted manually); empty for no PrivateLink."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for arn in var.private_link_principals : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:.+$", arn))])
-    error_message = "private_link_principals are ARNs of accounts, users or roles; never *."
+    error_message = "private_link_principals must be ARNs of accounts, users or roles; never *."
   }
 }
 

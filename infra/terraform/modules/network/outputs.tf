@@ -9,12 +9,12 @@ output "cidr" {
 }
 
 output "node_subnet_ids" {
-  description = "Subnets of the machines, one a zone, in the order of the zones."
+  description = "Subnets of the machines, one per zone, in the order of the zones."
   value       = local.subnet_ids["nodes"]
 }
 
 output "service_subnet_ids" {
-  description = "Subnets of load balancers, endpoints and databases, one a zone, in the order of the zones."
+  description = "Subnets of load balancers, endpoints and databases, one per zone, in the order of the zones."
   value       = local.subnet_ids["services"]
 }
 
@@ -24,7 +24,7 @@ output "node_security_group_id" {
 }
 
 output "s3_endpoint_id" {
-  description = "Gateway endpoint of S3, by which alone the buckets' objects are reached."
+  description = "Gateway endpoint of S3, the only way to reach the buckets' objects."
   value       = aws_vpc_endpoint.gateway["s3"].id
 }
 

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the environment. It begins the name of every resource."
+  description = "Name of the environment, with which the name of every resource begins."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
-    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+    error_message = "name must be 4 to 22 lower-case letters, digits and dashes, and begin with a letter: bucket and load balancer names have to fit."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource; the cost reports group by them."
+  description = "Tags of every resource, by which cost reports are grouped."
   type        = map(string)
   default     = {}
 
@@ -20,23 +20,23 @@ variable "tags" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Permissions boundary that the company prescribes for roles; null for none."
+  description = "Permissions boundary that the company requires for roles; null for none."
   type        = string
   default     = null
 
   validation {
     condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn is the ARN of an IAM policy, or null."
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy, or null."
   }
 }
 
 variable "account_id" {
-  description = "AWS account of the environment; the endpoints serve no other."
+  description = "AWS account of the environment, the only one that the endpoints serve."
   type        = string
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "account_id is 12 digits."
+    error_message = "account_id must be 12 digits."
   }
 }
 
@@ -46,7 +46,7 @@ variable "cidr" {
 
   validation {
     condition     = can(cidrnetmask(var.cidr)) && try(tonumber(split("/", var.cidr)[1]), 0) >= 16 && try(tonumber(split("/", var.cidr)[1]), 99) <= 20
-    error_message = "cidr is an IPv4 range between /16 and /20, such as 10.40.0.0/16."
+    error_message = "cidr must be an IPv4 range between /16 and /20, such as 10.40.0.0/16."
   }
 }
 
@@ -56,12 +56,12 @@ variable "availability_zones" {
 
   validation {
     condition     = length(var.availability_zones) >= 2 && length(var.availability_zones) <= 3 && length(distinct(var.availability_zones)) == length(var.availability_zones)
-    error_message = "availability_zones names two or three different zones."
+    error_message = "availability_zones must name two or three different zones."
   }
 }
 
 variable "interface_services" {
-  description = "AWS services that get an interface endpoint, by the last part of their service name."
+  description = "AWS services with an interface endpoint, given by the last part of their service name."
   type        = set(string)
   default = [
     "autoscaling", "ec2", "ec2messages", "ecr.api", "ecr.dkr", "elasticloadbalancing", "kms", "logs",
@@ -81,7 +81,7 @@ variable "services_without_policy" {
 
   validation {
     condition     = length(setsubtract(var.services_without_policy, var.interface_services)) == 0
-    error_message = "services_without_policy are some of interface_services."
+    error_message = "services_without_policy must be some of interface_services."
   }
 }
 
@@ -91,17 +91,17 @@ variable "logs_key_arn" {
 
   validation {
     condition     = startswith(var.logs_key_arn, "arn:")
-    error_message = "logs_key_arn is an ARN."
+    error_message = "logs_key_arn must be an ARN."
   }
 }
 
 variable "flow_log_retention_days" {
-  description = "Days that flow logs are kept."
+  description = "Days for which flow logs are kept."
   type        = number
   default     = 365
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 545, 731], var.flow_log_retention_days)
-    error_message = "flow_log_retention_days is one of 30, 60, 90, 180, 365, 400, 545, 731."
+    error_message = "flow_log_retention_days must be one of 30, 60, 90, 180, 365, 400, 545, 731."
   }
 }

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the environment. It begins the name of every resource."
+  description = "Name of the environment, with which the name of every resource begins."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,20}[a-z0-9]$", var.name))
-    error_message = "name is 4 to 22 lower-case letters, digits and dashes, and begins with a letter: bucket and load balancer names have to fit."
+    error_message = "name must be 4 to 22 lower-case letters, digits and dashes, and begin with a letter: bucket and load balancer names have to fit."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource; the cost reports group by them."
+  description = "Tags of every resource, by which cost reports are grouped."
   type        = map(string)
   default     = {}
 
@@ -25,17 +25,17 @@ variable "logs_key_arn" {
 
   validation {
     condition     = startswith(var.logs_key_arn, "arn:")
-    error_message = "logs_key_arn is an ARN."
+    error_message = "logs_key_arn must be an ARN."
   }
 }
 
 variable "alarm_emails" {
-  description = "Addresses that alarms and budget warnings go to; each must confirm once."
+  description = "E-mail addresses that receive alarms and budget warnings. Each must confirm once."
   type        = set(string)
 
   validation {
     condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
-    error_message = "alarm_emails are e-mail addresses."
+    error_message = "alarm_emails must be e-mail addresses."
   }
 }
 
@@ -45,38 +45,38 @@ variable "monthly_budget_usd" {
 
   validation {
     condition     = var.monthly_budget_usd > 0
-    error_message = "monthly_budget_usd is above 0."
+    error_message = "monthly_budget_usd must be above 0."
   }
 }
 
 variable "head_group_name" {
-  description = "Group of the Ray head; null where Kubernetes keeps the head."
+  description = "Auto Scaling group of the Ray head; null where Kubernetes runs the head."
   type        = string
   default     = null
 
   validation {
     condition     = var.head_group_name == null || try(length(var.head_group_name) > 0, false)
-    error_message = "head_group_name is null, or not empty."
+    error_message = "head_group_name must be null, or not empty."
   }
 }
 
 variable "load_balancer_suffix" {
-  description = "How CloudWatch names the load balancer of calls."
+  description = "Name of the load balancer of calls in CloudWatch."
   type        = string
 
   validation {
     condition     = length(var.load_balancer_suffix) > 0
-    error_message = "load_balancer_suffix is not empty."
+    error_message = "load_balancer_suffix must not be empty."
   }
 }
 
 variable "target_group_suffix" {
-  description = "How CloudWatch names the target group of calls."
+  description = "Name of the target group of calls in CloudWatch."
   type        = string
 
   validation {
     condition     = length(var.target_group_suffix) > 0
-    error_message = "target_group_suffix is not empty."
+    error_message = "target_group_suffix must not be empty."
   }
 }
 
@@ -86,7 +86,7 @@ variable "redis_id" {
 
   validation {
     condition     = length(var.redis_id) > 0
-    error_message = "redis_id is not empty."
+    error_message = "redis_id must not be empty."
   }
 }
 
@@ -96,6 +96,6 @@ variable "postgres_id" {
 
   validation {
     condition     = length(var.postgres_id) > 0
-    error_message = "postgres_id is not empty."
+    error_message = "postgres_id must not be empty."
   }
 }

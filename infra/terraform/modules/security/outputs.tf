@@ -19,7 +19,7 @@ output "instance_profile_names" {
 }
 
 output "autoscaling_role_arn" {
-  description = "Service-linked role that starts the machines of groups; the volumes' key lets it."
+  description = "Service-linked role that starts the machines of groups, as the volumes' key permits."
   value       = aws_iam_service_linked_role.autoscaling.arn
 }
 
