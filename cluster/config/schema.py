@@ -34,7 +34,7 @@ class PathsConfig(Section):
         default=None, description="Folder of the model weights; null for one in the user's cache."
     )
     catalog: Path | None = Field(
-        default=None, description="File with your own models, which extends the shipped catalog."
+        default=None, description="File with your own models, which extend or override those of the shipped catalog."
     )
     agents: Path | None = Field(
         default=None,
@@ -93,7 +93,7 @@ class IngressConfig(Section):
 
 
 class RedisConfig(Section):
-    """Redis, which holds live updates and the state of Ray's head."""
+    """The Redis server of the cluster."""
 
     url: str = Field(default="", description="URL without a password. If empty, a local server is started.")
     password_env: str = Field(default="", description=_PASSWORD)

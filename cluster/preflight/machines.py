@@ -77,7 +77,7 @@ def _rollouts_have_room(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(
                 "no-room-to-roll",
                 f"a roll-out of the smallest numbers of {', '.join(placed.name for placed in members)} needs {needed} "
-                f"machines of the pool {name}with old and new replicas side by side, and it has at most "
+                f"machines of the pool {name}, with old and new replicas side by side, and it has at most "
                 f"{pool.max_nodes}",
                 "new replicas wait for old ones to go, which wait for the new ones, so the roll-out never ends",
                 f"topology.{name}.max_nodes: {needed}, or surge_percent: 0 (a stage then pauses while it rolls)",

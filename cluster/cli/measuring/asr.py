@@ -55,7 +55,7 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
         str | None, typer.Option(help="Words that Whisper is told to expect. Default: the agent's, as in calls.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads of an engine.")] = 1,
-    streams: Annotated[int, typer.Option(min=1, help="Recordings at once.")] = 16,
+    streams: Annotated[int, typer.Option(min=1, help="Number of concurrent recordings.")] = 16,
     live: Annotated[
         int, typer.Option(min=0, help="Number of recordings that are played in real time to measure latency.")
     ] = 20,
@@ -83,13 +83,15 @@ def evaluate(  # noqa: PLR0917 - one argument per command-line option
 
 @app.command()
 def corpus(  # noqa: PLR0917 - one argument per command-line option
-    folder: Annotated[Path | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
-    piper_minutes: Annotated[float, typer.Option(min=0, help="Minutes of speech to synthesize per voice.")] = 330,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of the corpus. Default: asr-corpus in the state folder.")
+    ] = None,
+    piper_minutes: Annotated[float, typer.Option(min=0, help="Minutes of speech by Piper voices.")] = 330,
     kokoro_minutes: Annotated[
-        float, typer.Option(min=0, help="Minutes of speech per Kokoro voice, by far the slowest.")
+        float, typer.Option(min=0, help="Minutes of speech by Kokoro voices, by far the slowest.")
     ] = 80,
-    espeak_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 340,
-    pico_minutes: Annotated[float, typer.Option(min=0, help="The same.")] = 220,
+    espeak_minutes: Annotated[float, typer.Option(min=0, help="Minutes of speech by espeak voices.")] = 340,
+    pico_minutes: Annotated[float, typer.Option(min=0, help="Minutes of speech by Pico voices.")] = 220,
     processes: Annotated[int, typer.Option(min=1, help="Number of voices that are synthesized in parallel.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed that selects the sentences for training.")] = 7,
     profile: ProfileOption = None,
@@ -110,12 +112,14 @@ def corpus(  # noqa: PLR0917 - one argument per command-line option
 
 @app.command()
 def train(  # noqa: PLR0917 - one argument per command-line option
-    corpora: Annotated[list[Path] | None, typer.Argument(help="Default: asr-corpus in the state folder.")] = None,
+    corpora: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of corpora. Default: asr-corpus in the state folder.")
+    ] = None,
     folder: FolderOption = None,
     start_from: Annotated[Path | None, typer.Option(help="Folder of a training whose weights to start from.")] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Total wall time, over all resumed parts.")] = 90,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the folder's last checkpoint.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="One thread each.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes, with one thread each.")] = 2,
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Compute in bfloat16, which is faster on processors that support it.")
     ] = False,

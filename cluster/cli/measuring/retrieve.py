@@ -60,7 +60,7 @@ def retrieve() -> None:
 def ask(  # noqa: PLR0917 - one argument per command-line option
     question: Annotated[str, typer.Argument(help="What a caller would ask.")],
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores and times of each stage.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=50, help="Passages at most.")] = 6,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="Most passages to print.")] = 6,
     source: Annotated[list[str] | None, typer.Option(help="Search only this source. May be repeated.")] = None,
     updated_from: Annotated[str, typer.Option(help="Search only data of this date or later, as 2026-01-31.")] = "",
     updated_until: Annotated[str, typer.Option(help="Search only data of this date or earlier.")] = "",

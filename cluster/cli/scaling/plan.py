@@ -37,7 +37,7 @@ DeviceOption = Annotated[
 
 
 def plan(  # noqa: PLR0917 - one argument per command-line option
-    calls: Annotated[int, typer.Option(min=1, help="Calls at once.")] = 500,
+    calls: Annotated[int, typer.Option(min=1, help="Number of concurrent calls.")] = 500,
     slo: Annotated[str, typer.Option(help="Voice-to-voice p95 including the end-of-turn wait: 500ms or 0.8s.")] = (
         "800ms"
     ),

@@ -30,7 +30,7 @@ PROFILES_FOLDER = Path(".voxray/profiles")
 def profile_command(
     engine: Annotated[str, typer.Argument(help="A stage (transcriber, retriever, language_model, synthesizer), "
                                                "or the model configured for a stage.")],
-    seconds: Annotated[float, typer.Option(min=1, help="At each load.")] = 10,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the measurement at each load.")] = 10,
     out: Annotated[Path, typer.Option(help="Folder for the profile (JSON).")] = PROFILES_FOLDER,
     profile: ProfileOption = None,
     file: FileOption = None,
