@@ -62,7 +62,7 @@ async def test_gateway_serves_what_its_part_says(pools: list[Any]) -> None:
         assert (await client.get("/v1/models")).json()["data"]
         assert pools == [(part.hearing, part.turn)]
         change = await client.put("/v1/knowledge/documents/x", json={"text": "y"})
-        assert (change.status_code, change.json()["detail"].split(",")[0]) == (503, "This gateway has no Redis")
+        assert (change.status_code, change.json()["detail"].split(" and ")[0]) == (503, "This gateway has no Redis")
 
 
 async def test_key_is_read_from_the_variable_that_the_part_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ async def test_chat_reads_a_follow_up_by_what_was_said_before_and_limits_the_ans
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({"messages": [{"role": "assistant", "content": "Hello."}]}, 400, "The last message must be the user's."),
+        ({"messages": [{"role": "assistant", "content": "Hello."}]}, 400, "The last message must come from the user."),
         ({**ASKED, "model": "nobody"}, 404, "nobody"),
         ({"messages": []}, 422, "messages"),
         ({**ASKED, "max_tokens": 0}, 422, "max_tokens"),

@@ -249,7 +249,7 @@ def test_model_whose_features_cannot_be_cut_is_refused(featurizer: dict[str, Any
     [
         ({"att_context_style": "regular"}, "not cache-aware"),
         ({"conv_context_size": [4, 4]}, "not cache-aware"),
-        ({"self_attention_model": "abs_pos"}, "attention 'abs_pos' is not known"),
+        ({"self_attention_model": "abs_pos"}, "attention 'abs_pos' is not supported"),
     ],
 )
 def test_model_that_is_not_made_for_streams_is_refused(encoder: dict[str, Any], reason: str) -> None:
@@ -258,7 +258,7 @@ def test_model_that_is_not_made_for_streams_is_refused(encoder: dict[str, Any], 
 
 
 def test_chunk_that_the_model_was_not_trained_for_is_refused_with_those_it_was() -> None:
-    with pytest.raises(EngineError, match="no chunks of 240 ms: the model was trained for 80, 160, 560, 1120"):
+    with pytest.raises(EngineError, match="chunk_ms 240 is not one of those the model was trained for: 80, 160, 560, 1120"):
         streaming(chunk_ms=240)
 
 
