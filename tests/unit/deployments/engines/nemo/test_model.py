@@ -258,7 +258,7 @@ def test_model_that_is_not_made_for_streams_is_refused(encoder: dict[str, Any], 
 
 
 def test_chunk_that_the_model_was_not_trained_for_is_refused_with_those_it_was() -> None:
-    with pytest.raises(EngineError, match="chunk_ms 240 is not one of those the model was trained for: 80, 160, 560, 1120"):
+    with pytest.raises(EngineError, match=r"chunk_ms 240 is not one of those .*: 80, 160, 560, 1120"):
         streaming(chunk_ms=240)
 
 

@@ -91,7 +91,7 @@ def test_interrupted_command_says_that_it_goes_on(
 ) -> None:
     maker.is_interrupted = True
     assert command.main(arguments(weights)) == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    assert "the same command resumes from here" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["piper.onnx", "kokoro.onnx", "vocab.txt"])
