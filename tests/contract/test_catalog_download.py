@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import retry, stop_after_delay, wait_fixed
 
 from cluster.catalog import ModelCatalog
 from cluster.catalog.entries import ModelEntry
@@ -103,7 +104,7 @@ def test_passing_server_errors_are_waited_out(server: FileServer, tmp_path: Path
 def test_dead_line_says_what_to_do_and_keeps_the_part_for_the_next_run(server: FileServer, tmp_path: Path) -> None:
     server.files[PATH].cuts = [1_000_000, 0, 0, 0]
     catalog = catalog_of(tmp_path, entry(), HF_ENDPOINT=server.url)
-    with pytest.raises(SourceUnreachable, match=r"acme/ear: model\.onnx.*Is there a network.*Run it again"):
+    with pytest.raises(SourceUnreachable, match=r"acme/ear: model\.onnx.*Is there a network.*Run the command again"):
         catalog.fetch("ear")
     assert files_below(tmp_path) == {"model.onnx.part"}
     catalog.fetch("ear")
@@ -219,10 +220,17 @@ def fetching_process(folder: Path, url: str, before: str = "", **changes: Any) -
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@retry(stop=stop_after_delay(60), wait=wait_fixed(0.05), reraise=True)
+def wait_for_part(folder: Path) -> None:
+    """Wait until the program has written what the server has sent: the sender is ahead of a busy reader."""
+    assert any(part.stat().st_size for part in folder.rglob("*.part"))
+
+
 def test_interrupted_fetch_keeps_its_part_and_goes_on(server: FileServer, tmp_path: Path) -> None:
     server.files[PATH].stalls_after = 2_200_000
     process = fetching_process(tmp_path, server.url)
     assert server.has_stalled.wait(30)
+    wait_for_part(tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert "KeyboardInterrupt" in errors

@@ -141,7 +141,7 @@ def test_errors_say_what_is_wrong(nemo_models: NemoModels, language: Path, tmp_p
         load_ngrams(language, 8)
     broken = tmp_path / "broken.lm"
     broken.write_bytes(b"nothing")
-    with pytest.raises(EngineError, match="is no language model"):
+    with pytest.raises(EngineError, match="is not a language model"):
         load_ngrams(broken, PIECES)
 
 

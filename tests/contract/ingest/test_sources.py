@@ -134,7 +134,10 @@ def test_pages_of_a_list_and_of_a_sitemap_are_read_and_foreign_hosts_are_not() -
 
 
 def test_sitemap_with_entities_or_without_xml_is_refused() -> None:
-    with served({"/s.xml": b"<not xml"}) as base, pytest.raises(ConfigError, match=r"s\.xml: no sitemap"):
+    with (
+        served({"/s.xml": b"<not xml"}) as base,
+        pytest.raises(ConfigError, match=r"s\.xml: cannot be read as a sitemap"),
+    ):
         read(Dataset(sources=[HttpSource(kind="http", sitemaps=[f"{base}/s.xml"])]))
 
 
